@@ -1,0 +1,128 @@
+"""Every error a client can meet. The class gives code, status and title; the instance says what happened.
+
+    InnerloopError
+    ├── BadInput 4xx: MalformedRequest 400, Unauthorized 401, NotFound 404, NotReady 409,
+    │   IdempotencyKeyInUse 409, Expired 410, TooLarge 413, UnsupportedMediaType 415, Unprocessable 422
+    └── Overload (retryable, Retry-After): QueueFull, StoreFull, NoWorker, StoreUnavailable 503, Timeout 504
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, TypedDict
+
+
+class ErrorItem(TypedDict, total=False):
+    """One finding of `errors[]`: where in the request, and what is wrong there."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class InnerloopError(Exception):
+    """Base of all; `str(error)` is the detail a client reads."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    code: str = "internal_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str | None = None,
+        errors: list[ErrorItem] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.code = code or type(self).code
+        self.errors = errors or []
+        self.retry_after = retry_after
+
+
+class BadInput(InnerloopError):
+    """The client can mend it."""
+
+    status = 400
+
+
+class MalformedRequest(BadInput):
+    title, code = "Malformed request", "malformed_request"
+
+
+class Unauthorized(BadInput):
+    status, title, code = 401, "No valid API key", "unauthorized"
+
+
+class NotFound(BadInput):
+    status, title, code = 404, "Not found", "not_found"
+
+
+class MethodNotAllowed(BadInput):
+    status, title, code = 405, "Method not allowed", "method_not_allowed"
+
+
+class RequestTimeout(BadInput):
+    status, title, code, retryable = 408, "Request body took too long", "body_timeout", True
+
+
+class NotReady(BadInput):
+    status, title, code, retryable = 409, "Not ready", "not_ready", True
+
+
+class IdempotencyKeyInUse(BadInput):
+    status, title, code = 409, "Idempotency key in use", "idempotency_key_in_use"
+
+
+class Expired(BadInput):
+    status, title, code = 410, "Expired", "expired"
+
+
+class TooLarge(BadInput):
+    status, title, code = 413, "Too large", "too_large"
+
+
+class UnsupportedMediaType(BadInput):
+    status, title, code = 415, "Unsupported media type", "unsupported_media_type"
+
+
+class Unprocessable(BadInput):
+    """Understood but wrong; `code` says which: too_few_classes, undecodable_image, …"""
+
+    status, title, code = 422, "Unprocessable", "unprocessable"
+
+
+class Overload(InnerloopError):
+    """Nothing is wrong with the request; try again after `retry_after` seconds."""
+
+    status, retryable = 503, True
+
+    def __init__(self, detail: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(detail, retry_after=retry_after)
+
+
+class QueueFull(Overload):
+    title, code = "Queue full", "queue_full"
+
+
+class StoreFull(Overload):
+    title, code = "Store full", "store_full"
+
+
+class NoWorker(Overload):
+    title, code = "No worker", "no_worker"
+
+
+class StoreUnavailable(Overload):
+    title, code = "Store unavailable", "store_unavailable"
+
+
+class AdaptationTimeout(Overload):
+    title, code = "Adaptation still running", "adaptation_timeout"
+
+
+class AdaptationFailed(InnerloopError):
+    """The worker gave up; the record keeps the reason."""
+
+    status, title, code = 422, "Adaptation failed", "adaptation_failed"

@@ -1,0 +1,138 @@
+"""A support set: validated, in canonical order, with its digests and its stored form.
+
+Classes are ordered by what they contain, never by their names, so neither names nor order of arrival can
+change what is adapted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from adapter.errors import ErrorItem, Unprocessable
+from meta_models.manifest import Limits
+
+MAX_LABEL_LENGTH = 200
+
+
+@dataclass(frozen=True)
+class SupportSet:
+    """Labelled examples in canonical order.
+
+    Attributes:
+        inputs: (n_examples, *shape) uint8, pre-processed.
+        labels: (n_examples,) index into `classes`, ascending.
+        classes: names, ordered by content.
+        example_ids: (n_examples,) sha256 of each example.
+    """
+
+    inputs: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    example_ids: tuple[str, ...]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Examples of each class."""
+        return tuple(int(n) for n in np.bincount(self.labels, minlength=len(self.classes)))
+
+    @property
+    def content(self) -> str:
+        """Digest of the examples and how they are grouped, without the classes' names."""
+        groups = [[e for e, y in zip(self.example_ids, self.labels, strict=True) if y == c] for c in range(len(self.classes))]
+        return _digest(groups)
+
+    def digest(self, meta_model: str, settings: dict[str, object]) -> str:
+        """What makes two models the same: meta-model version, settings, examples and names."""
+        return "sha256:" + _digest([meta_model, settings, self.content, list(self.classes)])
+
+    def weights_digest(self, meta_model: str, settings: dict[str, object]) -> str:
+        """What makes two sets of adapted tensors the same: as `digest`, whatever the classes are called."""
+        return _digest([meta_model, settings, self.content])
+
+
+def canonical(labels: Sequence[str], inputs: NDArray[np.uint8]) -> SupportSet:
+    """Order examples by content within classes, and classes by content."""
+    ids = [hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest() for row in inputs]
+    by_class: dict[str, list[tuple[str, int]]] = {}
+    for row, (label, example) in enumerate(zip(labels, ids, strict=True)):
+        by_class.setdefault(label, []).append((example, row))
+    members = {name: sorted(examples) for name, examples in by_class.items()}
+    # Two classes with the very same examples are told apart by name alone.
+    classes = sorted(members, key=lambda name: ([example for example, _ in members[name]], name))
+    rows = [row for name in classes for _, row in members[name]]
+    return SupportSet(
+        inputs=inputs[rows],
+        labels=np.repeat(np.arange(len(classes)), [len(members[name]) for name in classes]),
+        classes=tuple(classes),
+        example_ids=tuple(ids[row] for row in rows),
+    )
+
+
+def check_labels(labels: Sequence[str], limits: Limits) -> None:
+    """Refuse what no meta-model with these limits can adapt to.
+
+    Raises:
+        Unprocessable: names the example or class, the number found and the number allowed.
+    """
+    errors: list[ErrorItem] = [
+        {"pointer": f"support[{i}].label", "code": "bad_label", "detail": problem}
+        for i, label in enumerate(labels)
+        if (problem := _label_problem(label))
+    ]
+    if errors:
+        raise Unprocessable(f"{len(errors)} of {len(labels)} labels cannot be used", code="bad_label", errors=errors)
+    counts = Counter(labels)
+    if len(counts) < limits.min_classes:
+        raise Unprocessable(
+            f"at least {limits.min_classes} classes are needed, found {len(counts)}"
+            + (f": {next(iter(counts))!r}" if counts else ""),
+            code="too_few_classes",
+        )
+    if len(counts) > limits.max_classes:
+        raise Unprocessable(f"at most {limits.max_classes} classes, found {len(counts)}", code="too_many_classes")
+    if len(labels) > limits.max_examples:
+        raise Unprocessable(f"at most {limits.max_examples} examples, found {len(labels)}", code="too_many_examples")
+    crowded = {name: n for name, n in counts.items() if n > limits.max_examples_per_class}
+    if crowded:
+        found = ", ".join(f"{name!r} has {n}" for name, n in crowded.items())
+        raise Unprocessable(
+            f"at most {limits.max_examples_per_class} examples a class; {found}", code="too_many_examples"
+        )
+
+
+def encode(support: SupportSet) -> bytes:
+    """The stored form: safetensors with names and ids in its metadata."""
+    about = json.dumps({"classes": support.classes, "example_ids": support.example_ids})
+    return safetensors.numpy.save({"inputs": support.inputs, "labels": support.labels}, {"support": about})
+
+
+def decode(data: bytes) -> SupportSet:
+    """What `encode` wrote."""
+    header_size = int.from_bytes(data[:8], "little")
+    about = json.loads(json.loads(data[8 : 8 + header_size])["__metadata__"]["support"])
+    tensors = safetensors.numpy.load(data)
+    return SupportSet(
+        tensors["inputs"], tensors["labels"], tuple(about["classes"]), tuple(about["example_ids"])
+    )
+
+
+def _label_problem(label: str) -> str | None:
+    if not label.strip():
+        return "a label must not be empty"
+    if len(label) > MAX_LABEL_LENGTH:
+        return f"a label has at most {MAX_LABEL_LENGTH} characters, this one {len(label)}"
+    if not label.isprintable():
+        return f"a label must be printable, this one is {label!r}"
+    return None
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,75 @@
+"""The inner loop: a few gradient steps on the support set. Meta-training and the service both run this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors
+
+CHUNK = 512
+"""Support examples whose activations are held at once; gradients are summed over chunks, so the result is exact."""
+
+Logits = Callable[[Tensors, Tensor], Tensor]
+"""(fast_weights, features) to logits (n, n_way)."""
+
+
+def inner_loop(
+    logits: Logits,
+    fast_weights: Tensors,
+    features: Tensor,
+    labels: Tensor,
+    n_way: int,
+    inner: InnerSettings,
+    *,
+    first_order: bool = False,
+    on_step: OnStep | None = None,
+) -> Tensors:
+    """`inner_steps` steps of gradient descent on the class-balanced support loss (Finn et al. 2017, alg. 1).
+
+    Args:
+        logits: the adapted model as a function of its weights.
+        fast_weights: where to start; left untouched.
+        features: (n_support, …) support inputs or features.
+        labels: (n_support,) in [0, n_way).
+        n_way: number of classes.
+        inner: steps and step size.
+        first_order: treat each step's gradient as a constant (Finn et al. 2017, section 5.2).
+        on_step: told the support loss before each step.
+
+    Returns:
+        fast_weights after the last step, differentiable with respect to the initial ones.
+    """
+    weights = balanced_weights(labels, n_way)
+
+    def chunk_loss(fast: Tensors, start: int) -> Tensor:
+        part = slice(start, start + CHUNK)
+        return (weights[part] * functional.cross_entropy(logits(fast, features[part]), labels[part], reduction="none")).sum()
+
+    for step in range(inner.inner_steps):
+        gradients, loss = _gradient(chunk_loss, fast_weights, len(labels))
+        if first_order:
+            gradients = {name: g.detach() for name, g in gradients.items()}
+        if on_step:
+            on_step(step, float(loss))
+        fast_weights = {name: w - inner.inner_lr * gradients[name] for name, w in fast_weights.items()}
+    return fast_weights
+
+
+def balanced_weights(labels: Tensor, n_way: int) -> Tensor:
+    """(n_support,) weights that sum to 1 and give every class the same share."""
+    counts = functional.one_hot(labels, n_way).sum(0)
+    return 1.0 / (n_way * counts[labels].float())
+
+
+def _gradient(chunk_loss: Callable[[Tensors, int], Tensor], fast_weights: Tensors, n: int) -> tuple[Tensors, Tensor]:
+    grad = torch.func.grad_and_value(chunk_loss)
+    gradients, loss = grad(fast_weights, 0)
+    for start in range(CHUNK, n, CHUNK):
+        more, part = grad(fast_weights, start)
+        gradients = {name: g + more[name] for name, g in gradients.items()}
+        loss = loss + part
+    return gradients, loss

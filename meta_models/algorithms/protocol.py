@@ -1,0 +1,141 @@
+"""What every algorithm is: a handful of pure functions over dictionaries of tensors.
+
+The one idea: a meta-model splits into a *body* that all adapted models share and a part that adaptation
+changes. `adapt` and `head` see only the body's output. Where nothing is shared (MAML), the body is
+the identity and features are the inputs themselves.
+
+    adapted = adapt(meta_params, body(meta_params, support_inputs), labels, n_way)
+    logits  = head(meta_params, adapted, body(meta_params, query_inputs))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class InnerSettings:
+    """What a client may change about the inner loop.
+
+    Attributes:
+        inner_steps: gradient steps; 0 leaves the initialization.
+        inner_lr: their step size.
+    """
+
+    inner_steps: int
+    inner_lr: float
+
+
+OnStep = Callable[[int, float], None]
+"""Called before each inner step with (step, support loss)."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Tensors of one episode.
+
+    Attributes:
+        support_inputs: (n_support, *input_shape) float32 in [0, 1].
+        support_labels: (n_support,) int64 in [0, n_way).
+        query_inputs: (n_query, *input_shape).
+        query_labels: (n_query,).
+        n_way: number of classes.
+    """
+
+    support_inputs: Tensor
+    support_labels: Tensor
+    query_inputs: Tensor
+    query_labels: Tensor
+    n_way: int
+
+
+class Algorithm(Protocol):
+    """Pure functions bound to a backbone; nothing per call is kept on `self`."""
+
+    name: ClassVar[str]
+    shares_body: ClassVar[bool]
+    """False where `body` is the identity."""
+
+    @property
+    def backbone(self) -> nn.Module: ...
+
+    @property
+    def inner(self) -> InnerSettings | None:
+        """Defaults of the inner loop, None where adapting takes no steps."""
+        ...
+
+    def init(self) -> Tensors:
+        """Fresh meta_params: the backbone's tensors as `backbone.*`, then the algorithm's own."""
+        ...
+
+    def body(self, meta_params: Tensors, inputs: Tensor, *, training: bool = False) -> Tensor:
+        """(n, *input_shape) to the features all adapted models share.
+
+        With `training`, normalisation uses and updates batch statistics in `meta_params`.
+        """
+        ...
+
+    def adapt(
+        self,
+        meta_params: Tensors,
+        features: Tensor,
+        labels: Tensor,
+        n_way: int,
+        *,
+        inner: InnerSettings | None = None,
+        create_graph: bool = False,
+        on_step: OnStep | None = None,
+    ) -> Tensors:
+        """Support features (n_support, …) and labels (n_support,) to adapted tensors.
+
+        `create_graph` keeps what the outer loop differentiates through.
+        """
+        ...
+
+    def head(self, meta_params: Tensors, adapted: Tensors, features: Tensor) -> Tensor:
+        """Query features (n_query, …) to logits (n_query, n_way)."""
+        ...
+
+
+def with_backbone(algorithm: Algorithm, meta_params: Tensors, inputs: Tensor, *, training: bool = False) -> Tensor:
+    """Run the backbone with the tensors named `backbone.*` in `meta_params`."""
+    backbone = algorithm.backbone.train(training)
+    tensors = {name.removeprefix("backbone."): t for name, t in meta_params.items() if name.startswith("backbone.")}
+    return torch.func.functional_call(backbone, tensors, (inputs,))
+
+
+def init_backbone(backbone: nn.Module) -> Tensors:
+    """Fresh tensors of `backbone`, named `backbone.*`; running counters are left out."""
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    state = {f"backbone.{name}": t.detach().clone() for name, t in backbone.state_dict().items()}
+    return {name: t for name, t in state.items() if t.is_floating_point()}
+
+
+def meta_loss(algorithm: Algorithm, meta_params: Tensors, episode: Episode, *, training: bool) -> tuple[Tensor, Tensor]:
+    """Query loss after adapting to the support set (Finn et al. 2017, eq. 1): (loss, accuracy)."""
+    n_support = len(episode.support_labels)
+    features = algorithm.body(
+        meta_params, torch.cat([episode.support_inputs, episode.query_inputs]), training=training
+    )
+    adapted = algorithm.adapt(
+        meta_params, features[:n_support], episode.support_labels, episode.n_way, create_graph=True
+    )
+    logits = algorithm.head(meta_params, adapted, features[n_support:]).float()
+    loss = functional.cross_entropy(logits, episode.query_labels)
+    return loss, (logits.argmax(1) == episode.query_labels).float().mean()
+
+
+def class_means(features: Tensor, labels: Tensor, n_way: int) -> Tensor:
+    """Mean feature of each class: (n_support, d) and (n_support,) to (n_way, d)."""
+    members = functional.one_hot(labels, n_way).to(features.dtype)
+    return (members.T @ features) / members.sum(0)[:, None]

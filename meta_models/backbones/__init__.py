@@ -1,0 +1,11 @@
+"""Networks that turn inputs into features. Adding one is one file and one line below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from meta_models.backbones.conv4 import Conv4
+
+BACKBONES: dict[str, Callable[..., nn.Module]] = {"conv4": Conv4}

@@ -1,0 +1,114 @@
+"""Fits temperature and rejection threshold on development episodes. Never sees a test class."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meta_models.algorithms import InnerSettings
+from meta_models.datasets import ClassPool
+from meta_models.episodes import EpisodeSpec
+from meta_models.evaluate import Classifier, episode_logits
+from meta_models.manifest import Calibration
+
+FALSE_REJECT = 0.05
+"""Share of known-class queries that the rejection threshold may turn away."""
+
+GRID = ((2, 1), (2, 5), (5, 1), (5, 5), (10, 1), (10, 5), (20, 1), (20, 5))
+"""(n_way, n_shot) settings that get an entry."""
+
+
+def calibrate(
+    classifier: Classifier, pool: ClassPool, n_episodes: int, seed: int, inner: InnerSettings | None = None
+) -> tuple[Calibration, ...]:
+    """One entry per setting of `GRID`."""
+    return tuple(
+        _fit(n_way, n_shot, *_collect(classifier, pool, n_way, n_shot, n_episodes, seed, inner))
+        for n_way, n_shot in GRID
+    )
+
+
+def _collect(
+    classifier: Classifier,
+    pool: ClassPool,
+    n_way: int,
+    n_shot: int,
+    n_episodes: int,
+    seed: int,
+    inner: InnerSettings | None,
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+    """Query logits and labels, and the best logit that queries of a class left out of the support set reach.
+
+    An episode of n_way + 1 classes serves both: adapting sees all but the last class, whose queries are
+    the unseen ones.
+    """
+    spec = EpisodeSpec(n_way + 1, n_shot, 5, within_group=1.0)
+    known: list[NDArray[np.float32]] = []
+    labels: list[NDArray[np.int64]] = []
+    unseen: list[NDArray[np.float32]] = []
+    for logits, truth in episode_logits(_AllButLast(classifier), pool, spec, n_episodes, seed, inner):
+        seen = truth < n_way
+        known.append(logits[seen])
+        labels.append(truth[seen])
+        unseen.append(logits[~seen].max(1))
+    return np.concatenate(known), np.concatenate(labels), np.concatenate(unseen)
+
+
+class _AllButLast:
+    """A classifier that ignores the support set's last class."""
+
+    def __init__(self, inner: Classifier) -> None:
+        self._inner = inner
+        self.shares_body = inner.shares_body
+        self.features = inner.features
+        self.logits = inner.logits
+
+    def adapt(self, features, labels, n_way, inner):  # noqa: ANN001, ANN202 - as Classifier.adapt
+        kept = labels < n_way - 1
+        return self._inner.adapt(features[kept], labels[kept], n_way - 1, inner)
+
+
+def _fit(
+    n_way: int, n_shot: int, logits: NDArray[np.float32], labels: NDArray[np.int64], unseen: NDArray[np.float32]
+) -> Calibration:
+    candidates = np.geomspace(0.1, 10, 81)
+    losses = [_cross_entropy(logits / t, labels) for t in candidates]
+    temperature = float(candidates[int(np.argmin(losses))])
+    best = logits.max(1)
+    return Calibration(
+        n_way=n_way,
+        n_shot=n_shot,
+        temperature=round(temperature, 4),
+        rejection_logit=round(float(np.quantile(best, FALSE_REJECT)), 4),
+        expected_calibration_error=round(calibration_error(_softmax(logits / temperature), labels), 4),
+        unseen_auroc=round(auroc(best, unseen), 4),
+    )
+
+
+def calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.int64], n_bins: int = 15) -> float:
+    """Expected calibration error over equal-width bins (Guo et al. 2017, arXiv:1706.04599, eq. 3)."""
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    gaps = [
+        abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean()
+        for b in range(n_bins)
+        if (bins == b).any()
+    ]
+    return float(sum(gaps))
+
+
+def auroc(positive: NDArray[np.float32], negative: NDArray[np.float32]) -> float:
+    """Probability that a positive scores above a negative, ties counted half."""
+    negative = np.sort(negative)
+    below = np.searchsorted(negative, positive, "left")
+    not_above = np.searchsorted(negative, positive, "right")
+    return float((below + not_above).mean() / (2 * len(negative)))
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    return shifted / shifted.sum(1, keepdims=True)
+
+
+def _cross_entropy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    return float(-np.log(_softmax(logits)[np.arange(len(labels)), labels] + 1e-12).mean())

@@ -1,0 +1,77 @@
+"""Finds published meta-models: those of this repository and those in a user's own folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from meta_models.manifest import MANIFEST_FILE, Manifest, read_manifest
+
+ZOO = Path(__file__).parent / "zoo"
+
+ALIASES = {"drawing": "L"}
+"""Alias of a kind, and the protocol by whose 20-way one-shot accuracy its best member is known."""
+
+DEFAULT_ALIAS = {"image": "drawing"}
+"""What `meta_model` means when a client leaves it out, by modality."""
+
+
+class UnknownMetaModelError(KeyError):
+    """No published meta-model has that name."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A folder and its verified manifest."""
+
+    folder: Path
+    manifest: Manifest
+
+
+class Catalogue:
+    """All published meta-models, read and verified once."""
+
+    def __init__(self, extra: Path | None = None) -> None:
+        """Reads the zoo, then `extra`, whose names win.
+
+        Raises:
+            ManifestError: a folder is incomplete or damaged.
+        """
+        self._published: dict[str, Published] = {}
+        for root in [ZOO, *([extra] if extra else [])]:
+            for path in sorted(root.glob(f"*/{MANIFEST_FILE}")):
+                manifest = read_manifest(path.parent)
+                self._published[manifest.name] = Published(path.parent, manifest)
+
+    def __iter__(self):
+        return iter(self._published.values())
+
+    @cached_property
+    def aliases(self) -> dict[str, str]:
+        """Each alias with the name it stands for: the best by its protocol's 20-way one-shot accuracy."""
+        chosen: dict[str, str] = {}
+        for alias, protocol in ALIASES.items():
+            scored = [
+                (figure.accuracy, p.manifest.name)
+                for p in self
+                if p.manifest.input.kind == alias
+                for figure in p.manifest.benchmarks
+                if (figure.protocol, figure.n_way, figure.n_shot) == (protocol, 20, 1)
+            ]
+            if scored:
+                chosen[alias] = max(scored)[1]
+        return chosen
+
+    def resolve(self, reference: str) -> Published:
+        """By name, `name@version` or alias.
+
+        Raises:
+            UnknownMetaModelError: the message lists what there is.
+        """
+        name, _, version = reference.partition("@")
+        found = self._published.get(self.aliases.get(name, name))
+        if found is None or version not in ("", str(found.manifest.version)):
+            known = ", ".join(sorted([*self.aliases, *(p.manifest.reference for p in self)]))
+            raise UnknownMetaModelError(f"no meta-model {reference!r}; there are: {known}")
+        return found

@@ -1,0 +1,54 @@
+"""Saves and restores a run exactly: tensors in safetensors, the step in its metadata."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from meta_models.algorithms import Tensors
+
+
+@dataclass
+class TrainState:
+    """All a run needs to go on as if it had never stopped; episodes depend on the step alone.
+
+    Attributes:
+        step: outer steps done.
+        seconds: time spent so far.
+        meta_params: what the optimiser moves.
+        average: exponential average of `meta_params`, which is what gets published.
+        moments: the optimiser's state, flattened to `<parameter>/<moment>`.
+    """
+
+    step: int
+    seconds: float
+    meta_params: Tensors
+    average: Tensors
+    moments: Tensors
+
+
+def save(state: TrainState, path: Path) -> None:
+    """Write atomically: an interrupted save leaves the previous checkpoint."""
+    parts = {"meta_params": state.meta_params, "average": state.average, "moments": state.moments}
+    flat = {f"{part}|{name}": t.detach().contiguous() for part, tensors in parts.items() for name, t in tensors.items()}
+    about = json.dumps({"step": state.step, "seconds": state.seconds})
+    temporary = path.with_suffix(".tmp")
+    save_file(flat, temporary, metadata={"run": about})
+    os.replace(temporary, path)
+
+
+def load(path: Path, device: torch.device) -> TrainState:
+    """Read what `save` wrote."""
+    parts: dict[str, Tensors] = {"meta_params": {}, "average": {}, "moments": {}}
+    with safe_open(path, framework="pt", device=str(device)) as file:
+        about = json.loads(file.metadata()["run"])
+        for key in file.keys():  # noqa: SIM118 - not a dictionary
+            part, name = key.split("|", 1)
+            parts[part][name] = file.get_tensor(key)
+    return TrainState(about["step"], about["seconds"], **parts)

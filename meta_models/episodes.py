@@ -1,0 +1,96 @@
+"""Draws episodes from a pool of classes. Knows numpy only; torch enters where an episode is used.
+
+Every episode is a function of (seed, number), so that a run can be resumed, and a figure reproduced,
+from two integers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meta_models.datasets import ClassPool
+
+N_SYMMETRIES = 8
+"""Quarter turns and their mirror images."""
+
+
+@dataclass(frozen=True)
+class EpisodeSpec:
+    """How an episode is drawn.
+
+    Attributes:
+        n_way: classes an episode. Where a group is smaller than its share, the episode has fewer.
+        n_shot: support examples a class.
+        n_query: query examples a class.
+        within_group: probability that classes come from few groups instead of anywhere;
+            1 with `n_groups` 1 is protocol L (all classes from one alphabet).
+        n_groups: groups that share such an episode.
+        symmetries: turn and mirror whole groups (or single classes where there are none) into new ones.
+    """
+
+    n_way: int
+    n_shot: int
+    n_query: int
+    within_group: float = 0.0
+    n_groups: int = 1
+    symmetries: bool = False
+
+
+@dataclass(frozen=True)
+class EpisodeRows:
+    """An episode as rows of a pool's `inputs`.
+
+    Attributes:
+        support: (n_way, n_shot) rows.
+        query: (n_way, n_query) rows.
+        symmetry: (n_way,) which of the eight symmetries each class is seen under.
+    """
+
+    support: NDArray[np.int64]
+    query: NDArray[np.int64]
+    symmetry: NDArray[np.int64]
+
+    @property
+    def n_way(self) -> int:
+        return len(self.support)
+
+
+def sample_episode(pool: ClassPool, spec: EpisodeSpec, seed: int, number: int) -> EpisodeRows:
+    """Draw episode `number` of the stream named by `seed`."""
+    rng = np.random.default_rng((seed, number))
+    if spec.within_group > 0 and rng.random() < spec.within_group:
+        classes, symmetry = _classes_by_group(pool, spec, rng)
+    else:
+        classes = rng.choice(pool.n_classes, min(spec.n_way, pool.n_classes), replace=False)
+        symmetry = rng.integers(N_SYMMETRIES, size=len(classes))
+    if not spec.symmetries:
+        symmetry = np.zeros_like(symmetry)
+    rows = np.stack(
+        [
+            rng.choice(pool.class_examples[c], spec.n_shot + spec.n_query, replace=False, shuffle=True)
+            for c in classes
+        ]
+    )
+    return EpisodeRows(rows[:, : spec.n_shot], rows[:, spec.n_shot :], symmetry)
+
+
+def _classes_by_group(
+    pool: ClassPool, spec: EpisodeSpec, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    share = -(-spec.n_way // spec.n_groups)
+    sizes = np.bincount(pool.class_groups)
+    # One group must fill the episode by itself; where several share it, small groups may join too.
+    eligible = np.flatnonzero(sizes >= (share if spec.n_groups == 1 else min(share, 10)))
+    if len(eligible) == 0:
+        raise ValueError(f"no group has {share} classes (largest: {sizes.max()}); lower n_way or raise n_groups")
+    groups = rng.choice(eligible, spec.n_groups, replace=len(eligible) < spec.n_groups)
+    classes, symmetry = [], []
+    for group, turn in zip(groups, rng.permutation(N_SYMMETRIES)[: spec.n_groups], strict=True):
+        members = np.flatnonzero(pool.class_groups == group)
+        chosen = rng.choice(members, min(share, len(members)), replace=False)
+        classes.append(chosen)
+        symmetry.append(np.full(len(chosen), turn))
+    return np.concatenate(classes)[: spec.n_way], np.concatenate(symmetry)[: spec.n_way]

@@ -1,0 +1,86 @@
+"""Accuracy over many episodes, with its confidence interval. Every answer is inductive."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meta_models.algorithms import InnerSettings
+from meta_models.datasets import ClassPool
+from meta_models.episodes import EpisodeSpec, sample_episode
+from meta_models.torch_model import Arrays, Features
+
+
+class Classifier(Protocol):
+    """Anything that adapts and predicts: `TorchModel`, or the serving path."""
+
+    @property
+    def shares_body(self) -> bool: ...
+
+    def features(self, inputs: NDArray[np.uint8]) -> Features: ...
+
+    def adapt(self, features: Features, labels: NDArray[np.int64], n_way: int, inner: InnerSettings | None) -> Arrays: ...
+
+    def logits(self, adapted: Arrays, features: Features) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Mean over episodes with half the width of its 95% confidence interval, both in [0, 1]."""
+
+    mean: float
+    ci95: float
+    n_episodes: int
+
+    @classmethod
+    def of(cls, per_episode: list[float]) -> Accuracy:
+        values = np.asarray(per_episode)
+        spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+        return cls(float(values.mean()), 1.96 * spread / math.sqrt(len(values)), len(values))
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:.2f} ± {100 * self.ci95:.2f}"
+
+
+def episode_logits(
+    classifier: Classifier,
+    pool: ClassPool,
+    spec: EpisodeSpec,
+    n_episodes: int,
+    seed: int,
+    inner: InnerSettings | None = None,
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+    """Adapt to each episode and yield query logits (n_query, n_way) with labels (n_query,).
+
+    A shared body sees each image once: a feature depends on its own image alone, so this changes
+    nothing but the time it takes.
+    """
+    features = classifier.features(pool.inputs) if classifier.shares_body else pool.inputs
+    for number in range(n_episodes):
+        episode = sample_episode(pool, spec, seed, number)
+        support, query = features[episode.support.ravel()], features[episode.query.ravel()]
+        n_way, n_shot, n_query = episode.n_way, episode.support.shape[1], episode.query.shape[1]
+        adapted = classifier.adapt(support, np.repeat(np.arange(n_way), n_shot), n_way, inner)
+        yield classifier.logits(adapted, query), np.repeat(np.arange(n_way), n_query)
+
+
+def evaluate(
+    classifier: Classifier,
+    pool: ClassPool,
+    spec: EpisodeSpec,
+    n_episodes: int,
+    seed: int,
+    inner: InnerSettings | None = None,
+) -> Accuracy:
+    """Accuracy on `n_episodes` episodes of the stream named by `seed`."""
+    return Accuracy.of(
+        [
+            float((logits.argmax(1) == labels).mean())
+            for logits, labels in episode_logits(classifier, pool, spec, n_episodes, seed, inner)
+        ]
+    )

@@ -1,0 +1,156 @@
+"""What a published meta-model says of itself. Knows pydantic only."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from meta_models.preprocess import InputSpec
+
+MANIFEST_FILE = "manifest.json"
+META_PARAMS_FILE = "meta_params.safetensors"
+BODY_FILE = "body.onnx"
+HEAD_FILE = "head.onnx"
+
+
+class ManifestError(ValueError):
+    """A published folder is incomplete, damaged or from a newer format."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(_Part):
+    """Support sets this meta-model accepts."""
+
+    min_classes: int = 2
+    max_classes: int = 200
+    max_examples_per_class: int = 500
+    max_examples: int = 5000
+
+
+class InnerLoop(_Part):
+    """Defaults of the inner loop and what a client may ask for instead."""
+
+    inner_steps: int
+    inner_lr: float
+    max_inner_steps: int = 50
+    max_inner_lr: float = 1.0
+
+
+class Calibration(_Part):
+    """Fitted on development episodes of one (n_way, n_shot).
+
+    `rejection_logit`: 5% of the queries of a known class have no logit above it.
+    """
+
+    n_way: int
+    n_shot: int
+    temperature: float
+    rejection_logit: float
+    expected_calibration_error: float
+    unseen_auroc: float
+
+
+class Figure(_Part):
+    """One measured accuracy: mean over episodes and half the width of its 95% confidence interval."""
+
+    protocol: str
+    n_way: int
+    n_shot: int
+    n_query: int
+    accuracy: float
+    ci95: float
+    episodes: int
+    seed: int
+    inner_steps: int | None = None
+    inductive: Literal[True] = True
+    path: Literal["serving"] = "serving"
+    command: str
+
+
+class Training(_Part):
+    """Where the weights come from."""
+
+    recipe: str
+    data: str
+    licence: str
+    source: str
+    steps: int
+    minutes: float
+    hardware: str
+    notes: str = ""
+
+
+class Manifest(_Part):
+    """A published meta-model: `manifest.json` in its folder."""
+
+    format: Literal[1] = 1
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,40}$")]
+    version: int
+    description: str
+    algorithm: dict[str, Any]
+    backbone: dict[str, Any]
+    input: InputSpec
+    limits: Limits = Limits()
+    inner_loop: InnerLoop | None
+    shares_body: bool
+    """True: `body.onnx` serves every adapted model and `head.onnx` reads its features; False: no body."""
+    adapted_tensors: dict[str, tuple[int | str, ...]]
+    """Names and shapes of the head's extra graph inputs; "n_way" marks the axis of classes."""
+    calibration: tuple[Calibration, ...]
+    benchmarks: tuple[Figure, ...]
+    training: Training
+    files: dict[str, str]
+    """sha256 of every other file of the folder."""
+
+    @property
+    def reference(self) -> str:
+        """`name@version`, as answers and digests name it."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def modality(self) -> str:
+        return self.input.modality
+
+    def calibration_for(self, n_way: int, n_shot: float) -> Calibration:
+        """The entry measured nearest, by ratio, to these classes and mean examples a class."""
+        return min(
+            self.calibration,
+            key=lambda c: _ratio(c.n_way, n_way) + _ratio(c.n_shot, max(n_shot, 1)),
+        )
+
+
+def _ratio(a: float, b: float) -> float:
+    return max(a, b) / min(a, b)
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and verify a published folder.
+
+    Raises:
+        ManifestError: says which file is missing or damaged.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ManifestError(f"{folder} has no {MANIFEST_FILE}") from error
+    except ValueError as error:
+        raise ManifestError(f"{path}: {error}") from error
+    for name, expected in manifest.files.items():
+        file = folder / name
+        if not file.is_file():
+            raise ManifestError(f"{folder} lacks {name}, which its manifest lists")
+        if sha256(file) != expected:
+            raise ManifestError(f"{file} is not the published one: its sha256 differs from the manifest's")
+    return manifest

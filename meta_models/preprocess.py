@@ -1,0 +1,143 @@
+"""Turns a picture as a user has it into the array a meta-model was trained on.
+
+Runs unchanged on training data, in the API and on exported models; what it does is written in the
+manifest (`InputSpec`). Knows numpy and Pillow only.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_WORKING_SIDE = 1024
+"""Larger pictures are shrunk to this side first: strokes stay visible, work stays bounded."""
+
+_FAINT = 24
+"""Largest difference from the background, of 255, that is still called blank."""
+
+
+class BlankImageError(ValueError):
+    """The picture holds nothing that differs from its background."""
+
+
+class DrawingSpec(BaseModel):
+    """Strokes on a plain background become ink (255) on nothing (0), cut out and centred.
+
+    The background is the median colour of the border, ink is the distance from it: dark on white,
+    white on black and colours all come out the same. The crop is a square around the ink, at least
+    `min_crop` of the picture's longer side (1 keeps the whole frame), area-averaged to `size`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["drawing"] = "drawing"
+    size: Annotated[int, Field(ge=8, le=256)] = 28
+    margin: Annotated[float, Field(ge=0, le=1)] = 0.1
+    min_crop: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one example, (channels, height, width)."""
+        return (1, self.size, self.size)
+
+    @property
+    def modality(self) -> Literal["image"]:
+        """What a client sends: `{"image": …}`."""
+        return "image"
+
+
+InputSpec = DrawingSpec
+"""Every pre-processing a manifest can name; photographs, text and sound join here as a union."""
+
+
+def preprocess(picture: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
+    """Make one decoded picture fit `spec`.
+
+    Args:
+        picture: any mode, any size, EXIF rotation and transparency respected.
+        spec: from the manifest of the meta-model.
+
+    Returns:
+        (channels, height, width) uint8.
+
+    Raises:
+        BlankImageError: nothing stands out from the background.
+    """
+    return drawing(_flatten(picture), spec)
+
+
+def drawing(pixels: NDArray[np.uint8], spec: DrawingSpec) -> NDArray[np.uint8]:
+    """The array form of `preprocess` for drawings: (height, width[, 3]) uint8 to (1, size, size)."""
+    ink = _ink(pixels)
+    peak = int(ink.max(initial=0))
+    if peak <= _FAINT:
+        raise BlankImageError(
+            f"no drawing found: no pixel differs from the background by more than {_FAINT} of 255 (largest: {peak})"
+        )
+    box = _crop_box(ink > 0.35 * peak, spec)
+    side = box[2] - box[0]
+    resample = Image.Resampling.BOX if side >= spec.size else Image.Resampling.BILINEAR
+    canvas, offset = _pad_to(ink, box)
+    shifted = (box[0] + offset, box[1] + offset, box[2] + offset, box[3] + offset)
+    small = Image.fromarray(canvas).resize((spec.size, spec.size), resample, box=shifted)
+    out = np.asarray(small, dtype=np.float32)
+    # Thin strokes in a large picture average to almost nothing: stretch, and drop the paper's grain.
+    floor = 0.1 * float(out.max())
+    out = np.clip((out - floor) * (255.0 / (float(out.max()) - floor)), 0, 255)
+    return np.rint(out).astype(np.uint8)[None]
+
+
+def _flatten(picture: Image.Image) -> NDArray[np.uint8]:
+    """Upright RGB, transparency laid on white, or on black where what is drawn is light."""
+    picture = ImageOps.exif_transpose(picture)
+    if max(picture.size) > MAX_WORKING_SIDE:
+        picture = picture.reduce(-(-max(picture.size) // MAX_WORKING_SIDE))
+    if picture.has_transparency_data:
+        rgba = np.asarray(picture.convert("RGBA"), dtype=np.float32)
+        alpha = rgba[..., 3:] / 255.0
+        weight = float(alpha.sum())
+        light = weight > 0 and float((rgba[..., :3].mean(-1, keepdims=True) * alpha).sum()) / weight > 127.5
+        # A picture that is opaque nearly everywhere brings its own background.
+        background = 0.0 if light and float(alpha.mean()) < 0.9 else 255.0
+        return np.rint(rgba[..., :3] * alpha + background * (1 - alpha)).astype(np.uint8)
+    if picture.mode.startswith(("I", "F")):
+        deep = np.asarray(picture, dtype=np.float32)
+        low, high = float(deep.min()), float(deep.max())
+        return np.rint((deep - low) * (255.0 / max(high - low, 1e-9))).astype(np.uint8)
+    return np.asarray(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"))
+
+
+def _ink(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Distance from the border's median colour, largest over the channels: (height, width) uint8."""
+    planes = pixels[..., None] if pixels.ndim == 2 else pixels
+    border = np.concatenate([planes[0], planes[-1], planes[:, 0], planes[:, -1]])
+    background = np.median(border, axis=0)
+    return np.abs(planes.astype(np.int16) - background.astype(np.int16)).max(-1).astype(np.uint8)
+
+
+def _crop_box(mask: NDArray[np.bool_], spec: DrawingSpec) -> tuple[float, float, float, float]:
+    """A square (left, top, right, bottom) around the ink; it may reach past the picture."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    top, bottom = float(rows[0]), float(rows[-1]) + 1
+    left, right = float(columns[0]), float(columns[-1]) + 1
+    side = max(bottom - top, right - left) * (1 + 2 * spec.margin)
+    side = max(side, spec.min_crop * max(mask.shape))
+    x, y = (left + right) / 2, (top + bottom) / 2
+    if spec.min_crop >= 1:
+        y, x = mask.shape[0] / 2, mask.shape[1] / 2
+        side = float(max(mask.shape))
+    return (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
+
+
+def _pad_to(
+    ink: NDArray[np.uint8], box: tuple[float, float, float, float]
+) -> tuple[NDArray[np.uint8], int]:
+    """Pad with background so that `box` lies inside; returns the padded array and the shift."""
+    height, width = ink.shape
+    over = max(-box[0], -box[1], box[2] - width, box[3] - height, 0.0)
+    pad = int(np.ceil(over))
+    return (np.pad(ink, pad) if pad else ink), pad

@@ -1,0 +1,216 @@
+"""Turns trained meta_params into a published folder, and refuses where the ONNX graphs disagree with torch."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from meta_models.algorithms import InnerSettings
+from meta_models.manifest import (
+    BODY_FILE,
+    HEAD_FILE,
+    MANIFEST_FILE,
+    META_PARAMS_FILE,
+    InnerLoop,
+    Manifest,
+    Training,
+    sha256,
+)
+from meta_models.recipe import Recipe
+from meta_models.serving import ServedModel
+from meta_models.torch_model import Arrays, Features, TorchModel
+
+PARITY = 1e-4
+"""Largest difference between ONNX and torch probabilities that a published folder may show."""
+
+
+class PublishError(RuntimeError):
+    """The folder must not be published; the message says why."""
+
+
+@dataclass(frozen=True)
+class ServingPath:
+    """Adapts as the worker does and predicts as the API does; what every reported accuracy runs through."""
+
+    served: ServedModel
+    torch_model: TorchModel
+
+    @property
+    def shares_body(self) -> bool:
+        return self.served.shares_body
+
+    def features(self, inputs: NDArray[np.uint8]) -> Features:
+        return self.served.features(inputs)
+
+    def adapt(
+        self, features: Features, labels: NDArray[np.int64], n_way: int, inner: InnerSettings | None = None
+    ) -> Arrays:
+        return self.torch_model.adapt(features, labels, n_way, inner)
+
+    def logits(self, adapted: Arrays, features: Features) -> NDArray[np.float32]:
+        return self.served.logits(adapted, features)
+
+
+def export(model: TorchModel, recipe: Recipe, training: Training, folder: Path) -> Manifest:
+    """Write weights, graphs and a manifest without figures, and check ONNX against torch.
+
+    Raises:
+        PublishError: the graphs differ from torch by more than `PARITY`.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    params = {name: t.detach().float().cpu().contiguous() for name, t in model.meta_params.items()}
+    model.algorithm.backbone.cpu()
+    model = TorchModel(model.algorithm, params)
+    save_file(params, folder / META_PARAMS_FILE)
+    adapted = _example_adapted(model, recipe)
+    if model.shares_body:
+        inputs = torch.zeros((2, *recipe.input.shape), dtype=torch.uint8)
+        _to_onnx(_Body(model), (inputs,), ["inputs"], ["features"], {"inputs": {0: "n"}}, folder / BODY_FILE)
+    _export_head(model, recipe, adapted, folder / HEAD_FILE)
+    inner = model.algorithm.inner
+    manifest = Manifest(
+        name=recipe.name,
+        version=recipe.version,
+        description=recipe.description,
+        algorithm=recipe.algorithm,
+        backbone=recipe.backbone,
+        input=recipe.input,
+        inner_loop=InnerLoop(inner_steps=inner.inner_steps, inner_lr=inner.inner_lr) if inner else None,
+        shares_body=model.shares_body,
+        adapted_tensors={
+            name: tuple("n_way" if name in _PER_CLASS and axis == 0 else size for axis, size in enumerate(a.shape))
+            for name, a in adapted.items()
+        },
+        calibration=(),
+        benchmarks=(),
+        training=training,
+        files={path.name: sha256(path) for path in sorted(folder.iterdir())},
+    )
+    check_parity(ServedModel(folder, manifest), model)
+    return manifest
+
+
+def check_parity(served: ServedModel, model: TorchModel, n_draws: int = 5) -> float:
+    """Largest difference of probabilities between the graphs and torch, over random episodes.
+
+    Raises:
+        PublishError: it exceeds `PARITY`.
+    """
+    rng, worst = np.random.default_rng(0), 0.0
+    shape = served.manifest.input.shape
+    for n_way, n_support, n_query in [(2, 3, 1), (5, 25, 7), (20, 20, 40), (60, 60, 3), (5, 5, 33)][:n_draws]:
+        inputs = rng.integers(0, 256, (n_support + n_query, *shape), dtype=np.uint8)
+        labels = np.arange(n_support) % n_way
+        adapted = model.adapt(model.features(inputs[:n_support]), labels, n_way)
+        query = inputs[n_support:]
+        there = _softmax(model.logits(adapted, model.features(query)))
+        here = _softmax(served.logits(adapted, served.features(query)))
+        worst = max(worst, float(np.abs(here - there).max()))
+    if not worst <= PARITY:
+        raise PublishError(
+            f"{served.folder.name}: ONNX and torch probabilities differ by {worst:.2e}, more than {PARITY:.0e}; "
+            "the graphs would not serve what was trained"
+        )
+    return worst
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    """The last step of publishing.
+
+    Raises:
+        PublishError: the card lacks figures or calibration.
+    """
+    if not manifest.benchmarks or not manifest.calibration:
+        raise PublishError(f"{manifest.name}: a card without measured accuracy and calibration is not published")
+    (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n")
+
+
+_PER_CLASS = frozenset({"prototypes"})
+
+
+class _Body(nn.Module):
+    """The shared body as a graph: uint8 inputs to features."""
+
+    def __init__(self, model: TorchModel) -> None:
+        super().__init__()
+        self.model = model
+        self._tensors = _registered(self, model)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        tensors = {name: getattr(self, key) for name, key in self._tensors.items()}
+        return self.model.algorithm.body(tensors, inputs.float() / 255)
+
+
+class _Head(nn.Module):
+    """The head as a graph: features and adapted tensors to logits."""
+
+    def __init__(self, model: TorchModel) -> None:
+        super().__init__()
+        self.model = model
+        self._tensors = _registered(self, model)
+
+    def forward(self, adapted: dict[str, Tensor], features: Tensor) -> Tensor:
+        tensors = {name: getattr(self, key) for name, key in self._tensors.items()}
+        scaled = features if self.model.shares_body else features.float() / 255
+        return self.model.algorithm.head(tensors, adapted, scaled)
+
+
+def _registered(module: nn.Module, model: TorchModel) -> dict[str, str]:
+    keys = {name: name.replace(".", "__") for name in model.meta_params}
+    for name, key in keys.items():
+        module.register_buffer(key, model.meta_params[name])
+    return keys
+
+
+def _example_adapted(model: TorchModel, recipe: Recipe, n_way: int = 3) -> Arrays:
+    inputs = np.random.default_rng(0).integers(0, 256, (n_way, *recipe.input.shape), dtype=np.uint8)
+    return model.adapt(model.features(inputs), np.arange(n_way), n_way)
+
+
+def _export_head(model: TorchModel, recipe: Recipe, adapted: Arrays, path: Path) -> None:
+    example = np.zeros((4, *recipe.input.shape), np.uint8)
+    features = torch.from_numpy(model.features(example))
+    tensors = {name: torch.from_numpy(a) for name, a in adapted.items()}
+    shapes = {name: {0: "n_way"} if name in _PER_CLASS else {} for name in tensors}
+    _to_onnx(
+        _Head(model),
+        (tensors, features),  # a dictionary in the last place would be taken for keyword arguments
+        [*tensors, "features"],
+        ["logits"],
+        {"adapted": shapes, "features": {0: "n"}},
+        path,
+    )
+
+
+def _to_onnx(
+    module: nn.Module, example: tuple[object, ...], inputs: list[str], outputs: list[str], dynamic: dict[str, object], path: Path
+) -> None:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports that torchvision is absent, each time
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals
+        torch.onnx.export(
+            module.eval(),
+            example,
+            path,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=dynamic,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    return shifted / shifted.sum(1, keepdims=True)

@@ -1,0 +1,110 @@
+"""What a recipe file says: everything needed to meta-train one meta-model again."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from meta_models.augment import AugmentSpec
+from meta_models.episodes import EpisodeSpec
+from meta_models.preprocess import InputSpec
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Data(_Part):
+    """Which classes: `background` is protocol L, `vinyals` is protocol V.
+
+    `development_groups` are held out of meta-training for every choice that is made (protocol V has a
+    validation split of its own).
+    """
+
+    name: Literal["omniglot"] = "omniglot"
+    split: Literal["background", "vinyals"]
+    development_groups: tuple[str, ...] = ()
+
+
+class Outer(_Part):
+    """The outer loop: Adam with a cosine schedule and an exponential average of the weights."""
+
+    steps: int
+    meta_batch_size: int = 1
+    outer_lr: float = 1e-3
+    weight_decay: float = 0.0
+    average: float = 0.999
+    seed: int = 0
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
+
+
+class Development(_Part):
+    """What is measured on development classes while training, and how often."""
+
+    every: int = 500
+    n_episodes: int = 200
+    within_group: float = 1.0
+    settings: tuple[tuple[int, int], ...] = ((20, 1), (5, 5))
+    """(n_way, n_shot) pairs; the first one chooses the checkpoint."""
+    n_query: int = 10
+
+
+class Search(_Part):
+    """Values of the inner loop tried on development episodes after training."""
+
+    inner_steps: tuple[int, ...] = ()
+    inner_lr: tuple[float, ...] = ()
+
+
+class Recipe(_Part):
+    """One meta-model, from data to published folder."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{1,40}$")
+    version: int = 1
+    description: str
+    algorithm: dict[str, Any]
+    backbone: dict[str, Any]
+    input: InputSpec = InputSpec()
+    data: Data
+    episodes: dict[str, Any]
+    augment: dict[str, float] = {}
+    outer: Outer
+    development: Development = Development()
+    search: Search = Search()
+    initialize_from: str | None = None
+    """Recipe whose finished run gives the starting meta_params."""
+
+    @property
+    def episode_spec(self) -> EpisodeSpec:
+        return EpisodeSpec(**self.episodes)
+
+    @property
+    def augment_spec(self) -> AugmentSpec:
+        return AugmentSpec(**self.augment)
+
+    def development_spec(self, n_way: int, n_shot: int) -> EpisodeSpec:
+        """Episodes as a client would send them: upright, unaugmented."""
+        return EpisodeSpec(n_way, n_shot, self.development.n_query, self.development.within_group)
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """A committed recipe by name, or any TOML file by path.
+
+    Raises:
+        FileNotFoundError: neither exists; the message lists the committed ones.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = RECIPES / f"{name_or_path}.toml"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+        raise FileNotFoundError(f"no recipe {name_or_path!r}; committed recipes: {known}; or name a .toml file")
+    recipe = Recipe.model_validate(tomllib.loads(path.read_text()))
+    asdict(recipe.episode_spec), asdict(recipe.augment_spec)  # a wrong field fails here, not after an hour
+    return recipe

@@ -1,0 +1,96 @@
+"""A meta-model in torch: what training improves and the worker adapts with. Arrays in, arrays out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+
+from meta_models.algorithms import ALGORITHMS, Algorithm, InnerSettings, Tensors
+from meta_models.algorithms.inner_loop import CHUNK
+from meta_models.algorithms.protocol import OnStep
+from meta_models.backbones import BACKBONES
+from meta_models.manifest import META_PARAMS_FILE, Manifest
+
+Features = NDArray[np.float32] | NDArray[np.uint8]
+"""The body's output; the pre-processed inputs themselves where there is no shared body."""
+
+Arrays = dict[str, NDArray[np.float32]]
+"""Adapted tensors outside torch."""
+
+
+def build_algorithm(algorithm: dict[str, Any], backbone: dict[str, Any], shape: tuple[int, ...]) -> Algorithm:
+    """An algorithm bound to its backbone, from the tables of a recipe or manifest."""
+    backbone_options = {k: v for k, v in backbone.items() if k != "name"}
+    options = {k: v for k, v in algorithm.items() if k not in ("name", "inner")}
+    if "inner" in algorithm:
+        options["inner"] = InnerSettings(**algorithm["inner"])
+    module = BACKBONES[backbone["name"]](shape, **backbone_options)
+    return ALGORITHMS[algorithm["name"]](backbone=module.requires_grad_(False), **options)
+
+
+@dataclass(frozen=True)
+class TorchModel:
+    """An algorithm with meta_params."""
+
+    algorithm: Algorithm
+    meta_params: Tensors
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @classmethod
+    def load(cls, folder: Path, manifest: Manifest, device: str = "cpu") -> TorchModel:
+        """Read a published folder; safetensors hold numbers only, never code."""
+        algorithm = build_algorithm(manifest.algorithm, manifest.backbone, manifest.input.shape)
+        return cls(algorithm, load_file(folder / META_PARAMS_FILE, device=device), torch.device(device))
+
+    @property
+    def shares_body(self) -> bool:
+        return self.algorithm.shares_body
+
+    def features(self, inputs: NDArray[np.uint8]) -> Features:
+        """(n, *shape) uint8 to features, a chunk at a time; the inputs where no body is shared."""
+        if not self.shares_body:
+            return inputs
+        with torch.inference_mode():
+            parts = [
+                self.algorithm.body(self.meta_params, self._tensor(inputs[start : start + CHUNK])).float().cpu()
+                for start in range(0, len(inputs), CHUNK)
+            ]
+        return torch.cat(parts).numpy()
+
+    def adapt(
+        self,
+        features: Features,
+        labels: NDArray[np.int64],
+        n_way: int,
+        inner: InnerSettings | None = None,
+        on_step: OnStep | None = None,
+    ) -> Arrays:
+        """Support features (n_support, …) and labels (n_support,) to adapted tensors."""
+        with torch.no_grad():
+            adapted = self.algorithm.adapt(
+                self.meta_params,
+                self._tensor(features),
+                torch.from_numpy(labels).to(self.device),
+                n_way,
+                inner=inner,
+                on_step=on_step,
+            )
+        return {name: t.float().cpu().contiguous().numpy() for name, t in adapted.items()}
+
+    def logits(self, adapted: Arrays, features: Features) -> NDArray[np.float32]:
+        """Query features to logits (n_query, n_way)."""
+        tensors = {name: torch.from_numpy(a).to(self.device) for name, a in adapted.items()}
+        with torch.inference_mode():
+            return self.algorithm.head(self.meta_params, tensors, self._tensor(features)).float().cpu().numpy()
+
+    def _tensor(self, array: Features) -> Tensor:
+        """float32 on the device; uint8 becomes [0, 1], as the published graphs do."""
+        tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+        return tensor.float().div_(255) if tensor.dtype == torch.uint8 else tensor
