@@ -1,0 +1,31 @@
+"""The pure function that adapts: a meta-model and a support set to adapted tensors. No Redis, no Celery."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adapter.models import Adaptation
+from adapter.support_set import SupportSet
+from meta_models.algorithms import InnerSettings
+from meta_models.torch_model import Arrays, TorchModel
+
+
+class AdaptationDivergedError(ArithmeticError):
+    """The inner loop produced numbers that are not finite."""
+
+
+def adapt(model: TorchModel, support: SupportSet, settings: Adaptation) -> Arrays:
+    """Adapt to a support set in canonical order; the same three arguments give the same tensors.
+
+    Raises:
+        AdaptationDivergedError: `inner_lr` was too large for this support set.
+    """
+    inner = None
+    if settings.inner_steps is not None and settings.inner_lr is not None:
+        inner = InnerSettings(settings.inner_steps, settings.inner_lr)
+    adapted = model.adapt(model.features(support.inputs), support.labels, len(support.classes), inner)
+    if not all(np.isfinite(tensor).all() for tensor in adapted.values()):
+        raise AdaptationDivergedError(
+            f"the inner loop diverged at inner_lr {settings.inner_lr} after {settings.inner_steps} steps; lower inner_lr"
+        )
+    return adapted

@@ -1,0 +1,54 @@
+-- Write a model record, its support set and its job in one step, unless the same one exists.
+-- KEYS record, support, models, digest, idempotency, jobs
+-- ARGV id, job, spec, support bytes, ttl ms, tombstone ms, grace ms, listed, fingerprint, idempotency ms, record prefix
+-- Returns {'created' | 'existing' | 'conflict', id}
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local ttl = tonumber(ARGV[5])
+local prefix = ARGV[11]
+
+local function lives(id)
+  local found = redis.call('HMGET', prefix .. id, 'status', 'expires_ms')
+  return found[1] and found[1] ~= 'failed' and found[1] ~= 'canceled' and tonumber(found[2]) > now
+end
+
+if ARGV[9] ~= '' then
+  local prior = redis.call('HMGET', KEYS[5], 'fingerprint', 'id')
+  if prior[2] and lives(prior[2]) then
+    if prior[1] ~= ARGV[9] then return {'conflict', prior[2]} end
+    return {'existing', prior[2]}
+  end
+end
+
+if ARGV[8] == '1' then
+  local twin = redis.call('GET', KEYS[4])
+  if twin and lives(twin) then
+    -- The same content again keeps its model for as long as the later request asks.
+    if tonumber(redis.call('HGET', prefix .. twin, 'expires_ms')) < now + ttl then
+      redis.call('HSET', prefix .. twin, 'expires_ms', now + ttl)
+      redis.call('PEXPIRE', prefix .. twin, ttl + tonumber(ARGV[6]))
+      redis.call('PEXPIRE', string.gsub(prefix, ':model:$', ':support:') .. twin, ttl)
+      redis.call('PEXPIRE', KEYS[4], ttl)
+    end
+    if ARGV[9] ~= '' then
+      redis.call('HSET', KEYS[5], 'fingerprint', ARGV[9], 'id', twin)
+      redis.call('PEXPIRE', KEYS[5], ARGV[10])
+    end
+    return {'existing', twin}
+  end
+end
+
+redis.call('HSET', KEYS[1], 'id', ARGV[1], 'spec', ARGV[3], 'status', 'queued', 'created_ms', now,
+  'expires_ms', now + ttl, 'job', 'queued', 'job_created_ms', now, 'attempt', 0)
+redis.call('PEXPIRE', KEYS[1], ttl + tonumber(ARGV[6]))
+redis.call('SET', KEYS[2], ARGV[4], 'PX', ttl)
+redis.call('ZADD', KEYS[6], now + tonumber(ARGV[7]), ARGV[2])
+if ARGV[8] == '1' then
+  redis.call('ZADD', KEYS[3], now, ARGV[1])
+  redis.call('SET', KEYS[4], ARGV[1], 'PX', ttl)
+end
+if ARGV[9] ~= '' then
+  redis.call('HSET', KEYS[5], 'fingerprint', ARGV[9], 'id', ARGV[1])
+  redis.call('PEXPIRE', KEYS[5], ARGV[10])
+end
+return {'created', ARGV[1]}

@@ -1,0 +1,78 @@
+"""Answers queries: ONNX sessions of the published meta-models and a cache of adapted tensors. No torch."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapter.models import ModelSpec
+from adapter.store import Arrays
+from meta_models.catalogue import Catalogue
+from meta_models.serving import ServedModel, probabilities
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Answer to one query.
+
+    Attributes:
+        probabilities: (n_way,) calibrated, in the order of the model's classes.
+        rejected: unlike every class.
+    """
+
+    probabilities: NDArray[np.float64]
+    rejected: bool
+
+
+class Predictor:
+    """Shared by all requests of a process; safe between threads."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._served = {p.manifest.reference: ServedModel(p.folder, p.manifest) for p in catalogue}
+
+    def serves(self, reference: str) -> bool:
+        return reference in self._served
+
+    def predict(self, spec: ModelSpec, adapted: Arrays, inputs: NDArray[np.uint8]) -> list[Prediction]:
+        """(n, *shape) uint8 queries to one prediction each; every answer depends on its own query alone."""
+        model = self._served[spec.meta_model]
+        calibration = model.manifest.calibration_for(len(spec.classes), spec.mean_shot)
+        logits = model.logits(adapted, model.features(inputs))
+        rejected = logits.max(1) < calibration.rejection_logit
+        return [
+            Prediction(row, bool(unlike))
+            for row, unlike in zip(probabilities(logits, calibration), rejected, strict=True)
+        ]
+
+
+class WeightsCache:
+    """Adapted tensors last used, up to a number of bytes."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes, self._bytes = max_bytes, 0
+        self._entries: OrderedDict[tuple[str, str], Arrays] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, owner: str, digest: str) -> Arrays | None:
+        with self._lock:
+            found = self._entries.get((owner, digest))
+            if found is not None:
+                self._entries.move_to_end((owner, digest))
+            return found
+
+    def put(self, owner: str, digest: str, tensors: Arrays) -> None:
+        with self._lock:
+            if (owner, digest) not in self._entries:
+                self._bytes += _size(tensors)
+            self._entries[owner, digest] = tensors
+            self._entries.move_to_end((owner, digest))
+            while self._bytes > self._max_bytes and len(self._entries) > 1:
+                self._bytes -= _size(self._entries.popitem(last=False)[1])
+
+
+def _size(tensors: Arrays) -> int:
+    return sum(t.nbytes for t in tensors.values())

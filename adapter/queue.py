@@ -1,0 +1,68 @@
+"""Celery's settings and the nudge. The record in Redis is the truth; a message only says "look at this job"."""
+
+from __future__ import annotations
+
+import logging
+
+import redis
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+ADAPT = "innerloop.adapt"
+
+log = logging.getLogger("innerloop.queue")
+
+
+def celery_app(records_url: str, *, socket_timeout: float) -> Celery:
+    """One Celery application; publishers use a short `socket_timeout`, workers a longer one."""
+    app = Celery("innerloop", broker=_broker(records_url), set_as_current=False)
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_default_queue="il-jobs",
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=False,
+        # Importing torch and opening the meta-models takes a child longer than the default 4 s.
+        worker_proc_alive_timeout=120,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_hijack_root_logger=False,
+        worker_enable_remote_control=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": 30,
+            "unacked_restore_interval": 1,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": socket_timeout,
+            "socket_connect_timeout": socket_timeout,
+            "health_check_interval": 5,
+        },
+    )
+    return app
+
+
+class Publisher:
+    """Sends nudges and never blocks for longer than a second."""
+
+    def __init__(self, records_url: str) -> None:
+        self._app = celery_app(records_url, socket_timeout=1)
+
+    def nudge(self, job: str) -> bool:
+        """Tell a worker about a job. False where the broker did not answer: the reaper will try again."""
+        try:
+            self._app.send_task(ADAPT, args=[job], retry=False, ignore_result=True)
+        except (OperationalError, redis.RedisError, OSError) as error:
+            log.warning("nudge for %s failed, the reaper will repeat it: %s", job, error)
+            return False
+        return True
+
+    def close(self) -> None:
+        self._app.close()
+
+
+def _broker(url: str) -> str:
+    """Celery names a Unix socket differently from redis-py."""
+    return "redis+socket://" + url.removeprefix("unix://") if url.startswith("unix://") else url

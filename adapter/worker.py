@@ -1,0 +1,178 @@
+"""The one Celery task: claim a job, adapt, store the weights, say that it is done."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import redis
+from celery import Celery
+from celery.signals import worker_process_init, worker_ready
+
+from adapter import support_set
+from adapter.config import Settings
+from adapter.models import JobError
+from adapter.queue import ADAPT, celery_app
+from adapter.store import Claim, Records, Weights, connect
+from meta_models.catalogue import Catalogue, Published
+
+if TYPE_CHECKING:
+    from meta_models.torch_model import TorchModel
+
+log = logging.getLogger("innerloop.worker")
+
+
+class Worker:
+    """What one adapting process holds: stores and loaded meta-models. Made after the fork, CUDA included."""
+
+    def __init__(self, settings: Settings) -> None:
+        # torch enters here, in the child: importing it before the fork would cost its threads and its GPU.
+        import torch
+
+        from adapter.adapt import adapt
+
+        threads = max(1, (os.cpu_count() or 1) // settings.worker_processes)
+        torch.set_num_threads(threads)
+        self.records = Records(connect(settings.records_url), settings)
+        self.weights = Weights(connect(settings.weights_url))
+        self._lease_seconds = settings.lease_seconds
+        device = settings.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._models = {
+            p.manifest.reference: _load(p, device) for p in Catalogue(settings.meta_models_dir)
+        }
+        self._adapt = adapt
+
+    def run(self, job: str) -> bool:
+        """Do a job unless it is done or taken; returns whether this call did it."""
+        claim = self.records.claim(job)
+        if claim is None:
+            return False
+        with self._lease(claim) as still_ours:
+            try:
+                return self._do(claim, still_ours)
+            except redis.RedisError:
+                log.exception("%s: Redis failed; the job stays open", job)
+                return False
+            except Exception as error:
+                return self._give_up(claim, error)
+
+    def _do(self, claim: Claim, still_ours: Callable[[], bool]) -> bool:
+        began = time.perf_counter()
+        data = self.records.support(claim.owner, claim.model_id)
+        if data is None:  # deleted or expired meanwhile
+            return False
+        if not self.weights.exists(claim.owner, claim.spec.weights):
+            model = self._models.get(claim.spec.meta_model)
+            if model is None:
+                error = JobError("meta_model_gone", f"{claim.spec.meta_model} is not published on this worker")
+                return self.records.fail(claim, error)
+            adapted = self._adapt(model, support_set.decode(data), claim.spec.adaptation)
+            if not still_ours():
+                return False
+            record = self.records.peek(claim.owner, claim.model_id)
+            if record is None:
+                return False
+            left_ms = record.expires_ms - int(time.time() * 1000)
+            self.weights.put(claim.owner, claim.spec.weights, adapted, max(left_ms, 1000))
+        return self.records.finish(claim, (time.perf_counter() - began) * 1000)
+
+    def _give_up(self, claim: Claim, error: Exception) -> bool:
+        """An error that comes again each time fails the model; anything else is tried again."""
+        if isinstance(error, ArithmeticError):
+            return self.records.fail(claim, JobError("adaptation_diverged", str(error)))
+        log.exception("%s: attempt %d failed", claim.job, claim.attempt)
+        if claim.attempt >= 3:
+            return self.records.fail(claim, JobError("adaptation_failed", f"{type(error).__name__}: {error}"))
+        self.records.retry(claim)
+        return False
+
+    @contextmanager
+    def _lease(self, claim: Claim) -> Iterator[Callable[[], bool]]:
+        """Renew the lease from a thread until the job ends."""
+        ended, lost = threading.Event(), threading.Event()
+
+        def renew() -> None:
+            while not ended.wait(self._lease_seconds / 3):
+                try:
+                    if not self.records.extend(claim):
+                        lost.set()
+                        return
+                except redis.RedisError as error:
+                    log.warning("%s: could not renew the lease: %s", claim.job, error)
+
+        thread = threading.Thread(target=renew, name="lease", daemon=True)
+        thread.start()
+        try:
+            yield lambda: not lost.is_set()
+        finally:
+            ended.set()
+            thread.join()
+
+
+def _load(published: Published, device: str) -> TorchModel:
+    """Load a meta-model and adapt once: the first adaptation of a process is slow, and no client waits for it here."""
+    import numpy as np
+
+    from meta_models.algorithms import InnerSettings
+    from meta_models.torch_model import TorchModel
+
+    model = TorchModel.load(published.folder, published.manifest, device)
+    inputs = np.random.default_rng(0).integers(0, 256, (4, *published.manifest.input.shape), dtype=np.uint8)
+    one_step = InnerSettings(1, 0.0) if model.algorithm.inner else None
+    model.adapt(model.features(inputs), np.array([0, 0, 1, 1]), 2, one_step)
+    return model
+
+
+def make_app(settings: Settings) -> Celery:
+    """The worker's Celery application with its task and life signals."""
+    app = celery_app(settings.records_url, socket_timeout=3)
+    held: list[Worker] = []
+
+    def start_child(**_: object) -> None:
+        held.append(Worker(settings))
+
+    def start_heartbeat(**_: object) -> None:
+        threading.Thread(target=_beat, args=(settings,), name="heartbeat", daemon=True).start()
+
+    worker_process_init.connect(start_child, weak=False)
+    worker_ready.connect(start_heartbeat, weak=False)
+
+    @app.task(name=ADAPT)
+    def adapt_job(job: str) -> None:  # pyright: ignore[reportUnusedFunction]
+        held[0].run(job)
+
+    return app
+
+
+def _beat(settings: Settings) -> None:
+    records = Records(connect(settings.records_url), settings)
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    while True:
+        try:
+            records.beat(name)
+        except redis.RedisError as error:
+            log.warning("heartbeat: %s", error)
+        time.sleep(3)
+
+
+def main(settings: Settings) -> None:
+    """Run a worker until it is told to stop."""
+    make_app(settings).worker_main(
+        [
+            "worker",
+            "--pool=prefork",
+            f"--concurrency={settings.worker_processes}",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+            "--loglevel=WARNING",
+        ]
+    )

@@ -1,0 +1,186 @@
+"""From a support set as it arrived to a stored model, ready or on its way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from adapter import support_set
+from adapter.errors import AdaptationFailed, AdaptationTimeout, InnerloopError, NoWorker, NotFound, NotReady, Unprocessable
+from adapter.models import Adaptation, ClassCount, ModelRecord, ModelSpec
+from adapter.store import Arrays, Created
+from api.requests import AdaptInput
+from api.schemas import AdaptationIn
+from api.services import Services
+from meta_models.catalogue import DEFAULT_ALIAS, UnknownMetaModelError
+from meta_models.manifest import Manifest
+
+CLASSIFY_TTL_SECONDS = 120
+RESTORE_SECONDS = 60.0
+RESTORE_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A validated request: the record to write and the support set's stored form."""
+
+    spec: ModelSpec
+    support: bytes
+    ttl_seconds: int
+
+
+def prepare(services: Services, given: AdaptInput, *, ephemeral: bool = False) -> Prepared:
+    """Validate and decode; CPU work only.
+
+    Raises:
+        NotFound: no such meta-model.
+        Unprocessable: names what is wrong and where.
+    """
+    try:
+        manifest = services.catalogue.resolve(given.options.meta_model or DEFAULT_ALIAS["image"]).manifest
+    except UnknownMetaModelError as error:
+        raise Unprocessable(str(error.args[0]), code="unknown_meta_model") from error
+    settings = _settings(manifest, given.options.adaptation)
+    support_set.check_labels(given.labels, manifest.limits)
+    inputs = services.decoder.support(given.support, manifest.input)
+    support = support_set.canonical(given.labels, inputs)
+    chosen = settings.model_dump()
+    spec = ModelSpec(
+        name=given.options.name,
+        meta_model=manifest.reference,
+        modality=manifest.modality,
+        classes=tuple(ClassCount(name=n, examples=c) for n, c in zip(support.classes, support.counts, strict=True)),
+        adaptation=settings,
+        digest=support.digest(manifest.reference, chosen),
+        weights=support.weights_digest(manifest.reference, chosen),
+        ephemeral=ephemeral,
+    )
+    ttl = CLASSIFY_TTL_SECONDS if ephemeral else given.options.ttl_seconds or services.settings.default_ttl_seconds
+    if ttl > services.settings.max_ttl_seconds:
+        raise Unprocessable(
+            f"ttl_seconds is at most {services.settings.max_ttl_seconds}, not {ttl}", code="invalid_request"
+        )
+    return Prepared(spec, support_set.encode(support), ttl)
+
+
+async def accept(services: Services, owner: str, prepared: Prepared, idempotency_key: str | None = None) -> Created:
+    """Write the record, then nudge a worker. From here on nothing is lost.
+
+    Raises:
+        NoWorker, QueueFull, StoreFull: try again later.
+        IdempotencyKeyInUse: the key came with other content.
+    """
+    fingerprint = _fingerprint(prepared)
+
+    def write() -> Created:
+        if not services.records.has_worker():
+            raise NoWorker("no worker is running; start one with `innerloop worker`", retry_after=5)
+        created = services.records.create(
+            owner,
+            prepared.spec,
+            prepared.support,
+            prepared.ttl_seconds,
+            idempotency_key=idempotency_key,
+            fingerprint=fingerprint,
+        )
+        if created.is_new:
+            services.publisher.nudge(f"{owner}/{created.id}")
+        return created
+
+    return await services.in_store(write)
+
+
+async def settle(services: Services, owner: str, model_id: str, seconds: float) -> ModelRecord:
+    """The record once its adaptation ended, or as it is after `seconds`.
+
+    Raises:
+        NotFound: deleted meanwhile.
+    """
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    with services.waiter.expect(f"{owner}/{model_id}") as woken:
+        while True:
+            record = await services.in_store(services.records.get, owner, model_id)
+            left = deadline - loop.time()
+            if not record.job or left <= 0:
+                return record
+            try:
+                await asyncio.wait_for(woken.wait(), left)
+            except TimeoutError:
+                return await services.in_store(services.records.get, owner, model_id)
+            woken.clear()
+
+
+async def adapted_tensors(services: Services, record: ModelRecord) -> Arrays:
+    """The model's tensors: from memory, from the weights store, or adapted again, once for all who wait.
+
+    Raises:
+        NotReady: adapting has not ended.
+        AdaptationFailed: it failed.
+        AdaptationTimeout: adapting again takes too long.
+    """
+    if record.status == "failed":
+        raise failure(record)
+    if record.status != "ready":
+        raise NotReady(f"model {record.id} is {record.status}; ask again once it is ready", retry_after=1)
+    digest = record.spec.weights
+    for _ in range(RESTORE_TRIES):
+        tensors = services.cache.get(record.owner, digest)
+        if tensors is None:
+            tensors = await services.in_store(services.weights.get, record.owner, digest)
+            if tensors is not None:
+                services.cache.put(record.owner, digest, tensors)
+        if tensors is not None:
+            return tensors
+        if await services.in_store(services.records.request_restore, record):
+            await services.in_store(services.publisher.nudge, f"{record.owner}/{record.id}")
+        record = await settle(services, record.owner, record.id, RESTORE_SECONDS)
+        if not record.job and record.error:
+            raise failure(record)
+    raise AdaptationTimeout(f"the weights of model {record.id} are being adapted again", retry_after=2)
+
+
+def failure(record: ModelRecord) -> InnerloopError:
+    """The error a client reads of a failed adaptation."""
+    if record.error is None:
+        return AdaptationFailed(f"adapting model {record.id} failed")
+    return AdaptationFailed(f"adapting model {record.id} failed: {record.error.detail}", code=record.error.code)
+
+
+def check_exists(error: NotFound) -> NotFound:
+    return error
+
+
+def _settings(manifest: Manifest, asked: AdaptationIn) -> Adaptation:
+    """Defaults of the meta-model where the client says nothing.
+
+    Raises:
+        Unprocessable: beyond the manifest's limits, or the meta-model has no inner loop.
+    """
+    inner = manifest.inner_loop
+    if inner is None:
+        if asked.inner_steps or asked.inner_lr is not None:
+            raise Unprocessable(
+                f"{manifest.reference} adapts without an inner loop; leave out inner_steps and inner_lr",
+                code="no_inner_loop",
+            )
+        return Adaptation()
+    steps = inner.inner_steps if asked.inner_steps is None else asked.inner_steps
+    rate = inner.inner_lr if asked.inner_lr is None else asked.inner_lr
+    if steps > inner.max_inner_steps:
+        raise Unprocessable(
+            f"inner_steps is at most {inner.max_inner_steps} for {manifest.reference}, not {steps}", code="invalid_request"
+        )
+    if not 0 < rate <= inner.max_inner_lr:
+        raise Unprocessable(
+            f"inner_lr is at most {inner.max_inner_lr} for {manifest.reference}, not {rate}", code="invalid_request"
+        )
+    return Adaptation(inner_steps=steps, inner_lr=rate)
+
+
+def _fingerprint(prepared: Prepared) -> str:
+    told = [prepared.spec.digest, prepared.spec.name, prepared.ttl_seconds]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()

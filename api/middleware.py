@@ -1,0 +1,81 @@
+"""Around every request: an id, and bounds on the body's size, encoding and time."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from adapter.config import Settings
+from adapter.errors import InnerloopError, MalformedRequest, RequestTimeout, TooLarge, UnsupportedMediaType
+from api import problems
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
+
+
+class Boundary:
+    """Refuses bodies that are too large, encoded or too slow before a route sees them."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._max_bytes = settings.max_body_bytes
+        self._seconds = settings.body_timeout_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(8)}"
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        try:
+            self._check(headers)
+            await self._app(scope, self._bounded(receive), send_with_id)
+        except InnerloopError as error:  # raised by `receive`, outside the routes' handlers
+            if started:
+                raise
+            await problems.of(error, scope["path"], request_id)(scope, receive, send)
+
+    def _check(self, headers: Headers) -> None:
+        encoding = headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            raise UnsupportedMediaType(f"Content-Encoding {encoding!r} is not accepted; send the body as it is")
+        length = headers.get("content-length", "0")
+        if not length.isdecimal():
+            raise MalformedRequest(f"Content-Length must be a number, not {length!r}")
+        if int(length) > self._max_bytes:
+            raise TooLarge(f"the body has {length} bytes, at most {self._max_bytes}", code="body_too_large")
+
+    def _bounded(self, receive: Receive) -> Receive:
+        seen, done = 0, False
+        deadline = asyncio.get_running_loop().time() + self._seconds
+
+        async def bounded() -> Message:
+            nonlocal seen, done
+            if done:
+                return await receive()
+            left = deadline - asyncio.get_running_loop().time()
+            try:
+                message = await asyncio.wait_for(receive(), max(left, 0.001))
+            except TimeoutError as error:
+                raise RequestTimeout(f"the body did not arrive within {self._seconds:g} s") from error
+            seen += len(message.get("body", b""))
+            done = not message.get("more_body", False)
+            if seen > self._max_bytes:
+                raise TooLarge(f"the body has more than {self._max_bytes} bytes", code="body_too_large")
+            return message
+
+        return bounded

@@ -1,0 +1,64 @@
+"""From queries as they arrived to worded results."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adapter.errors import TooLarge, Unprocessable
+from adapter.models import ModelSpec
+from adapter.predictor import Prediction
+from adapter.store import Arrays
+from api.decode import UndecodableError
+from api.requests import QueryBatch
+from api.schemas import ItemError, Result, Score
+from api.services import Services
+from meta_models.preprocess import InputSpec
+
+
+def check_batch(services: Services, batch: QueryBatch) -> None:
+    """Refuse an empty or oversized batch.
+
+    Raises:
+        Unprocessable: there is no input.
+        TooLarge: there are too many.
+    """
+    if not batch.payloads:
+        raise Unprocessable("inputs is empty; send at least one", code="no_inputs")
+    if len(batch.payloads) > services.settings.max_queries:
+        raise TooLarge(
+            f"at most {services.settings.max_queries} inputs a request, found {len(batch.payloads)}",
+            code="too_many_inputs",
+        )
+
+
+def answer(services: Services, spec: ModelSpec, adapted: Arrays, batch: QueryBatch) -> list[Result]:
+    """One result per input, in order; an input that cannot be decoded gets its own error."""
+    input_spec = services.catalogue.resolve(spec.meta_model).manifest.input
+    decoded = [_decode(services, payload.content, input_spec) for payload in batch.payloads]
+    inputs = [d for d in decoded if isinstance(d, np.ndarray)]
+    predictions = iter(services.predictor.predict(spec, adapted, np.stack(inputs)) if inputs else [])
+    names = [c.name for c in spec.classes]
+    return [
+        Result(id=given, error=d) if isinstance(d, ItemError) else _word(given, next(predictions), names, batch.top_k)
+        for given, d in zip(batch.ids, decoded, strict=True)
+    ]
+
+
+def _decode(services: Services, content: bytes | str, spec: InputSpec) -> np.ndarray | ItemError:
+    try:
+        return services.decoder.one(content, spec)
+    except UndecodableError as error:
+        return ItemError(code=error.code, status=422, detail=str(error))
+
+
+def _word(given: str | None, prediction: Prediction, names: list[str], top_k: int) -> Result:
+    # Equal probabilities are listed by name, so that the order of classes never shows.
+    order = sorted(range(len(names)), key=lambda i: (-prediction.probabilities[i], names[i]))
+    best = order[0]
+    return Result(
+        id=given,
+        label=None if prediction.rejected else names[best],
+        confidence=float(prediction.probabilities[best]),
+        rejected=prediction.rejected,
+        scores=[Score(label=names[i], probability=float(prediction.probabilities[i])) for i in order[:top_k]],
+    )

@@ -1,0 +1,229 @@
+"""Reads a request body, JSON, multipart or zip, into one shape."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+
+from adapter.errors import ErrorItem, MalformedRequest, TooLarge, Unprocessable, UnsupportedMediaType
+from api.decode import Payload
+from api.schemas import AdaptationIn, AdaptOptions, AdaptRequest, ClassifyRequest, PredictRequest
+
+MAX_PARTS = 10_000
+MAX_ZIP_RATIO = 200
+MAX_ZIP_BYTES = 256 * 2**20
+
+_SUPPORT = re.compile(r"support\[(.+)\]", re.DOTALL)
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class AdaptInput:
+    """A support set as it arrived."""
+
+    options: AdaptOptions
+    support: list[Payload]
+
+    @property
+    def labels(self) -> list[str]:
+        return [p.label or "" for p in self.support]
+
+
+@dataclass(frozen=True)
+class QueryBatch:
+    """Queries as they arrived; `ids` are the client's own or None."""
+
+    ids: list[str | None]
+    payloads: list[Payload]
+    top_k: int
+
+
+async def read_adapt(request: Request) -> AdaptInput:
+    """Body of `POST /v1/models`."""
+    if _media_type(request) == "application/json":
+        body = await _json(request, AdaptRequest)
+        return AdaptInput(body, _json_support(body))
+    async with _form(request) as form:
+        options = _options(form, {"meta_model", "name", "ttl_seconds", "adaptation"})
+        return AdaptInput(options, await _form_support(form))
+
+
+async def read_queries(request: Request) -> QueryBatch:
+    """Body of `POST /v1/models/{id}/predictions`."""
+    if _media_type(request) == "application/json":
+        body = await _json(request, PredictRequest)
+        return _json_queries(body)
+    async with _form(request) as form:
+        _known(form, {"inputs", "top_k"}, support=False)
+        return await _form_queries(form)
+
+
+async def read_classify(request: Request) -> tuple[AdaptInput, QueryBatch]:
+    """Body of `POST /v1/classify`."""
+    if _media_type(request) == "application/json":
+        body = await _json(request, ClassifyRequest)
+        options = AdaptOptions(meta_model=body.meta_model, adaptation=body.adaptation)
+        return AdaptInput(options, _json_support(body)), _json_queries(body)
+    async with _form(request) as form:
+        options = _options(form, {"meta_model", "adaptation"}, also={"inputs", "top_k"})
+        return AdaptInput(options, await _form_support(form)), await _form_queries(form)
+
+
+def _media_type(request: Request) -> str:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "application/json":
+        return media_type
+    if media_type == "multipart/form-data":
+        return media_type
+    raise UnsupportedMediaType(
+        f"send application/json or multipart/form-data, not {media_type or 'a body without Content-Type'}"
+    )
+
+
+async def _json(request: Request, schema: type[Body]) -> Body:
+    data = await request.body()
+    try:
+        return schema.model_validate_json(data)
+    except ValidationError as error:
+        raise _as_problem(error) from error
+
+
+def _as_problem(error: ValidationError, prefix: str = "") -> MalformedRequest | Unprocessable:
+    findings = error.errors(include_url=False, include_input=False, include_context=False)
+    if findings[0]["type"] == "json_invalid":
+        return MalformedRequest(f"the body is not JSON: {findings[0]['msg']}", code="invalid_json")
+    errors: list[ErrorItem] = [
+        {"pointer": prefix + _pointer(f["loc"]), "code": "invalid_field", "detail": f["msg"]} for f in findings
+    ]
+    first = errors[0]
+    where = first.get("pointer") or "the body"
+    return Unprocessable(f"{where}: {first.get('detail')}", code="invalid_request", errors=errors)
+
+
+def _pointer(location: Sequence[int | str]) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return text.removeprefix(".")
+
+
+def _json_support(body: AdaptRequest | ClassifyRequest) -> list[Payload]:
+    return [
+        Payload(example.input.image, f"support[{i}].input.image", example.label)
+        for i, example in enumerate(body.support)
+    ]
+
+
+def _json_queries(body: PredictRequest | ClassifyRequest) -> QueryBatch:
+    payloads = [Payload(query.image, f"inputs[{i}].image") for i, query in enumerate(body.inputs)]
+    return QueryBatch([query.id for query in body.inputs], payloads, body.top_k)
+
+
+class _form:  # noqa: N801 - used as a function
+    """The multipart form of a request, closed afterwards."""
+
+    def __init__(self, request: Request) -> None:
+        self._context = request.form(max_files=MAX_PARTS, max_fields=100, max_part_size=2**20)
+
+    async def __aenter__(self) -> FormData:
+        try:
+            return await self._context.__aenter__()
+        except HTTPException as error:
+            if "Too many" in error.detail:
+                raise TooLarge(f"{error.detail} (at most {MAX_PARTS})", code="too_many_parts") from error
+            raise MalformedRequest(f"the multipart body is damaged: {error.detail}") from error
+
+    async def __aexit__(self, *details: object) -> None:
+        await self._context.__aexit__(None, None, None)
+
+
+def _known(form: FormData, names: set[str], *, support: bool) -> None:
+    unknown = [n for n in form if n not in names and not (support and (n == "archive" or _SUPPORT.fullmatch(n)))]
+    if unknown:
+        expected = sorted(names) + (["support[<label>]", "archive"] if support else [])
+        raise Unprocessable(f"unknown part {unknown[0]!r}; expected {', '.join(expected)}", code="unknown_field")
+
+
+def _options(form: FormData, names: set[str], also: set[str] = frozenset()) -> AdaptOptions:  # pyright: ignore[reportArgumentType]
+    _known(form, names | also, support=True)
+    fields = {name: str(form[name]) for name in names if name in form and name != "adaptation"}
+    try:
+        adaptation = AdaptationIn.model_validate_json(str(form.get("adaptation") or "{}"))
+    except ValidationError as error:
+        raise _as_problem(error, "adaptation.") from error
+    try:
+        return AdaptOptions.model_validate({**fields, "adaptation": adaptation})
+    except ValidationError as error:
+        raise _as_problem(error) from error
+
+
+async def _form_support(form: FormData) -> list[Payload]:
+    payloads: list[Payload] = []
+    for name, part in form.multi_items():
+        if name == "archive":
+            payloads += _unzip(await _bytes(name, part))
+        elif match := _SUPPORT.fullmatch(name):
+            file_name = part.filename if isinstance(part, UploadFile) else ""
+            payloads.append(Payload(await _bytes(name, part), f"{name} {file_name}".strip(), match[1]))
+    return payloads
+
+
+async def _form_queries(form: FormData) -> QueryBatch:
+    ids: list[str | None] = []
+    payloads: list[Payload] = []
+    for i, part in enumerate(form.getlist("inputs")):
+        ids.append(part.filename if isinstance(part, UploadFile) else None)
+        payloads.append(Payload(await _bytes("inputs", part), f"inputs[{i}]"))
+    try:
+        top_k = int(str(form.get("top_k", 5)))
+    except ValueError as error:
+        raise Unprocessable(f"top_k must be a whole number, not {form['top_k']!r}", code="invalid_request") from error
+    if top_k < 1:
+        raise Unprocessable(f"top_k must be at least 1, not {top_k}", code="invalid_request")
+    return QueryBatch(ids, payloads, top_k)
+
+
+async def _bytes(name: str, part: UploadFile | str) -> bytes:
+    if not isinstance(part, UploadFile):
+        raise Unprocessable(f"part {name!r} must be a file (give it a filename)", code="not_a_file")
+    return await part.read()
+
+
+def _unzip(data: bytes) -> list[Payload]:
+    """A folder per class; what systems add by themselves is passed over."""
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+    except zipfile.BadZipFile as error:
+        raise Unprocessable(f"archive is not a zip file: {error}", code="undecodable_archive") from error
+    entries = [e for e in archive.infolist() if not e.is_dir() and not _is_clutter(e.filename)]
+    if len(entries) > MAX_PARTS:
+        raise TooLarge(f"archive has {len(entries)} files, at most {MAX_PARTS}", code="archive_too_large")
+    total = sum(e.file_size for e in entries)
+    if total > MAX_ZIP_BYTES or total > MAX_ZIP_RATIO * max(len(data), 1):
+        raise TooLarge(f"archive unpacks to {total} bytes, more than allowed", code="archive_too_large")
+    payloads: list[Payload] = []
+    for entry in entries:
+        path = PurePosixPath(entry.filename)
+        if len(path.parts) < 2:
+            raise Unprocessable(f"archive: {entry.filename!r} is in no class folder", code="no_class_folder")
+        try:
+            content = archive.read(entry)
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, ValueError, zlib.error) as error:
+            raise Unprocessable(f"archive: {entry.filename!r}: {error}", code="undecodable_archive") from error
+        payloads.append(Payload(content, f"archive/{entry.filename}", path.parent.name))
+    return payloads
+
+
+def _is_clutter(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts) or parts[-1] == "Thumbs.db"

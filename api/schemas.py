@@ -1,0 +1,322 @@
+"""What goes in and out as JSON, with the examples that the OpenAPI document shows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from adapter.models import Adaptation, ClassCount, JobError, ModelRecord, Status
+from meta_models.manifest import Calibration, Figure, InnerLoop, Limits, Manifest, Training
+
+PNG = "iVBORw0KGgoAAAANSUhEUgAAABwAAAAcCAAAAABXZoBIAAAAOklEQVR4nGP8z4AbMOGRG5mSLAwMDAwMjIwMDAwM/xkYGBgY/v9HqGBkYGBgYMStk4EBt04GBgYGBgYGAPk3BjcWsQsPAAAAAElFTkSuQmCC"
+"""A small drawing for examples."""
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ImageInput(_In):
+    """A PNG, JPEG, WebP, GIF, BMP or TIFF file in base64."""
+
+    image: str = Field(examples=[PNG])
+
+
+class SupportExample(_In):
+    """One labelled example."""
+
+    label: str = Field(examples=["ka"])
+    input: ImageInput
+
+
+class AdaptationIn(_In):
+    """Inner-loop settings; null takes the meta-model's default."""
+
+    inner_steps: int | None = Field(None, ge=0)
+    inner_lr: float | None = Field(None, gt=0)
+
+
+class AdaptOptions(_In):
+    """Everything of an adapt request but its examples."""
+
+    meta_model: str | None = Field(
+        None, description="A published name, `name@version` or an alias; left out: the modality's alias."
+    )
+    name: str | None = Field(None, max_length=200, description="A name for people; the id is what counts.")
+    adaptation: AdaptationIn = AdaptationIn()
+    ttl_seconds: int | None = Field(None, ge=60, description="Life of the model; default 604,800 (7 days).")
+
+
+class AdaptRequest(AdaptOptions):
+    """A support set to adapt to."""
+
+    support: list[SupportExample]
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "meta_model": "omniglot-protonet",
+                    "name": "letters",
+                    "support": [
+                        {"label": "ka", "input": {"image": PNG}},
+                        {"label": "ga", "input": {"image": PNG}},
+                    ],
+                }
+            ]
+        },
+    )
+
+
+class QueryInput(_In):
+    """One input to classify; `id` comes back with its answer."""
+
+    id: str | None = Field(None, max_length=200)
+    image: str
+
+
+class PredictRequest(_In):
+    """Inputs to classify."""
+
+    inputs: list[QueryInput]
+    top_k: int = Field(5, ge=1, description="Scores listed for each input, best first.")
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"inputs": [{"id": "q1", "image": PNG}], "top_k": 3}]}
+    )
+
+
+class ClassifyRequest(_In):
+    """A support set and queries in one request; nothing is kept."""
+
+    meta_model: str | None = None
+    support: list[SupportExample]
+    adaptation: AdaptationIn = AdaptationIn()
+    inputs: list[QueryInput]
+    top_k: int = Field(5, ge=1)
+
+
+class Timings(BaseModel):
+    """Milliseconds: waiting for a worker, adapting, and from acceptance to ready."""
+
+    queue: float | None = None
+    adapt: float | None = None
+    total: float | None = None
+
+
+class ModelError(BaseModel):
+    """Why adapting failed."""
+
+    code: str
+    detail: str
+
+
+class Model(BaseModel):
+    """An adapted model."""
+
+    id: str = Field(examples=["mdl_2f6d0c3e9f0b4d7c8a55f3e1c9b7a6d4"])
+    object: Literal["model"] = "model"
+    status: Status
+    version: int = 1
+    name: str | None
+    meta_model: str = Field(description="What was used, with its version.", examples=["omniglot-protonet@1"])
+    modality: str = Field(examples=["image"])
+    digest: str = Field(description="Names meta-model version, settings, examples and labels.")
+    classes: list[ClassCount]
+    adaptation: Adaptation
+    quality: dict[str, Any] | None = Field(None, description="Not measured yet.")
+    timings_ms: Timings
+    created_at: datetime
+    expires_at: datetime
+    error: ModelError | None = None
+
+    @classmethod
+    def of(cls, record: ModelRecord) -> Model:
+        """As a client sees a record; classes in the order of their names."""
+        spec = record.spec
+        return cls(
+            id=record.id,
+            status=record.status,
+            name=spec.name,
+            meta_model=spec.meta_model,
+            modality=spec.modality,
+            digest=spec.digest,
+            classes=sorted(spec.classes, key=lambda c: c.name),
+            adaptation=spec.adaptation,
+            timings_ms=Timings(queue=record.queue_ms, adapt=record.adapt_ms, total=record.total_ms),
+            created_at=_moment(record.created_ms),
+            expires_at=_moment(record.expires_ms),
+            error=_error(record.error) if record.status == "failed" else None,
+        )
+
+
+class ModelList(BaseModel):
+    """A page of models, newest first; pass `next_cursor` as `after` for the next one."""
+
+    data: list[Model]
+    has_more: bool
+    next_cursor: str | None
+
+
+class Score(BaseModel):
+    label: str
+    probability: float
+
+
+class ItemError(BaseModel):
+    """What is wrong with one input; the others are answered."""
+
+    code: str
+    status: int
+    detail: str
+
+
+class Result(BaseModel):
+    """Answer to one input: `label` is null where it is unlike every class."""
+
+    id: str | None = None
+    label: str | None = None
+    confidence: float | None = None
+    rejected: bool | None = None
+    scores: list[Score] | None = None
+    error: ItemError | None = None
+
+
+class Predictions(BaseModel):
+    """One result per input, in order."""
+
+    model: str
+    version: int = 1
+    results: list[Result]
+
+
+class Classified(BaseModel):
+    """Answers of a one-request classification."""
+
+    meta_model: str
+    classes: list[ClassCount]
+    results: list[Result]
+    timings_ms: Timings
+
+
+class InputCard(BaseModel):
+    modality: str
+    kind: str
+    shape: tuple[int, ...]
+    preprocessing: dict[str, Any]
+
+
+class MetaModel(BaseModel):
+    """A published initialization, with its limits and what was measured of it."""
+
+    name: str
+    version: int
+    reference: str = Field(description="`name@version`.")
+    object: Literal["meta_model"] = "meta_model"
+    description: str
+    modality: str
+    algorithm: str
+    backbone: dict[str, Any]
+    aliases: list[str]
+    input: InputCard
+    limits: Limits
+    inner_loop: InnerLoop | None
+    bytes_per_class: int = Field(description="Adapted tensors that grow with each class, in bytes.")
+    bytes_fixed: int = Field(description="Adapted tensors that do not, in bytes.")
+    benchmarks: tuple[Figure, ...]
+    calibration: tuple[Calibration, ...]
+    training: Training
+
+    @classmethod
+    def of(cls, manifest: Manifest, aliases: list[str]) -> MetaModel:
+        per_class = [s[1:] for s in manifest.adapted_tensors.values() if s and s[0] == "n_way"]
+        fixed = [s for s in manifest.adapted_tensors.values() if not s or s[0] != "n_way"]
+        return cls(
+            **manifest.model_dump(
+                include={
+                    "name", "version", "description", "backbone", "limits", "inner_loop", "benchmarks", "calibration", "training"
+                }
+            ),
+            reference=manifest.reference,
+            modality=manifest.modality,
+            algorithm=manifest.algorithm["name"],
+            aliases=aliases,
+            input=InputCard(
+                modality=manifest.modality,
+                kind=manifest.input.kind,
+                shape=manifest.input.shape,
+                preprocessing=manifest.input.model_dump(),
+            ),
+            bytes_per_class=sum(_bytes(s) for s in per_class),
+            bytes_fixed=sum(_bytes(s) for s in fixed),
+        )
+
+
+class MetaModelList(BaseModel):
+    data: list[MetaModel]
+
+
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """Ready when records and weights answer and a worker lives."""
+
+    status: Literal["ready", "not_ready"]
+    checks: dict[str, bool]
+
+
+class ServerLimits(BaseModel):
+    """Every cap of this server; each meta-model has its own besides."""
+
+    max_body_bytes: int
+    max_image_bytes: int
+    max_image_pixels: int
+    max_queries: int
+    max_wait_seconds: float
+    max_ttl_seconds: int
+    default_ttl_seconds: int
+    max_label_length: int
+    max_queued_jobs: int
+
+
+class ProblemItem(BaseModel):
+    pointer: str | None = None
+    code: str | None = None
+    detail: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str = Field(examples=["about:blank#undecodable_image"])
+    title: str = Field(examples=["Unprocessable"])
+    status: int = Field(examples=[422])
+    detail: str = Field(examples=["1 of 10 examples cannot be used"])
+    instance: str = Field(examples=["/v1/models"])
+    code: str = Field(examples=["undecodable_image"])
+    request_id: str = Field(examples=["req_5c1c9a0d2f"])
+    retryable: bool
+    errors: list[ProblemItem]
+
+
+TopK = Annotated[int, Field(ge=1)]
+
+
+def _error(error: JobError | None) -> ModelError | None:
+    return ModelError(code=error.code, detail=error.detail) if error else None
+
+
+def _moment(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def _bytes(shape: tuple[int | str, ...]) -> int:
+    count = 4
+    for size in shape:
+        count *= int(size)
+    return count

@@ -1,0 +1,73 @@
+"""What every request works with, made once a process: stores, queue, catalogue, predictor."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from fastapi import Request
+
+from adapter.config import Settings
+from adapter.predictor import Predictor, WeightsCache
+from adapter.queue import Publisher
+from adapter.reaper import Reaper
+from adapter.store import Records, Weights, connect
+from api.auth import Keys
+from api.decode import Decoder
+from api.waiter import Waiter
+from meta_models.catalogue import Catalogue
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Services:
+    """Shared by all requests of one API process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.keys = Keys(settings)
+        self.catalogue = Catalogue(settings.meta_models_dir)
+        self.records = Records(connect(settings.records_url), settings)
+        self.weights = Weights(connect(settings.weights_url))
+        self.publisher = Publisher(settings.records_url)
+        self.predictor = Predictor(self.catalogue)
+        self.cache = WeightsCache(settings.cache_mb * 2**20)
+        self.decoder = Decoder(settings)
+        self.waiter = Waiter(settings.records_url)
+        # Redis calls are short; arithmetic is bounded by the cores so that requests queue here, not there.
+        self._store_pool = ThreadPoolExecutor(16, thread_name_prefix="store")
+        self._compute_pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="compute")
+        self._reaper = Reaper(self.records, self.publisher)
+
+    async def start(self) -> None:
+        self.waiter.start()
+        self._reaper.start()
+
+    async def stop(self) -> None:
+        await self.waiter.stop()
+        self._reaper.stop()
+        self.publisher.close()
+        self._store_pool.shutdown()
+        self._compute_pool.shutdown()
+
+    async def in_store(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a Redis call off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._store_pool, lambda: call(*args, **kwargs))
+
+    async def in_compute(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run decoding or ONNX off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._compute_pool, lambda: call(*args, **kwargs))
+
+
+def services(request: Request) -> Services:
+    """The process's services, as a FastAPI dependency."""
+    return request.app.state.services
+
+
+def owner(request: Request) -> str:
+    """The owner who asks, as a FastAPI dependency."""
+    return services(request).keys.owner(request)

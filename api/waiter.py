@@ -1,0 +1,70 @@
+"""Wakes requests when their job ends: one Redis subscription for all of them, no polling."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+import redis.asyncio
+
+from adapter.store import DONE_CHANNEL
+
+log = logging.getLogger("innerloop.waiter")
+
+
+class Waiter:
+    """Requests register a job and sleep until it ends or the connection was renewed."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._listener: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._listener = asyncio.create_task(self._listen())
+
+    async def stop(self) -> None:
+        if self._listener:
+            self._listener.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._listener
+
+    @contextmanager
+    def expect(self, job: str) -> Iterator[asyncio.Event]:
+        """An event set whenever `job` may have ended; look at the record after every wake."""
+        event = asyncio.Event()
+        self._waiting[job].add(event)
+        try:
+            yield event
+        finally:
+            self._waiting[job].discard(event)
+            if not self._waiting[job]:
+                del self._waiting[job]
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with redis.asyncio.Redis.from_url(self._url, health_check_interval=5) as client:  # pyright: ignore[reportUnknownMemberType]
+                    async with client.pubsub() as subscription:  # pyright: ignore[reportUnknownMemberType]
+                        await subscription.subscribe(DONE_CHANNEL)  # pyright: ignore[reportUnknownMemberType]
+                        self._wake_all()  # whatever ended while nobody listened
+                        async for message in subscription.listen():
+                            if message["type"] == "message":
+                                self._wake(message["data"].decode())
+            except (redis.RedisError, OSError) as error:
+                log.warning("subscription lost, renewing: %s", error)
+                await asyncio.sleep(0.1)
+
+    def _wake(self, job: str) -> None:
+        for event in self._waiting.get(job, ()):
+            event.set()
+
+    def _wake_all(self) -> None:
+        for events in self._waiting.values():
+            for event in events:
+                event.set()
