@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import secrets
 from dataclasses import dataclass
 
 from adapter import support_set
-from adapter.errors import AdaptationFailed, AdaptationTimeout, InnerloopError, NoWorker, NotFound, NotReady, Unprocessable
+from adapter.errors import AdaptationFailed, AdaptationTimeout, InnerloopError, NoWorker, NotReady, Unprocessable
 from adapter.models import Adaptation, ClassCount, ModelRecord, ModelSpec
 from adapter.store import Arrays, Created
 from api.requests import AdaptInput
@@ -34,7 +36,6 @@ def prepare(services: Services, given: AdaptInput, *, ephemeral: bool = False) -
     """Validate and decode; CPU work only.
 
     Raises:
-        NotFound: no such meta-model.
         Unprocessable: names what is wrong and where.
     """
     try:
@@ -53,7 +54,7 @@ def prepare(services: Services, given: AdaptInput, *, ephemeral: bool = False) -
         classes=tuple(ClassCount(name=n, examples=c) for n, c in zip(support.classes, support.counts, strict=True)),
         adaptation=settings,
         digest=support.digest(manifest.reference, chosen),
-        weights=support.weights_digest(manifest.reference, chosen),
+        weights=f"once-{secrets.token_hex(16)}" if ephemeral else support.weights_digest(manifest.reference, chosen),
         ephemeral=ephemeral,
     )
     ttl = CLASSIFY_TTL_SECONDS if ephemeral else given.options.ttl_seconds or services.settings.default_ttl_seconds
@@ -97,8 +98,6 @@ async def settle(services: Services, owner: str, model_id: str, seconds: float) 
     Raises:
         NotFound: deleted meanwhile.
     """
-    import asyncio
-
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     with services.waiter.expect(f"{owner}/{model_id}") as woken:
@@ -131,7 +130,7 @@ async def adapted_tensors(services: Services, record: ModelRecord) -> Arrays:
         tensors = services.cache.get(record.owner, digest)
         if tensors is None:
             tensors = await services.in_store(services.weights.get, record.owner, digest)
-            if tensors is not None:
+            if tensors is not None and not record.spec.ephemeral:
                 services.cache.put(record.owner, digest, tensors)
         if tensors is not None:
             return tensors
@@ -148,10 +147,6 @@ def failure(record: ModelRecord) -> InnerloopError:
     if record.error is None:
         return AdaptationFailed(f"adapting model {record.id} failed")
     return AdaptationFailed(f"adapting model {record.id} failed: {record.error.detail}", code=record.error.code)
-
-
-def check_exists(error: NotFound) -> NotFound:
-    return error
 
 
 def _settings(manifest: Manifest, asked: AdaptationIn) -> Adaptation:

@@ -1,0 +1,39 @@
+"""Puts the HTTP surface together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from adapter.config import Settings
+from api import openapi, problems
+from api.middleware import Boundary
+from api.routes import health, meta_models, models, predictions
+from api.services import Services
+
+ABOUT = """Post a handful of labelled examples, get a model id; post queries to it, get answers.
+
+Every error is `application/problem+json`; `code` is stable and `errors` names each offending example."""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The API for these settings, or for those of the environment."""
+    settings = settings or Settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.services = made = Services(settings)
+        await made.start()
+        yield
+        await made.stop()
+
+    app = FastAPI(title="Innerloop", version=version("innerloop"), description=ABOUT, lifespan=lifespan)
+    app.add_middleware(Boundary, settings=settings)
+    problems.install(app)
+    for module in (models, predictions, meta_models, health):
+        app.include_router(module.router)
+    openapi.describe(app)
+    return app

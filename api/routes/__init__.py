@@ -1,0 +1,1 @@
+"""One file a resource; each endpoint reads, asks and words."""

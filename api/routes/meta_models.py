@@ -1,0 +1,46 @@
+"""`/v1/meta-models` and `/v1/limits`: what this server can adapt, and how much."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+
+from adapter.errors import NotFound
+from adapter.support_set import MAX_LABEL_LENGTH
+from api.openapi import problems
+from api.schemas import MetaModel, MetaModelList, ServerLimits
+from api.services import Services, owner, services
+from meta_models.catalogue import UnknownMetaModelError
+
+router = APIRouter(prefix="/v1", tags=["meta-models"], dependencies=[Depends(owner)])
+
+S = Annotated[Services, Depends(services)]
+
+
+@router.get("/meta-models", responses=problems())
+async def list_meta_models(s: S) -> MetaModelList:
+    """Every published initialization with its limits and measured accuracy."""
+    return MetaModelList(data=[_card(s, p.manifest.name) for p in s.catalogue])
+
+
+@router.get("/meta-models/{name}", responses=problems(404))
+async def get_meta_model(name: str, s: S) -> MetaModel:
+    """One of them, by name, `name@version` or alias."""
+    return _card(s, name)
+
+
+@router.get("/limits", responses=problems())
+async def get_limits(s: S) -> ServerLimits:
+    """Every cap of this server."""
+    return ServerLimits(
+        **s.settings.model_dump(include=set(ServerLimits.model_fields)), max_label_length=MAX_LABEL_LENGTH
+    )
+
+
+def _card(s: Services, name: str) -> MetaModel:
+    try:
+        manifest = s.catalogue.resolve(name).manifest
+    except UnknownMetaModelError as error:
+        raise NotFound(str(error.args[0])) from error
+    return MetaModel.of(manifest, [alias for alias, target in s.catalogue.aliases.items() if target == manifest.name])

@@ -1,0 +1,79 @@
+"""`/v1/models/{id}/predictions` and `/v1/classify`: answers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from adapter.errors import AdaptationTimeout
+from adapter.models import ModelRecord
+from api import adaptation, prediction
+from api.openapi import CLASSIFY_BODY, PREDICT_BODY, problems
+from api.requests import read_classify, read_queries
+from api.schemas import Classified, Predictions, Timings
+from api.services import Services, owner, services
+
+router = APIRouter(prefix="/v1", tags=["predictions"])
+
+S = Annotated[Services, Depends(services)]
+Owner = Annotated[str, Depends(owner)]
+
+CLASSIFY_SECONDS = 60.0
+
+
+@router.post(
+    "/models/{model_id}/predictions",
+    openapi_extra=PREDICT_BODY,
+    response_model=Predictions,
+    responses=problems(400, 404, 408, 409, 410, 413, 415, 422),
+)
+async def predict(model_id: str, request: Request, s: S, who: Owner) -> Response:
+    """Classify inputs. Each answer depends on the support set and that input alone."""
+    batch = await read_queries(request)
+    prediction.check_batch(s, batch)
+    record = await s.in_store(s.records.get, who, model_id)
+    adapted = await adaptation.adapted_tensors(s, record)
+    results = await s.in_compute(prediction.answer, s, record.spec, adapted, batch)
+    return _json(Predictions(model=record.id, results=results))
+
+
+@router.post(
+    "/classify",
+    openapi_extra=CLASSIFY_BODY,
+    response_model=Classified,
+    responses=problems(400, 408, 413, 415, 422),
+)
+async def classify(request: Request, s: S, who: Owner) -> Response:
+    """Adapt and classify in one request; nothing is kept."""
+    given, batch = await read_classify(request)
+    prediction.check_batch(s, batch)
+    prepared = await s.in_compute(adaptation.prepare, s, given, ephemeral=True)
+    created = await adaptation.accept(s, who, prepared)
+    try:
+        record = await adaptation.settle(s, who, created.id, CLASSIFY_SECONDS)
+        if record.job:
+            raise AdaptationTimeout("adapting takes too long for one request; use POST /v1/models", retry_after=5)
+        adapted = await adaptation.adapted_tensors(s, record)
+        results = await s.in_compute(prediction.answer, s, record.spec, adapted, batch)
+    finally:
+        await s.in_store(_forget, s, who, created.id, prepared.spec.weights)
+    return _json(_classified(record, results))
+
+
+def _classified(record: ModelRecord, results: list[prediction.Result]) -> Classified:
+    return Classified(
+        meta_model=record.spec.meta_model,
+        classes=sorted(record.spec.classes, key=lambda c: c.name),
+        results=results,
+        timings_ms=Timings(queue=record.queue_ms, adapt=record.adapt_ms, total=record.total_ms),
+    )
+
+
+def _forget(s: Services, who: str, model_id: str, weights: str) -> None:
+    s.records.delete(who, model_id)
+    s.weights.delete(who, weights)
+
+
+def _json(body: Predictions | Classified) -> Response:
+    return Response(body.model_dump_json(exclude_none=False), media_type="application/json")

@@ -1,0 +1,18 @@
+"""The `innerloop` command. Each command imports what it needs when it runs, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import typer
+
+from innerloop.cli import data, learn, server
+
+app = typer.Typer(
+    name="innerloop",
+    help="Few-shot model adaptation: post a handful of labelled examples, get a model.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+for module in (server, data, learn):
+    module.register(app)
+
+__all__ = ["app"]

@@ -1,0 +1,27 @@
+"""Where people read: one rich console for results, one for progress and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+
+out = Console()
+err = Console(stderr=True)
+
+
+def fail(message: str) -> typer.Exit:
+    """Print an error the way every command does; raise what it returns."""
+    err.print(f"[bold red]error[/] {message}", highlight=False)
+    return typer.Exit(1)
+
+
+@contextmanager
+def friendly(*expected: type[Exception]) -> Iterator[None]:
+    """Turn expected errors into one line and exit code 1."""
+    try:
+        yield
+    except expected as error:
+        raise fail(str(error)) from error

@@ -1,0 +1,90 @@
+"""`serve`, `api` and `worker`: the whole service, or its parts."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from innerloop.cli.console import err, friendly, out
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on; INNERLOOP_HOST.")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on, 0 for a free one; INNERLOOP_PORT.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder for everything that is kept; INNERLOOP_DATA_DIR.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(serve)
+    app.command()(api)
+    app.command()(worker)
+
+
+def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
+    """Run everything on this machine: Redis, a worker and the API."""
+    from api.auth import Keys
+    from innerloop.embedded import Embedded, ServeError
+
+    with friendly(ServeError, ValueError):
+        settings = _settings(host=host, port=port, data_dir=data_dir)
+        Keys(settings)  # refuses a public address without keys before anything starts
+        # One Ctrl-C or SIGTERM ends the wait below; the context then stops the parts in order.
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: _interrupt(stop))
+        try:
+            with err.status("starting Redis, worker and API …"):
+                running = Embedded(settings).__enter__()
+            try:
+                out.print(f"Innerloop is ready at [bold]{running.url}[/]  (API docs: {running.url}/docs)", soft_wrap=True)
+                out.print(f"data in {running.data}; Ctrl-C stops it", style="dim", soft_wrap=True, highlight=False)
+                running.wait()
+            finally:
+                running.__exit__()
+        except KeyboardInterrupt:
+            out.print("stopped")
+
+
+def api() -> None:
+    """Run the API alone; INNERLOOP_REDIS_URL says where the records are."""
+    import uvicorn
+
+    from api.auth import Keys
+
+    with friendly(ValueError):
+        settings = _settings()
+        _ = settings.records_url
+        Keys(settings)
+    uvicorn.run(
+        "api.app:create_app",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.api_processes,
+        log_level="warning",
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
+
+
+def worker() -> None:
+    """Run a worker alone; INNERLOOP_REDIS_URL says where the jobs are."""
+    from adapter.worker import main
+
+    with friendly(ValueError):
+        main(_settings())
+
+
+def _settings(**given: Any) -> Any:
+    """Settings of the environment, with what the command line says on top."""
+    from adapter.config import Settings
+
+    return Settings(**{key: value for key, value in given.items() if value is not None})
+
+
+def _interrupt(stop: threading.Event) -> None:
+    if not stop.is_set():
+        stop.set()
+        raise KeyboardInterrupt

@@ -1,0 +1,30 @@
+"""Pictures of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def plot_log(run: Path) -> Path:
+    """Training loss and development accuracy over outer steps, as `run/log.png`."""
+    import matplotlib.pyplot as plt
+
+    lines: list[dict[str, Any]] = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    steps = [line["step"] for line in lines]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    left.plot(steps, [line["loss"] for line in lines], color="#345995")
+    left.set(title="query loss, training episodes", xlabel="outer step")
+    for key in (k for k in lines[0] if k not in ("step", "seconds", "loss", "accuracy")):
+        values = [100 * line[key] for line in lines]
+        right.plot(steps, values, label=f"{key}: {values[-1]:.1f}")
+    right.set(title="accuracy, development episodes (%)", xlabel="outer step")
+    right.legend(frameon=False)
+    for axis in (left, right):
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(alpha=0.25)
+    figure.suptitle(run.name)
+    figure.savefig(run / "log.png", dpi=120)
+    plt.close(figure)
+    return run / "log.png"
