@@ -1,0 +1,41 @@
+# Everything a fresh machine needs: Python 3.11+ and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# onnxruntime and onnxruntime-gpu provide the same module: one of them, by what the machine has.
+ORT := $(if $(shell command -v nvidia-smi 2>/dev/null),gpu,cpu)
+DATA ?= data
+
+.PHONY: install serve demo test check soak faults benchmark clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(ORT),embedded,train,demo,dev]'
+	touch $@
+
+serve: install  ## start everything; options through ARGS="--port 9000"
+	@exec $(BIN)/innerloop serve $(ARGS)
+
+demo: install  ## handwritten digits through a started or own server
+	@exec $(BIN)/innerloop demo $(ARGS)
+
+check: install  ## style, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+test: check  ## what CI runs
+	$(BIN)/python -m pytest $(ARGS)
+
+faults: install  ## kill -9 campaign: every process, many times
+	$(BIN)/python -m pytest -m faults -o addopts= $(ARGS)
+
+benchmark: install  ## accuracy and latency through HTTP; Omniglot in DATA
+	$(BIN)/python -m benchmarks.http_accuracy --data $(DATA)
+	$(BIN)/python -m benchmarks.latency --data $(DATA)
+
+clean:
+	rm -rf $(VENV) build *.egg-info

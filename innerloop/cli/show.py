@@ -1,0 +1,70 @@
+"""`demo`: the whole service on real handwriting in one command."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from innerloop.cli.console import err, friendly, out
+from innerloop.cli.data import Key
+from innerloop.client import DEFAULT_URL
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(demo)
+
+
+def demo(
+    picture: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("innerloop-demo.png"),
+    rounds: Annotated[int, typer.Option(min=2, help="Support sets tried.")] = 20,
+    url: Annotated[str | None, typer.Option(envvar="INNERLOOP_URL", help="A started server; else its own.")] = None,
+    key: Key = None,
+) -> None:
+    """Ten-way five-shot on handwritten digits: accuracy, latency and a picture."""
+    from rich.progress import track
+
+    from innerloop.client import Client, InnerloopHTTPError
+    from innerloop.demo import Digits, draw, play
+    from innerloop.embedded import ServeError
+
+    with friendly(InnerloopHTTPError, ConnectionError, ServeError), _server(url) as where, Client(where, key) as client:
+        import numpy as np
+
+        digits = Digits()
+        played = [play(client, digits, seed) for seed in track(range(rounds), "adapting and asking", console=err)]
+        scores = np.array([r.right.mean() for r in played])
+        accuracy, ci = 100 * scores.mean(), 196 * scores.std(ddof=1) / np.sqrt(rounds)
+        adapt_ms, predict_ms = np.median([r.adapt_ms for r in played]), np.median([r.predict_ms for r in played])
+        line = f"10-way 5-shot on handwritten digits: {accuracy:.1f} ± {ci:.1f}% over {rounds} support sets"
+        speed = f"adapt {adapt_ms:.0f} ms, one query {predict_ms:.1f} ms (medians, through HTTP)"
+        out.print(f"[bold]{line}[/]\n{speed}", highlight=False)
+        draw(digits, played[0], f"{line}\n{speed}", picture)
+        out.print(f"picture: {picture.resolve()}", soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def _server(url: str | None) -> Iterator[str]:
+    """The given server, the one at the default address, or one of its own for as long as it takes."""
+    import httpx
+
+    if url is None:
+        try:
+            if httpx.get(f"{DEFAULT_URL}/readyz", timeout=2).status_code == 200:
+                url = DEFAULT_URL
+        except httpx.HTTPError:
+            pass
+    if url is not None:
+        yield url
+        return
+    from adapter.config import Settings
+    from innerloop.embedded import Embedded
+
+    with tempfile.TemporaryDirectory(prefix="innerloop-demo-") as folder:
+        err.print("no server found: starting one for this demo", style="dim")
+        with Embedded(Settings(host="127.0.0.1", port=0, data_dir=Path(folder))) as own:
+            yield own.url
