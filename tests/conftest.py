@@ -1,0 +1,27 @@
+"""Real parts for every test: Redis servers, and one whole service for the session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from adapter.config import Settings
+from innerloop.embedded import Embedded
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    """Redis twice, a worker and the API, as `innerloop serve` runs them."""
+    folder: Path = tmp_path_factory.mktemp("server")
+    with Embedded(Settings(port=0, data_dir=folder)) as running:
+        yield running
+
+
+@pytest.fixture
+def http(server: Embedded) -> Iterator[httpx.Client]:
+    """An HTTP client of that service."""
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        yield client
