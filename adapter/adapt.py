@@ -26,6 +26,6 @@ def adapt(model: TorchModel, support: SupportSet, settings: Adaptation) -> Array
     adapted = model.adapt(model.features(support.inputs), support.labels, len(support.classes), inner)
     if not all(np.isfinite(tensor).all() for tensor in adapted.values()):
         raise AdaptationDivergedError(
-            f"the inner loop diverged at inner_lr {settings.inner_lr} after {settings.inner_steps} steps; lower inner_lr"
+            f"the inner loop diverged: inner_lr {settings.inner_lr}, {settings.inner_steps} steps; lower inner_lr"
         )
     return adapted

@@ -13,36 +13,36 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="INNERLOOP_", extra="ignore")
 
-    host: str = Field("127.0.0.1", description="Address the API listens on.")
-    port: int = Field(8321, description="Port the API listens on.")
-    data_dir: Path = Field(Path(".innerloop"), description="Folder that an embedded server keeps its data in.")
+    host: str = Field(default="127.0.0.1", description="Address the API listens on.")
+    port: int = Field(default=8321, description="Port the API listens on.")
+    data_dir: Path = Field(default=Path(".innerloop"), description="Folder that an embedded server keeps its data in.")
     redis_url: str | None = Field(
-        None, description="Records and broker (noeviction, AOF). Unset: `innerloop serve` runs its own."
+        default=None, description="Records and broker (noeviction, AOF). Unset: `innerloop serve` runs its own."
     )
     weights_redis_url: str | None = Field(
-        None, description="Cache of adapted tensors (may evict). Unset: the same as the records."
+        default=None, description="Cache of adapted tensors (may evict). Unset: the same as the records."
     )
     api_keys: str = Field(
-        "",
+        default="",
         description="Comma-separated `owner:sha256-of-key` pairs. Empty: no keys, and only loopback is served.",
     )
-    meta_models_dir: Path | None = Field(None, description="Folder of your own published meta-models.")
-    api_processes: int = Field(1, ge=1, description="API processes of `innerloop serve` and `innerloop api`.")
-    worker_processes: int = Field(1, ge=1, description="Adapting processes a worker; 1 for each GPU.")
-    device: str = Field("auto", description="`cpu`, `cuda` or `auto`: where workers adapt.")
-    default_ttl_seconds: int = Field(7 * 86400, ge=60, description="Life of a model that does not ask for one.")
-    max_ttl_seconds: int = Field(365 * 86400, ge=60, description="Longest life a model may ask for.")
-    max_body_bytes: int = Field(64 * 2**20, ge=1024, description="Largest request body.")
-    max_image_bytes: int = Field(10 * 2**20, ge=1024, description="Largest encoded image.")
-    max_image_pixels: int = Field(25_000_000, ge=1024, description="Largest decoded image.")
-    max_queries: int = Field(1000, ge=1, description="Most inputs a prediction request may hold.")
-    body_timeout_seconds: float = Field(30, gt=0, description="Time a client has to send its request body.")
-    max_queued_jobs: int = Field(1000, ge=1, description="Jobs waiting before new ones get 503.")
-    max_wait_seconds: float = Field(60, ge=0, description="Longest `Prefer: wait` that is honoured.")
-    lease_seconds: float = Field(5, gt=0, description="A worker silent for this long loses its job to another.")
-    max_attempts: int = Field(3, ge=1, description="Workers that may die on one job before it fails.")
-    cache_mb: int = Field(256, ge=1, description="Adapted tensors an API process keeps in memory.")
-    embedded_weights_mb: int = Field(512, ge=16, description="Size of the embedded cache of adapted tensors.")
+    meta_models_dir: Path | None = Field(default=None, description="Folder of your own published meta-models.")
+    api_processes: int = Field(default=1, ge=1, description="API processes of `innerloop serve` and `innerloop api`.")
+    worker_processes: int = Field(default=1, ge=1, description="Adapting processes a worker; 1 for each GPU.")
+    device: str = Field(default="auto", description="`cpu`, `cuda` or `auto`: where workers adapt.")
+    default_ttl_seconds: int = Field(default=7 * 86400, ge=60, description="Life of a model that does not ask for one.")
+    max_ttl_seconds: int = Field(default=365 * 86400, ge=60, description="Longest life a model may ask for.")
+    max_body_bytes: int = Field(default=64 * 2**20, ge=1024, description="Largest request body.")
+    max_image_bytes: int = Field(default=10 * 2**20, ge=1024, description="Largest encoded image.")
+    max_image_pixels: int = Field(default=25_000_000, ge=1024, description="Largest decoded image.")
+    max_queries: int = Field(default=1000, ge=1, description="Most inputs a prediction request may hold.")
+    body_timeout_seconds: float = Field(default=30, gt=0, description="Time a client has to send its request body.")
+    max_queued_jobs: int = Field(default=1000, ge=1, description="Jobs waiting before new ones get 503.")
+    max_wait_seconds: float = Field(default=60, ge=0, description="Longest `Prefer: wait` that is honoured.")
+    lease_seconds: float = Field(default=5, gt=0, description="A worker silent for this long loses its job to another.")
+    max_attempts: int = Field(default=3, ge=1, description="Workers that may die on one job before it fails.")
+    cache_mb: int = Field(default=256, ge=1, description="Adapted tensors an API process keeps in memory.")
+    embedded_weights_mb: int = Field(default=512, ge=16, description="Size of the embedded cache of adapted tensors.")
 
     @property
     def records_url(self) -> str:

@@ -1,9 +1,9 @@
 """Every error a client can meet. The class gives code, status and title; the instance says what happened.
 
-    InnerloopError
-    ├── BadInput 4xx: MalformedRequest 400, Unauthorized 401, NotFound 404, NotReady 409,
-    │   IdempotencyKeyInUse 409, Expired 410, TooLarge 413, UnsupportedMediaType 415, Unprocessable 422
-    └── Overload (retryable, Retry-After): QueueFull, StoreFull, NoWorker, StoreUnavailable 503, Timeout 504
+InnerloopError
+├── BadInput 4xx: MalformedRequest 400, Unauthorized 401, NotFound 404, NotReady 409,
+│   IdempotencyKeyInUse 409, Expired 410, TooLarge 413, UnsupportedMediaType 415, Unprocessable 422
+└── Overload (retryable, Retry-After): QueueFull, StoreFull, NoWorker, StoreUnavailable 503, Timeout 504
 """
 
 from __future__ import annotations

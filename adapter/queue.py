@@ -1,5 +1,8 @@
 """Celery's settings and the nudge. The record in Redis is the truth; a message only says "look at this job"."""
 
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false
+# (Celery has no complete types)
+
 from __future__ import annotations
 
 import logging

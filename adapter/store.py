@@ -1,20 +1,24 @@
 """Every Redis key, TTL and codec. Two roles: records must never be lost, weights are a cache.
 
-    il:{owner}:model:{id}        hash    the record: spec, status, job, lease
-    il:{owner}:support:{id}      string  the support set
-    il:{owner}:models            zset    ids by creation
-    il:{owner}:digest:{digest}   string  content to id
-    il:{owner}:idempotency:{h}   hash    Idempotency-Key to fingerprint and id
-    il:jobs                      zset    open jobs by the time someone must look at them
-    il:worker:{name}             string  a worker that lives
-    il:{owner}:weights:{digest}  string  adapted tensors (weights role)
+il:{owner}:model:{id}        hash    the record: spec, status, job, lease
+il:{owner}:support:{id}      string  the support set
+il:{owner}:models            zset    ids by creation
+il:{owner}:digest:{digest}   string  content to id
+il:{owner}:idempotency:{h}   hash    Idempotency-Key to fingerprint and id
+il:jobs                      zset    open jobs by the time someone must look at them
+il:worker:{name}             string  a worker that lives
+il:{owner}:weights:{digest}  string  adapted tensors (weights role)
 """
+
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false
+# (redis-py has no complete types)
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +28,7 @@ import redis
 import safetensors.numpy
 from numpy.typing import NDArray
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import OutOfMemoryError
 from redis.retry import Retry
 
 from adapter.config import Settings
@@ -183,7 +188,9 @@ class Records:
             start = rank + 1
         records: list[ModelRecord] = []
         while len(records) <= limit:
-            ids = [i.decode() for i in cast("list[bytes]", self.client.zrevrange(key, start, start + LARGEST_BATCH - 1))]
+            ids = [
+                i.decode() for i in cast("list[bytes]", self.client.zrevrange(key, start, start + LARGEST_BATCH - 1))
+            ]
             if not ids:
                 break
             start += len(ids)
@@ -268,7 +275,8 @@ class Records:
 
     def has_worker(self) -> bool:
         """Whether any worker said so lately."""
-        return next(self.client.scan_iter("il:worker:*", count=1000), None) is not None
+        workers = cast("Iterator[bytes]", self.client.scan_iter("il:worker:*", count=1000))
+        return next(workers, None) is not None
 
     def lock(self, name: str, seconds: float) -> bool:
         """Whether this process may do `name` now; for everyone else it is taken for `seconds`."""
@@ -289,10 +297,10 @@ class Records:
         """Refuse new models while the queue or the memory is full; checked at most twice a second."""
         if time.monotonic() < self._admitted_until:
             return
-        queued = cast("int", self.client.zcard(JOBS))
+        queued = self.client.zcard(JOBS)
         if queued >= self._settings.max_queued_jobs:
             raise QueueFull(f"{queued} jobs are waiting, the most this server queues", retry_after=5)
-        memory = cast("dict[str, Any]", self.client.info("memory"))
+        memory = self.client.info("memory")
         if memory["maxmemory"] and memory["used_memory"] > WATERMARK * memory["maxmemory"]:
             raise StoreFull("the store of models is full; delete models or raise its memory", retry_after=30)
         self._admitted_until = time.monotonic() + 0.5
@@ -300,7 +308,7 @@ class Records:
     def _run(self, script: str, keys: list[str], arguments: list[Any]) -> Any:
         try:
             return self._scripts[script](keys=keys, args=arguments)
-        except redis.exceptions.OutOfMemoryError as error:
+        except OutOfMemoryError as error:
             raise StoreFull("the store of models is full; delete models or raise its memory", retry_after=30) from error
 
 

@@ -46,7 +46,9 @@ class SupportSet:
     @property
     def content(self) -> str:
         """Digest of the examples and how they are grouped, without the classes' names."""
-        groups = [[e for e, y in zip(self.example_ids, self.labels, strict=True) if y == c] for c in range(len(self.classes))]
+        groups = [
+            [e for e, y in zip(self.example_ids, self.labels, strict=True) if y == c] for c in range(len(self.classes))
+        ]
         return _digest(groups)
 
     def digest(self, meta_model: str, settings: dict[str, object]) -> str:
@@ -119,9 +121,7 @@ def decode(data: bytes) -> SupportSet:
     header_size = int.from_bytes(data[:8], "little")
     about = json.loads(json.loads(data[8 : 8 + header_size])["__metadata__"]["support"])
     tensors = safetensors.numpy.load(data)
-    return SupportSet(
-        tensors["inputs"], tensors["labels"], tuple(about["classes"]), tuple(about["example_ids"])
-    )
+    return SupportSet(tensors["inputs"], tensors["labels"], tuple(about["classes"]), tuple(about["example_ids"]))
 
 
 def _label_problem(label: str) -> str | None:

@@ -1,5 +1,8 @@
 """The one Celery task: claim a job, adapt, store the weights, say that it is done."""
 
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false
+# (Celery has no complete types)
+
 from __future__ import annotations
 
 import logging
@@ -7,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -45,9 +48,7 @@ class Worker:
         device = settings.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._models = {
-            p.manifest.reference: _load(p, device) for p in Catalogue(settings.meta_models_dir)
-        }
+        self._models = {p.manifest.reference: _load(p, device) for p in Catalogue(settings.meta_models_dir)}
         self._adapt = adapt
 
     def run(self, job: str) -> bool:
@@ -95,7 +96,7 @@ class Worker:
         return False
 
     @contextmanager
-    def _lease(self, claim: Claim) -> Iterator[Callable[[], bool]]:
+    def _lease(self, claim: Claim) -> Generator[Callable[[], bool]]:
         """Renew the lease from a thread until the job ends."""
         ended, lost = threading.Event(), threading.Event()
 

@@ -9,7 +9,7 @@ import secrets
 from dataclasses import dataclass
 
 from adapter import support_set
-from adapter.errors import AdaptationFailed, AdaptationTimeout, InnerloopError, NoWorker, NotReady, Unprocessable
+from adapter.errors import AdaptationFailed, AdaptationTimeout, InnerloopError, NotReady, NoWorker, Unprocessable
 from adapter.models import Adaptation, ClassCount, ModelRecord, ModelSpec
 from adapter.store import Arrays, Created
 from api.requests import AdaptInput
@@ -167,7 +167,8 @@ def _settings(manifest: Manifest, asked: AdaptationIn) -> Adaptation:
     rate = inner.inner_lr if asked.inner_lr is None else asked.inner_lr
     if steps > inner.max_inner_steps:
         raise Unprocessable(
-            f"inner_steps is at most {inner.max_inner_steps} for {manifest.reference}, not {steps}", code="invalid_request"
+            f"inner_steps is at most {inner.max_inner_steps} for {manifest.reference}, not {steps}",
+            code="invalid_request",
         )
     if not 0 < rate <= inner.max_inner_lr:
         raise Unprocessable(

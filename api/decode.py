@@ -68,7 +68,9 @@ class Decoder:
                     pixels = picture.width * picture.height
                     if pixels > self._max_pixels:
                         size = f"{picture.width}x{picture.height}"
-                        raise UndecodableError("image_too_large", f"the image is {size}, at most {self._max_pixels} pixels")
+                        raise UndecodableError(
+                            "image_too_large", f"the image is {size}, at most {self._max_pixels} pixels"
+                        )
                     picture.load()
                     return preprocess(picture, spec)
         except BlankImageError as error:
@@ -79,7 +81,7 @@ class Decoder:
             ) from error
         except UndecodableError:
             raise
-        except Exception as error:  # noqa: BLE001 - Pillow's decoders raise anything on damaged files
+        except Exception as error:
             raise UndecodableError("undecodable_image", f"the image is damaged: {error}") from error
 
     def support(self, payloads: Sequence[Payload], spec: InputSpec) -> NDArray[np.uint8]:

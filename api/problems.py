@@ -1,5 +1,8 @@
 """Every error becomes `application/problem+json` (RFC 9457)."""
 
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false
+# (redis-py has no complete types)
+
 from __future__ import annotations
 
 import http
@@ -11,6 +14,7 @@ from typing import Any
 import redis
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from redis.exceptions import OutOfMemoryError
 from starlette.exceptions import HTTPException
 
 from adapter.errors import ErrorItem, InnerloopError, StoreFull, StoreUnavailable
@@ -121,7 +125,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 async def _redis(request: Request, error: Exception) -> Response:
     log.warning("%s %s: Redis: %s", request.method, request.url.path, error)
-    if isinstance(error, redis.exceptions.OutOfMemoryError):
+    if isinstance(error, OutOfMemoryError):
         mapped: InnerloopError = StoreFull("the store of models is full", retry_after=30)
     else:
         mapped = StoreUnavailable("the store of models does not answer right now")

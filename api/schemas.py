@@ -10,7 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from adapter.models import Adaptation, ClassCount, JobError, ModelRecord, Status
 from meta_models.manifest import Calibration, Figure, InnerLoop, Limits, Manifest, Training
 
-PNG = "iVBORw0KGgoAAAANSUhEUgAAABwAAAAcCAAAAABXZoBIAAAAOklEQVR4nGP8z4AbMOGRG5mSLAwMDAwMjIwMDAwM/xkYGBgY/v9HqGBkYGBgYMStk4EBt04GBgYGBgYGAPk3BjcWsQsPAAAAAElFTkSuQmCC"
+PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAABgAAAAYAQAAAADIDABVAAAAQ0lEQVR42lXMoRGAMAAEwcuZ4KADUkrKpxAKiGQYJo8FsXZLQH4G"
+    "gyosrtkkTWYnV6QgNzKQEzkge0zD2eGhCpTP+QKZCROZgF3nZQAAAABJRU5ErkJggg=="
+)
 """A small drawing for examples."""
 
 
@@ -34,19 +37,19 @@ class SupportExample(_In):
 class AdaptationIn(_In):
     """Inner-loop settings; null takes the meta-model's default."""
 
-    inner_steps: int | None = Field(None, ge=0)
-    inner_lr: float | None = Field(None, gt=0)
+    inner_steps: int | None = Field(default=None, ge=0)
+    inner_lr: float | None = Field(default=None, gt=0)
 
 
 class AdaptOptions(_In):
     """Everything of an adapt request but its examples."""
 
     meta_model: str | None = Field(
-        None, description="A published name, `name@version` or an alias; left out: the modality's alias."
+        default=None, description="A published name, `name@version` or an alias; left out: the modality's alias."
     )
-    name: str | None = Field(None, max_length=200, description="A name for people; the id is what counts.")
+    name: str | None = Field(default=None, max_length=200, description="A name for people; the id is what counts.")
     adaptation: AdaptationIn = AdaptationIn()
-    ttl_seconds: int | None = Field(None, ge=60, description="Life of the model; default 604,800 (7 days).")
+    ttl_seconds: int | None = Field(default=None, ge=60, description="Life of the model; default 604,800 (7 days).")
 
 
 class AdaptRequest(AdaptOptions):
@@ -74,7 +77,7 @@ class AdaptRequest(AdaptOptions):
 class QueryInput(_In):
     """One input to classify; `id` comes back with its answer."""
 
-    id: str | None = Field(None, max_length=200)
+    id: str | None = Field(default=None, max_length=200)
     image: str
 
 
@@ -82,7 +85,7 @@ class PredictRequest(_In):
     """Inputs to classify."""
 
     inputs: list[QueryInput]
-    top_k: int = Field(5, ge=1, description="Scores listed for each input, best first.")
+    top_k: int = Field(default=5, ge=1, description="Scores listed for each input, best first.")
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"inputs": [{"id": "q1", "image": PNG}], "top_k": 3}]}
@@ -96,7 +99,7 @@ class ClassifyRequest(_In):
     support: list[SupportExample]
     adaptation: AdaptationIn = AdaptationIn()
     inputs: list[QueryInput]
-    top_k: int = Field(5, ge=1)
+    top_k: int = Field(default=5, ge=1)
 
 
 class Timings(BaseModel):
@@ -127,7 +130,7 @@ class Model(BaseModel):
     digest: str = Field(description="Names meta-model version, settings, examples and labels.")
     classes: list[ClassCount]
     adaptation: Adaptation
-    quality: dict[str, Any] | None = Field(None, description="Not measured yet.")
+    quality: dict[str, Any] | None = Field(default=None, description="Not measured yet.")
     timings_ms: Timings
     created_at: datetime
     expires_at: datetime
@@ -237,7 +240,15 @@ class MetaModel(BaseModel):
         return cls(
             **manifest.model_dump(
                 include={
-                    "name", "version", "description", "backbone", "limits", "inner_loop", "benchmarks", "calibration", "training"
+                    "name",
+                    "version",
+                    "description",
+                    "backbone",
+                    "limits",
+                    "inner_loop",
+                    "benchmarks",
+                    "calibration",
+                    "training",
                 }
             ),
             reference=manifest.reference,

@@ -1,13 +1,17 @@
 """Wakes requests when their job ends: one Redis subscription for all of them, no polling."""
 
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false
+# (redis-py has no complete types)
+
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import redis
 import redis.asyncio
@@ -35,7 +39,7 @@ class Waiter:
                 await self._listener
 
     @contextmanager
-    def expect(self, job: str) -> Iterator[asyncio.Event]:
+    def expect(self, job: str) -> Generator[asyncio.Event]:
         """An event set whenever `job` may have ended; look at the record after every wake."""
         event = asyncio.Event()
         self._waiting[job].add(event)
@@ -49,16 +53,19 @@ class Waiter:
     async def _listen(self) -> None:
         while True:
             try:
-                async with redis.asyncio.Redis.from_url(self._url, health_check_interval=5) as client:  # pyright: ignore[reportUnknownMemberType]
-                    async with client.pubsub() as subscription:  # pyright: ignore[reportUnknownMemberType]
-                        await subscription.subscribe(DONE_CHANNEL)  # pyright: ignore[reportUnknownMemberType]
-                        self._wake_all()  # whatever ended while nobody listened
-                        async for message in subscription.listen():
-                            if message["type"] == "message":
-                                self._wake(message["data"].decode())
+                await self._subscribe()
             except (redis.RedisError, OSError) as error:
                 log.warning("subscription lost, renewing: %s", error)
                 await asyncio.sleep(0.1)
+
+    async def _subscribe(self) -> None:
+        client = redis.asyncio.Redis.from_url(self._url, health_check_interval=5)
+        async with client, client.pubsub() as subscription:
+            await subscription.subscribe(DONE_CHANNEL)
+            self._wake_all()  # whatever ended while nobody listened
+            async for message in cast("AsyncIterator[dict[str, Any]]", subscription.listen()):
+                if message["type"] == "message":
+                    self._wake(message["data"].decode())
 
     def _wake(self, job: str) -> None:
         for event in self._waiting.get(job, ()):

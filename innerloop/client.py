@@ -107,7 +107,9 @@ class Client:
         """Forget a model."""
         self._call("DELETE", f"/v1/models/{model_id}")
 
-    def predict(self, model_id: str, images: Sequence[bytes], *, top_k: int = 5, batch: int = 200) -> list[dict[str, Any]]:
+    def predict(
+        self, model_id: str, images: Sequence[bytes], *, top_k: int = 5, batch: int = 200
+    ) -> list[dict[str, Any]]:
         """One result per encoded image, in order."""
         results: list[dict[str, Any]] = []
         for start in range(0, len(images), batch):
@@ -117,7 +119,12 @@ class Client:
         return results
 
     def classify(
-        self, support: Iterable[tuple[str, bytes]], images: Sequence[bytes], *, meta_model: str | None = None, top_k: int = 5
+        self,
+        support: Iterable[tuple[str, bytes]],
+        images: Sequence[bytes],
+        *,
+        meta_model: str | None = None,
+        top_k: int = 5,
     ) -> dict[str, Any]:
         """Adapt and classify in one request; nothing is kept."""
         body = {

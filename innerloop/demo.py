@@ -48,7 +48,7 @@ class Digits:
     def __init__(self) -> None:
         from sklearn.datasets import load_digits
 
-        data = load_digits()
+        data: Any = load_digits()
         self.images: NDArray[np.uint8] = np.rint(data.images * (255 / 16)).astype(np.uint8)
         self.labels: NDArray[np.int64] = data.target
 
@@ -62,7 +62,9 @@ class Digits:
 def play(client: Client, digits: Digits, seed: int) -> Round:
     """Adapt to five examples of each digit, then ask about fifteen others."""
     rng = np.random.default_rng(seed)
-    drawn = np.stack([rng.choice(np.flatnonzero(digits.labels == d), N_SHOT + N_QUERY, replace=False) for d in range(N_WAY)])
+    drawn = np.stack(
+        [rng.choice(np.flatnonzero(digits.labels == d), N_SHOT + N_QUERY, replace=False) for d in range(N_WAY)]
+    )
     support, query = drawn[:, :N_SHOT], drawn[:, N_SHOT:]
     began = time.perf_counter()
     model = client.adapt([(str(d), digits.png(row)) for d in range(N_WAY) for row in support[d]], name=f"digits {seed}")
@@ -78,6 +80,7 @@ def play(client: Client, digits: Digits, seed: int) -> Round:
 def draw(digits: Digits, played: Round, title: str, target: Path) -> None:
     """Support set on the left, queries on the right: green right, red wrong with the answer, amber rejected."""
     import matplotlib.pyplot as plt
+    from matplotlib.lines import Line2D
 
     colours = {"right": "#2a9d5c", "wrong": "#d1495b", "rejected": "#e0a100"}
     columns = N_SHOT + 1 + SHOWN
@@ -98,11 +101,13 @@ def draw(digits: Digits, played: Round, title: str, target: Path) -> None:
             axis.spines[:].set(visible=True, color=colours[kind], linewidth=2.2)
             if kind == "wrong":
                 guess = result["scores"][0]["label"]
-                axis.text(0.96, 0.05, guess, transform=axis.transAxes, ha="right", color=colours["wrong"], fontweight="bold")
+                axis.text(
+                    0.96, 0.05, guess, transform=axis.transAxes, ha="right", color=colours["wrong"], fontweight="bold"
+                )
     axes[0, N_SHOT // 2].set_title("support set", fontsize=11, pad=10)
     axes[0, N_SHOT + 1 + SHOWN // 2].set_title("queries and answers", fontsize=11, pad=10)
     figure.suptitle(title, y=0.985, fontsize=12)
-    handles = [plt.Line2D([], [], color=c, linewidth=3, label=name) for name, c in colours.items()]
+    handles = [Line2D([], [], color=c, linewidth=3, label=name) for name, c in colours.items()]
     labels = ["right", "wrong, with the answer given", "right, but rejected as unlike the support set"]
     figure.legend(handles, labels, loc="lower center", ncols=3, frameon=False, fontsize=9)
     figure.savefig(target, dpi=130, bbox_inches="tight", facecolor="white")

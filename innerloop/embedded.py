@@ -53,7 +53,7 @@ class Part:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
 
     def is_dead(self) -> bool:
@@ -139,7 +139,18 @@ class Embedded:
             folder = self.data / role
             folder.mkdir(exist_ok=True)
             path = self._sockets / f"{role}.sock"
-            common = ["--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700", "--save", "", "--dir", str(folder)]
+            common = [
+                "--port",
+                "0",
+                "--unixsocket",
+                str(path),
+                "--unixsocketperm",
+                "700",
+                "--save",
+                "",
+                "--dir",
+                str(folder),
+            ]
             self._add(Part(f"redis-{role}", [server, *common, *options], self._log(f"redis-{role}")))
             urls[role] = f"unix://{path}"
             _wait_for_socket(path, self.parts[-1])
@@ -160,7 +171,9 @@ class Embedded:
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ServeError(f"{self.data} is in use by another server; stop it or choose another --data-dir") from error
+            raise ServeError(
+                f"{self.data} is in use by another server; stop it or choose another --data-dir"
+            ) from error
 
     def _watch(self) -> None:
         while not self._stopping.wait(0.1):

@@ -63,7 +63,7 @@ class _AllButLast:
         self.features = inner.features
         self.logits = inner.logits
 
-    def adapt(self, features, labels, n_way, inner):  # noqa: ANN001, ANN202 - as Classifier.adapt
+    def adapt(self, features, labels, n_way, inner):
         kept = labels < n_way - 1
         return self._inner.adapt(features[kept], labels[kept], n_way - 1, inner)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def save(state: TrainState, path: Path) -> None:
     about = json.dumps({"step": state.step, "seconds": state.seconds})
     temporary = path.with_suffix(".tmp")
     save_file(flat, temporary, metadata={"run": about})
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def load(path: Path, device: torch.device) -> TrainState:

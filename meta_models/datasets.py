@@ -104,9 +104,7 @@ class Omniglot:
         pages = (~self.strokes.reshape(-1, 105, 105)).astype(np.uint8) * 255
         inputs = np.stack([drawing(page, spec) for page in pages])
         rows = np.arange(n_classes * n_drawers).reshape(n_classes, n_drawers)
-        names = tuple(
-            f"{self.alphabet_names[a]}/{c:02d}" for a, c in zip(self.alphabet, self.character, strict=True)
-        )
+        names = tuple(f"{self.alphabet_names[a]}/{c:02d}" for a, c in zip(self.alphabet, self.character, strict=True))
         return ClassPool(inputs, tuple(rows), names, self.alphabet)
 
 

@@ -69,10 +69,7 @@ def sample_episode(pool: ClassPool, spec: EpisodeSpec, seed: int, number: int) -
     if not spec.symmetries:
         symmetry = np.zeros_like(symmetry)
     rows = np.stack(
-        [
-            rng.choice(pool.class_examples[c], spec.n_shot + spec.n_query, replace=False, shuffle=True)
-            for c in classes
-        ]
+        [rng.choice(pool.class_examples[c], spec.n_shot + spec.n_query, replace=False, shuffle=True) for c in classes]
     )
     return EpisodeRows(rows[:, : spec.n_shot], rows[:, spec.n_shot :], symmetry)
 

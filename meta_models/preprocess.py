@@ -133,9 +133,7 @@ def _crop_box(mask: NDArray[np.bool_], spec: DrawingSpec) -> tuple[float, float,
     return (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
 
 
-def _pad_to(
-    ink: NDArray[np.uint8], box: tuple[float, float, float, float]
-) -> tuple[NDArray[np.uint8], int]:
+def _pad_to(ink: NDArray[np.uint8], box: tuple[float, float, float, float]) -> tuple[NDArray[np.uint8], int]:
     """Pad with background so that `box` lies inside; returns the padded array and the shift."""
     height, width = ink.shape
     over = max(-box[0], -box[1], box[2] - width, box[3] - height, 0.0)

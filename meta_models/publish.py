@@ -193,7 +193,12 @@ def _export_head(model: TorchModel, recipe: Recipe, adapted: Arrays, path: Path)
 
 
 def _to_onnx(
-    module: nn.Module, example: tuple[object, ...], inputs: list[str], outputs: list[str], dynamic: dict[str, object], path: Path
+    module: nn.Module,
+    example: tuple[object, ...],
+    inputs: list[str],
+    outputs: list[str],
+    dynamic: dict[str, object],
+    path: Path,
 ) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports that torchvision is absent, each time
     with warnings.catch_warnings():

@@ -69,14 +69,11 @@ def _session(path: Path) -> ort.InferenceSession:
 
 
 def _in_chunks(session: ort.InferenceSession, fixed: Arrays, name: str, rows: Features) -> NDArray[np.float32]:
-    """Run `rows` a chunk at a time. A single row runs as two: a one-row matrix product takes another
-    code path with another rounding, and a query's answer must not depend on its company."""
-    if len(rows) == 1:
-        return session.run(None, {**fixed, name: np.repeat(rows, 2, axis=0)})[0][:1]
-    parts = []
+    """Run `rows` a chunk at a time. A lone row runs as two: a one-row matrix product takes another code
+    path with another rounding, and a query's answer must not depend on its company."""
+    parts: list[NDArray[np.float32]] = []
     for start in range(0, len(rows), _CHUNK):
         part = rows[start : start + _CHUNK]
-        lone = len(part) == 1
-        out = session.run(None, {**fixed, name: np.repeat(part, 2, axis=0) if lone else part})[0]
-        parts.append(out[:1] if lone else out)
+        padded = np.repeat(part, 2, axis=0) if len(part) == 1 else part
+        parts.append(np.asarray(session.run(None, {**fixed, name: padded})[0])[: len(part)])
     return np.concatenate(parts)

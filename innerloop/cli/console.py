@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import typer
@@ -19,7 +19,7 @@ def fail(message: str) -> typer.Exit:
 
 
 @contextmanager
-def friendly(*expected: type[Exception]) -> Iterator[None]:
+def friendly(*expected: type[Exception]) -> Generator[None]:
     """Turn expected errors into one line and exit code 1."""
     try:
         yield

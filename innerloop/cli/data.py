@@ -96,7 +96,8 @@ def evaluate(
         return
     low, high = report["ci95"]
     out.print(
-        f"accuracy [bold]{100 * report['accuracy']:.1f}%[/]  (95% CI {100 * low:.1f}–{100 * high:.1f}, n={report['n']}); "
+        f"accuracy [bold]{100 * report['accuracy']:.1f}%[/]  "
+        f"(95% CI {100 * low:.1f}–{100 * high:.1f}, n={report['n']}); "
         f"{report['rejected']} rejected, {report['unreadable']} unreadable",
         highlight=False,
     )
@@ -115,10 +116,13 @@ def meta_models(url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False
     if as_json:
         out.print_json(json.dumps(found))
         return
-    table = Table("meta-model", "alias", "algorithm", "inner steps", "accuracy, inductive (%)", box=None, header_style="dim")
+    table = Table(
+        "meta-model", "alias", "algorithm", "inner steps", "accuracy, inductive (%)", box=None, header_style="dim"
+    )
     for card in found:
         figures = ", ".join(
-            f"{f['protocol']} {f['n_way']}w{f['n_shot']}s {f['accuracy']:.1f}±{f['ci95']:.1f}" for f in card["benchmarks"]
+            f"{f['protocol']} {f['n_way']}w{f['n_shot']}s {f['accuracy']:.1f}±{f['ci95']:.1f}"
+            for f in card["benchmarks"]
         )
         steps = card["inner_loop"]["inner_steps"] if card["inner_loop"] else "–"
         table.add_row(card["reference"], ", ".join(card["aliases"]), card["algorithm"], str(steps), figures)

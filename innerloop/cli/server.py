@@ -38,7 +38,9 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
             with err.status("starting Redis, worker and API …"):
                 running = Embedded(settings).__enter__()
             try:
-                out.print(f"Innerloop is ready at [bold]{running.url}[/]  (API docs: {running.url}/docs)", soft_wrap=True)
+                out.print(
+                    f"Innerloop is ready at [bold]{running.url}[/]  (API docs: {running.url}/docs)", soft_wrap=True
+                )
                 out.print(f"data in {running.data}; Ctrl-C stops it", style="dim", soft_wrap=True, highlight=False)
                 running.wait()
             finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -48,7 +48,7 @@ def demo(
 
 
 @contextmanager
-def _server(url: str | None) -> Iterator[str]:
+def _server(url: str | None) -> Generator[str]:
     """The given server, the one at the default address, or one of its own for as long as it takes."""
     import httpx
 

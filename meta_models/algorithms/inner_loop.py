@@ -47,7 +47,9 @@ def inner_loop(
 
     def chunk_loss(fast: Tensors, start: int) -> Tensor:
         part = slice(start, start + CHUNK)
-        return (weights[part] * functional.cross_entropy(logits(fast, features[part]), labels[part], reduction="none")).sum()
+        return (
+            weights[part] * functional.cross_entropy(logits(fast, features[part]), labels[part], reduction="none")
+        ).sum()
 
     for step in range(inner.inner_steps):
         gradients, loss = _gradient(chunk_loss, fast_weights, len(labels))

@@ -124,9 +124,7 @@ def init_backbone(backbone: nn.Module) -> Tensors:
 def meta_loss(algorithm: Algorithm, meta_params: Tensors, episode: Episode, *, training: bool) -> tuple[Tensor, Tensor]:
     """Query loss after adapting to the support set (Finn et al. 2017, eq. 1): (loss, accuracy)."""
     n_support = len(episode.support_labels)
-    features = algorithm.body(
-        meta_params, torch.cat([episode.support_inputs, episode.query_inputs]), training=training
-    )
+    features = algorithm.body(meta_params, torch.cat([episode.support_inputs, episode.query_inputs]), training=training)
     adapted = algorithm.adapt(
         meta_params, features[:n_support], episode.support_labels, episode.n_way, create_graph=True
     )

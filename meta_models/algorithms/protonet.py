@@ -53,4 +53,8 @@ class ProtoNet:
         if self.metric == "cosine":
             return scale * functional.normalize(features, dim=-1) @ functional.normalize(prototypes, dim=-1).T
         # -|f - c|² without the term every class shares.
-        return scale * (2 * features @ prototypes.T - (prototypes * prototypes).sum(-1) - (features * features).sum(-1, keepdim=True))
+        return scale * (
+            2 * features @ prototypes.T
+            - (prototypes * prototypes).sum(-1)
+            - (features * features).sum(-1, keepdim=True)
+        )
