@@ -61,7 +61,6 @@ class Claim:
     job: str
     token: str
     attempt: int
-    queue_ms: float
     spec: ModelSpec
 
     @property
@@ -246,7 +245,7 @@ class Records:
         )
         if not answer:
             return None
-        return Claim(job, token, int(answer[0]), float(answer[1]), ModelSpec.model_validate_json(answer[2]))
+        return Claim(job, token, int(answer[0]), ModelSpec.model_validate_json(answer[1]))
 
     def extend(self, claim: Claim) -> bool:
         """Renew the lease; false where it was lost or the model deleted."""
@@ -254,7 +253,6 @@ class Records:
 
     def finish(self, claim: Claim, adapt_ms: float) -> bool:
         """The weights are stored: the model is ready. False where the lease was lost."""
-        self.client.hset(_record(claim.owner, claim.model_id), "queue_ms", str(round(claim.queue_ms, 1)))
         return self._end(claim, "ready", "", adapt_ms)
 
     def fail(self, claim: Claim, error: JobError) -> bool:

@@ -1,7 +1,7 @@
 -- Take a job under a lease, unless it is done or another worker holds it.
 -- KEYS record, jobs
 -- ARGV job, token, lease ms, max attempts, error given after the last one, done channel
--- Returns {attempt, milliseconds in queue, spec}, or nothing
+-- Returns {attempt, spec}, or nothing
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'job', 'lease_ms', 'attempt', 'status', 'job_created_ms', 'spec', 'expires_ms')
@@ -20,6 +20,6 @@ if attempt > tonumber(ARGV[4]) then
 end
 local lease = now + tonumber(ARGV[3])
 redis.call('HSET', KEYS[1], 'job', 'running', 'token', ARGV[2], 'lease_ms', lease, 'attempt', attempt)
-if r[4] == 'queued' then redis.call('HSET', KEYS[1], 'status', 'adapting') end
+if r[4] == 'queued' then redis.call('HSET', KEYS[1], 'status', 'adapting', 'queue_ms', now - tonumber(r[5])) end
 redis.call('ZADD', KEYS[2], lease, ARGV[1])
-return {attempt, now - tonumber(r[5]), r[6]}
+return {attempt, r[6]}

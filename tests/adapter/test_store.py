@@ -1,0 +1,234 @@
+"""Records, jobs and leases on a real Redis: each script in the order things really go wrong."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import redis
+
+from adapter.errors import Expired, IdempotencyKeyInUse, NotFound, QueueFull, StoreFull
+from adapter.models import Adaptation, ClassCount, JobError, ModelSpec
+from adapter.store import JOBS, Records, Weights
+
+
+def spec(digest: str = "sha256:1", *, ephemeral: bool = False) -> ModelSpec:
+    return ModelSpec(
+        name=None,
+        meta_model="m@1",
+        modality="image",
+        classes=(ClassCount(name="a", examples=1), ClassCount(name="b", examples=2)),
+        adaptation=Adaptation(),
+        digest=digest,
+        weights="w" + digest,
+        ephemeral=ephemeral,
+    )
+
+
+def create(records: Records, owner: str = "anna", digest: str = "sha256:1", ttl: int = 100) -> str:
+    return records.create(owner, spec(digest), b"support", ttl).id
+
+
+def job(model_id: str) -> str:
+    return f"anna/{model_id}"
+
+
+def test_a_job_runs_once(records: Records) -> None:
+    model_id = create(records)
+    claim = records.claim(job(model_id))
+    assert claim is not None
+    assert records.claim(job(model_id)) is None
+    assert records.get("anna", model_id).status == "adapting"
+    assert records.finish(claim, 12.5)
+    record = records.get("anna", model_id)
+    assert (record.status, record.job, record.adapt_ms) == ("ready", "", 12.5)
+    assert records.claim(job(model_id)) is None
+    assert records.client.zcard(JOBS) == 0
+
+
+def test_a_lost_lease_is_taken_over_and_fenced(records: Records) -> None:
+    model_id = create(records)
+    slow = records.claim(job(model_id))
+    assert slow is not None
+    time.sleep(0.25)  # the lease of this fixture is 0.2 s
+    heir = records.claim(job(model_id))
+    assert heir is not None
+    assert heir.attempt == 2
+    assert not records.extend(slow)
+    assert not records.finish(slow, 1)
+    assert not records.fail(slow, JobError("x", "y"))
+    assert records.finish(heir, 2)
+    assert records.get("anna", model_id).adapt_ms == 2
+
+
+def test_extending_keeps_the_lease(records: Records) -> None:
+    model_id = create(records)
+    claim = records.claim(job(model_id))
+    assert claim is not None
+    for _ in range(4):
+        time.sleep(0.1)
+        assert records.extend(claim)
+        assert records.claim(job(model_id)) is None
+
+
+def test_three_deaths_fail_the_model(records: Records) -> None:
+    model_id = create(records)
+    for _ in range(3):
+        assert records.claim(job(model_id)) is not None
+        time.sleep(0.22)
+    assert records.claim(job(model_id)) is None
+    record = records.get("anna", model_id)
+    assert record.status == "failed"
+    assert record.error is not None
+    assert record.error.code == "worker_died"
+
+
+def test_the_reaper_hears_of_forgotten_jobs(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapter.store.GRACE_MS", 50)
+    model_id = create(records)
+    assert records.due_jobs() == []
+    time.sleep(0.06)
+    assert records.due_jobs() == [job(model_id)]
+    assert records.due_jobs() == []  # handed out once per pause
+    time.sleep(0.06)
+    assert records.due_jobs() == [job(model_id)]
+
+
+def test_given_back_job_is_due_at_once(records: Records) -> None:
+    claim = records.claim(job(create(records)))
+    assert claim is not None
+    assert records.retry(claim)
+    assert records.due_jobs() == [claim.job]
+    again = records.claim(claim.job)
+    assert again is not None
+    assert again.attempt == 2
+
+
+def test_same_content_is_one_model(records: Records) -> None:
+    first = records.create("anna", spec(), b"s", 100)
+    second = records.create("anna", spec(), b"s", 100)
+    assert first.is_new
+    assert not second.is_new
+    assert first.id == second.id
+    assert records.create("bert", spec(), b"s", 100).id != first.id
+
+
+def test_same_content_again_lives_as_long_as_asked_last(records: Records) -> None:
+    model_id = create(records, ttl=100)
+    before = records.get("anna", model_id).expires_ms
+    create(records, ttl=1000)
+    assert records.get("anna", model_id).expires_ms > before + 800_000
+    create(records, ttl=60)
+    assert records.get("anna", model_id).expires_ms > before + 800_000
+    assert records.client.pttl(f"il:anna:support:{model_id}") > 900_000
+
+
+def test_failed_content_may_be_tried_again(records: Records) -> None:
+    model_id = create(records)
+    claim = records.claim(job(model_id))
+    assert claim is not None
+    records.fail(claim, JobError("adaptation_diverged", "lower inner_lr"))
+    again = records.create("anna", spec(), b"s", 100)
+    assert again.is_new
+    assert again.id != model_id
+
+
+def test_idempotency_key(records: Records) -> None:
+    first = records.create("anna", spec(), b"s", 100, idempotency_key="k", fingerprint="f")
+    again = records.create("anna", spec(), b"s", 100, idempotency_key="k", fingerprint="f")
+    assert (first.id, again.is_new) == (again.id, False)
+    with pytest.raises(IdempotencyKeyInUse, match=first.id):
+        records.create("anna", spec("sha256:2"), b"s", 100, idempotency_key="k", fingerprint="g")
+    assert records.create("bert", spec("sha256:2"), b"s", 100, idempotency_key="k", fingerprint="g").is_new
+
+
+def test_owners_see_only_their_own(records: Records) -> None:
+    model_id = create(records)
+    for call in (records.get, records.delete):
+        with pytest.raises(NotFound):
+            call("bert", model_id)
+    assert records.list("bert", 10, None) == ([], False)
+
+
+def test_expired_answers_expired(records: Records) -> None:
+    model_id = create(records)
+    records.client.hset(f"il:anna:model:{model_id}", "expires_ms", int(time.time() * 1000) - 1)
+    with pytest.raises(Expired):
+        records.get("anna", model_id)
+    assert records.list("anna", 10, None) == ([], False)
+    assert records.claim(job(model_id)) is None
+    assert records.create("anna", spec(), b"s", 100).is_new
+
+
+def test_deleted_while_adapting(records: Records) -> None:
+    model_id = create(records)
+    claim = records.claim(job(model_id))
+    assert claim is not None
+    records.delete("anna", model_id)
+    assert not records.extend(claim)
+    assert not records.finish(claim, 1)
+    assert records.peek("anna", model_id) is None
+    assert records.client.keys("il:anna:*") == []
+
+
+def test_restore_opens_one_job(records: Records) -> None:
+    model_id = create(records)
+    claim = records.claim(job(model_id))
+    assert claim is not None
+    records.finish(claim, 1)
+    record = records.get("anna", model_id)
+    assert [records.request_restore(record) for _ in range(3)] == [True, False, False]
+    again = records.claim(job(model_id))
+    assert again is not None
+    assert records.get("anna", model_id).status == "ready"
+    records.finish(again, 99)
+    assert records.get("anna", model_id).adapt_ms == 1  # the figures are those of the first time
+
+
+def test_pages(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapter.store.LARGEST_BATCH", 2)
+    ids = []
+    for number in range(5):
+        ids.append(create(records, digest=f"sha256:{number}"))
+        time.sleep(0.002)
+    seen, after = [], None
+    while True:
+        page, more = records.list("anna", 2, after)
+        seen += [r.id for r in page]
+        if not more:
+            break
+        after = page[-1].id
+    assert seen == ids[::-1]
+    with pytest.raises(NotFound):
+        records.list("anna", 2, "mdl_none")
+
+
+def test_a_full_queue_refuses(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        create(records, digest=f"sha256:{number}")
+    records._admitted_until = 0
+    with pytest.raises(QueueFull) as refused:
+        create(records, digest="sha256:more")
+    assert refused.value.retry_after
+
+
+def test_a_full_store_refuses(records: Records, client: redis.Redis) -> None:
+    used = client.info("memory")["used_memory"]
+    try:
+        client.config_set("maxmemory", used)
+        with pytest.raises(StoreFull):
+            create(records)
+    finally:
+        client.config_set("maxmemory", 0)
+
+
+def test_weights_round_trip(client: redis.Redis) -> None:
+    weights = Weights(client)
+    tensors = {"prototypes": np.arange(6, dtype=np.float32).reshape(2, 3)}
+    assert weights.get("anna", "d") is None
+    weights.put("anna", "d", tensors, 60_000)
+    found = weights.get("anna", "d")
+    assert found is not None
+    assert np.array_equal(found["prototypes"], tensors["prototypes"])
+    assert weights.get("bert", "d") is None

@@ -1,0 +1,88 @@
+"""Canonical order, digests and the stored form."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adapter.errors import Unprocessable
+from adapter.support_set import canonical, check_labels, decode, encode
+from meta_models.manifest import Limits
+
+RNG = np.random.default_rng(0)
+INPUTS = RNG.integers(0, 256, (6, 1, 4, 4), dtype=np.uint8)
+LABELS = ["b", "a", "b", "c", "a", "b"]
+
+
+def test_order_of_arrival_changes_nothing() -> None:
+    order = [3, 1, 5, 0, 2, 4]
+    one = canonical(LABELS, INPUTS)
+    other = canonical([LABELS[i] for i in order], INPUTS[order])
+    assert one.digest("m@1", {}) == other.digest("m@1", {})
+    assert np.array_equal(one.inputs, other.inputs)
+    assert one.classes == other.classes
+
+
+def test_names_change_the_digest_but_not_the_weights() -> None:
+    renamed = canonical([{"a": "z", "b": "y", "c": "x"}[label] for label in LABELS], INPUTS)
+    plain = canonical(LABELS, INPUTS)
+    assert np.array_equal(plain.inputs, renamed.inputs)
+    assert plain.weights_digest("m@1", {}) == renamed.weights_digest("m@1", {})
+    assert plain.digest("m@1", {}) != renamed.digest("m@1", {})
+
+
+@pytest.mark.parametrize("change", ["meta_model", "settings", "label", "pixel", "extra"])
+def test_everything_that_matters_changes_both_digests(change: str) -> None:
+    labels, inputs, reference, settings = list(LABELS), INPUTS.copy(), "m@1", {"inner_steps": 5}
+    if change == "meta_model":
+        reference = "m@2"
+    elif change == "settings":
+        settings = {"inner_steps": 6}
+    elif change == "label":
+        labels[0] = "a"
+    elif change == "pixel":
+        inputs[0, 0, 0, 0] ^= 1
+    else:
+        labels, inputs = [*labels, "a"], np.concatenate([inputs, inputs[:1]])
+    plain, changed = canonical(LABELS, INPUTS), canonical(labels, inputs)
+    base = {"inner_steps": 5}
+    assert plain.digest("m@1", base) != changed.digest(reference, settings)
+    assert plain.weights_digest("m@1", base) != changed.weights_digest(reference, settings)
+
+
+def test_stored_form_reads_back() -> None:
+    plain = canonical(LABELS, INPUTS)
+    again = decode(encode(plain))
+    assert np.array_equal(plain.inputs, again.inputs)
+    assert np.array_equal(plain.labels, again.labels)
+    assert (plain.classes, plain.example_ids) == (again.classes, again.example_ids)
+
+
+def test_counts_follow_the_canonical_order() -> None:
+    plain = canonical(LABELS, INPUTS)
+    assert dict(zip(plain.classes, plain.counts, strict=True)) == {"a": 2, "b": 3, "c": 1}
+
+
+@pytest.mark.parametrize(
+    ("labels", "code"),
+    [
+        (["a"] * 5, "too_few_classes"),
+        ([], "too_few_classes"),
+        ([str(i) for i in range(201)], "too_many_classes"),
+        (["a"] * 501 + ["b"], "too_many_examples"),
+        ([f"{i % 100}" for i in range(5001)], "too_many_examples"),
+        (["a", "  "], "bad_label"),
+        (["a", "b\n"], "bad_label"),
+        (["a", "b" * 201], "bad_label"),
+    ],
+)
+def test_unusable_labels_are_refused(labels: list[str], code: str) -> None:
+    with pytest.raises(Unprocessable) as refused:
+        check_labels(labels, Limits())
+    assert refused.value.code == code
+
+
+def test_every_bad_label_is_named() -> None:
+    with pytest.raises(Unprocessable) as refused:
+        check_labels(["a", "", "b", "\x00"], Limits())
+    assert [e.get("pointer") for e in refused.value.errors] == ["support[1].label", "support[3].label"]

@@ -1,0 +1,61 @@
+"""Promise 4, accepted is kept: kill -9 of any process loses nothing. `make faults` does the same many times."""
+
+from __future__ import annotations
+
+import concurrent.futures
+
+import pytest
+
+from tests.drawings import inputs_json
+from tests.faults.victim import Victim, quick, slow, until
+
+
+def test_worker_killed_while_adapting(victim: Victim) -> None:
+    model_id = victim.adapt_later(slow(1))
+    until(lambda: victim.status(model_id) == "adapting")
+    victim.kill("worker")
+    victim.all_ready([model_id])
+
+
+def test_redis_killed_with_queued_jobs(victim: Victim) -> None:
+    ids = [victim.adapt_later(slow(2)), *(victim.adapt_later(quick(seed)) for seed in range(20))]
+    assert "queued" in [victim.status(i) for i in ids]
+    victim.kill("redis-records")
+    victim.all_ready(ids)
+
+
+def test_api_killed_with_queued_jobs(victim: Victim) -> None:
+    ids = [victim.adapt_later(slow(3)), *(victim.adapt_later(quick(seed)) for seed in range(5))]
+    victim.kill("api")
+    victim.all_ready(ids)
+
+
+def test_evicted_weights_are_adapted_again_once(victim: Victim) -> None:
+    model = victim.http.post("/v1/models", json=quick(50)).json()
+    path, body = f"/v1/models/{model['id']}/predictions", {"inputs": inputs_json([10_500, 10_501])}
+    before = victim.http.post(path, json=body).json()["results"]
+    victim.kill("redis-weights")
+    victim.kill("api")  # its cache of adapted tensors goes too
+    until(lambda: victim.status(model["id"]) == "ready")
+
+    def ask(_: int) -> list[object]:
+        answer = victim.http.post(path, json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["results"]
+
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(ask, range(20)))
+    assert answers == [before] * 20
+    writes = victim.store("weights").info("commandstats")["cmdstat_set"]["calls"]
+    assert writes == 1
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("round_", range(10))
+@pytest.mark.parametrize("part", ["worker", "redis-records", "redis-weights", "api"])
+def test_campaign(victim: Victim, part: str, round_: int) -> None:
+    """Each part killed ten times under load; nothing accepted is lost, nothing runs twice to another result."""
+    ids = [victim.adapt_later(slow(100 + round_)), *(victim.adapt_later(quick(100 * round_ + s)) for s in range(10))]
+    victim.kill(part)
+    ids += [victim.adapt_later(quick(5000 + 100 * round_ + s)) for s in range(3)] if part != "api" else []
+    victim.all_ready(ids)

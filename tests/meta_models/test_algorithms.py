@@ -1,0 +1,219 @@
+"""One suite over the registry: what every algorithm promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from meta_models.algorithms import ALGORITHMS, Episode, InnerSettings, Tensors, meta_loss
+from meta_models.algorithms.protocol import Algorithm
+from meta_models.datasets import ClassPool
+from meta_models.manifest import Training
+from meta_models.publish import check_parity, export
+from meta_models.recipe import Data, Outer, Recipe
+from meta_models.serving import ServedModel
+from meta_models.torch_model import TorchModel, build_algorithm
+
+SHAPE = (1, 28, 28)
+BACKBONE = {"name": "conv4", "width": 16}
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "protonet-cosine": {"name": "protonet", "metric": "cosine"},
+    "protonet-euclidean": {"name": "protonet", "metric": "euclidean"},
+    "maml": {"name": "maml", "inner": {"inner_steps": 3, "inner_lr": 0.01}},
+    "maml-first-order": {"name": "maml", "first_order": True, "inner": {"inner_steps": 3, "inner_lr": 0.01}},
+}
+
+
+@pytest.fixture(params=sorted(VARIANTS))
+def options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return VARIANTS[request.param]
+
+
+@pytest.fixture
+def algorithm(options: dict[str, Any]) -> Algorithm:
+    torch.manual_seed(0)
+    return build_algorithm(options, BACKBONE, SHAPE)
+
+
+@pytest.fixture
+def meta_params(algorithm: Algorithm) -> Tensors:
+    return algorithm.init()
+
+
+def episode(pool: ClassPool, counts: list[int], n_query: int = 3) -> Episode:
+    """Support sets of `counts` examples a class."""
+    support = np.concatenate([pool.class_examples[c][:n] for c, n in enumerate(counts)])
+    query = np.concatenate([pool.class_examples[c][-n_query:] for c in range(len(counts))])
+    inputs = torch.from_numpy(pool.inputs).float() / 255
+    classes = torch.arange(len(counts))
+    return Episode(
+        inputs[support],
+        classes.repeat_interleave(torch.tensor(counts)),
+        inputs[query],
+        classes.repeat_interleave(n_query),
+        len(counts),
+    )
+
+
+def adapt(algorithm: Algorithm, meta_params: Tensors, e: Episode, inner: InnerSettings | None = None) -> Tensors:
+    features = algorithm.body(meta_params, e.support_inputs)
+    return algorithm.adapt(meta_params, features, e.support_labels, e.n_way, inner=inner)
+
+
+def predict(algorithm: Algorithm, meta_params: Tensors, adapted: Tensors, inputs: torch.Tensor) -> torch.Tensor:
+    return algorithm.head(meta_params, adapted, algorithm.body(meta_params, inputs))
+
+
+def test_every_registered_algorithm_is_in_the_suite() -> None:
+    assert {v["name"] for v in VARIANTS.values()} == set(ALGORITHMS)
+
+
+@pytest.mark.parametrize("counts", [[1, 1], [1, 7], [5] * 5, [1] * 24, [12, 1, 3]], ids=str)
+def test_any_way_any_shot(algorithm: Algorithm, meta_params: Tensors, pool: ClassPool, counts: list[int]) -> None:
+    e = episode(pool, counts)
+    logits = predict(algorithm, meta_params, adapt(algorithm, meta_params, e), e.query_inputs)
+    assert logits.shape == (len(e.query_labels), len(counts))
+    assert logits.isfinite().all()
+
+
+def test_adapting_beats_chance_on_easy_classes(algorithm: Algorithm, meta_params: Tensors, pool: ClassPool) -> None:
+    e = episode(pool, [5] * 5)
+    logits = predict(algorithm, meta_params, adapt(algorithm, meta_params, e), e.query_inputs)
+    assert (logits.argmax(1) == e.query_labels).float().mean() > 0.6  # chance is 0.2, the network is untrained
+
+
+def test_inner_steps_lower_support_loss(algorithm: Algorithm, meta_params: Tensors, pool: ClassPool) -> None:
+    if algorithm.inner is None:
+        pytest.skip("takes no steps")
+    e = episode(pool, [5] * 5)
+    losses: list[float] = []
+    features = algorithm.body(meta_params, e.support_inputs)
+    settings = InnerSettings(5, 0.01)
+    algorithm.adapt(
+        meta_params, features, e.support_labels, e.n_way, inner=settings, on_step=lambda _, loss: losses.append(loss)
+    )
+    assert len(losses) == 5
+    assert losses[-1] < losses[0]
+
+
+def test_adapting_leaves_meta_params_untouched(algorithm: Algorithm, meta_params: Tensors, pool: ClassPool) -> None:
+    before = {name: t.clone() for name, t in meta_params.items()}
+    adapt(algorithm, meta_params, episode(pool, [3] * 4))
+    assert before.keys() == meta_params.keys()
+    assert all(torch.equal(before[name], t) for name, t in meta_params.items())
+
+
+def test_outer_gradients_reach_every_trained_tensor(
+    algorithm: Algorithm, meta_params: Tensors, pool: ClassPool
+) -> None:
+    trained = {n: t.requires_grad_() for n, t in meta_params.items() if "running" not in n}
+    loss, _ = meta_loss(algorithm, meta_params, episode(pool, [2] * 4), training=True)
+    loss.backward()
+    silent = [name for name, t in trained.items() if t.grad is None or not t.grad.abs().sum() > 0]
+    assert not silent
+
+
+def test_an_outer_step_lowers_query_loss(algorithm: Algorithm, meta_params: Tensors, pool: ClassPool) -> None:
+    trained = [t.requires_grad_() for n, t in meta_params.items() if "running" not in n]
+    optimizer = torch.optim.Adam(trained, lr=2e-3)
+    losses: list[float] = []
+    for _ in range(8):
+        optimizer.zero_grad()
+        loss, _ = meta_loss(algorithm, meta_params, episode(pool, [1] * 16), training=True)
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert min(losses[-3:]) < losses[0]
+
+
+def test_class_permutation_permutes_logits(algorithm: Algorithm, meta_params: Tensors, pool: ClassPool) -> None:
+    e = episode(pool, [3, 1, 2, 4])
+    order = torch.tensor([2, 0, 3, 1])
+    renamed = Episode(e.support_inputs, order[e.support_labels], e.query_inputs, order[e.query_labels], e.n_way)
+    plain = predict(algorithm, meta_params, adapt(algorithm, meta_params, e), e.query_inputs)
+    permuted = predict(algorithm, meta_params, adapt(algorithm, meta_params, renamed), e.query_inputs)
+    torch.testing.assert_close(permuted[:, order], plain, atol=2e-4, rtol=1e-4)
+
+
+def test_a_query_does_not_see_its_batch(algorithm: Algorithm, meta_params: Tensors, pool: ClassPool) -> None:
+    e = episode(pool, [3] * 4)
+    adapted = adapt(algorithm, meta_params, e)
+    together = predict(algorithm, meta_params, adapted, e.query_inputs)
+    alone = torch.cat([predict(algorithm, meta_params, adapted, q[None]) for q in e.query_inputs])
+    torch.testing.assert_close(alone, together, atol=1e-4, rtol=1e-4)
+
+
+def test_served_graphs_equal_torch(options: dict[str, Any], algorithm: Algorithm, tmp_path: Path) -> None:
+    recipe = a_recipe(options)
+    model = TorchModel(algorithm, algorithm.init())
+    manifest = export(model, recipe, a_training(), tmp_path / "published")
+    worst = check_parity(ServedModel(tmp_path / "published", manifest), model)
+    assert worst < 1e-4
+
+
+def test_second_order_differs_from_first(pool: ClassPool) -> None:
+    gradients: list[torch.Tensor] = []
+    for first_order in (False, True):
+        torch.manual_seed(0)
+        algorithm = build_algorithm({**VARIANTS["maml"], "first_order": first_order}, BACKBONE, SHAPE)
+        meta_params = algorithm.init()
+        weight = meta_params["backbone.blocks.block1.conv.weight"].requires_grad_()
+        loss, _ = meta_loss(algorithm, meta_params, episode(pool, [2] * 4), training=True)
+        gradients += torch.autograd.grad(loss, weight)
+    assert not torch.allclose(gradients[0], gradients[1], rtol=1e-3)
+
+
+def test_zero_steps_of_maml_are_a_prototypical_network(pool: ClassPool) -> None:
+    torch.manual_seed(0)
+    maml = build_algorithm(VARIANTS["maml"], BACKBONE, SHAPE)
+    protonet = build_algorithm(VARIANTS["protonet-cosine"], BACKBONE, SHAPE)
+    meta_params, e = maml.init(), episode(pool, [3] * 5)
+    zero = adapt(maml, meta_params, e, InnerSettings(0, 0.1))
+    prototypes = adapt(protonet, meta_params, e)
+    torch.testing.assert_close(
+        predict(maml, meta_params, zero, e.query_inputs), predict(protonet, meta_params, prototypes, e.query_inputs)
+    )
+
+
+def test_euclidean_logits_are_minus_squared_distances(pool: ClassPool) -> None:
+    torch.manual_seed(0)
+    algorithm = build_algorithm(VARIANTS["protonet-euclidean"], BACKBONE, SHAPE)
+    meta_params, e = algorithm.init(), episode(pool, [3] * 4)
+    adapted = adapt(algorithm, meta_params, e)
+    query = algorithm.body(meta_params, e.query_inputs)
+    expected = -(torch.cdist(query, adapted["prototypes"]) ** 2)
+    torch.testing.assert_close(algorithm.head(meta_params, adapted, query), expected, atol=1e-2, rtol=1e-3)
+
+
+@pytest.mark.gpu
+def test_gpu_agrees_with_cpu(algorithm: Algorithm, meta_params: Tensors, pool: ClassPool) -> None:
+    """Promise 2 across devices: probabilities within 1e-3."""
+    e = episode(pool, [5] * 5)
+    here = predict(algorithm, meta_params, adapt(algorithm, meta_params, e), e.query_inputs)
+    algorithm.backbone.cuda()
+    there_params = {name: t.cuda() for name, t in meta_params.items()}
+    moved = Episode(e.support_inputs.cuda(), e.support_labels.cuda(), e.query_inputs.cuda(), e.query_labels, e.n_way)
+    there = predict(algorithm, there_params, adapt(algorithm, there_params, moved), moved.query_inputs).cpu()
+    torch.testing.assert_close(functional.softmax(there, 1), functional.softmax(here, 1), atol=1e-3, rtol=0)
+
+
+def a_recipe(options: dict[str, Any], name: str = "sketches") -> Recipe:
+    return Recipe(
+        name=name,
+        description="sketches of the tests",
+        algorithm=options,
+        backbone=BACKBONE,
+        data=Data(split="background"),
+        episodes={"n_way": 5, "n_shot": 1, "n_query": 3},
+        outer=Outer(steps=6, precision="float32"),
+    )
+
+
+def a_training() -> Training:
+    return Training(recipe="tests", data="sketches", licence="MIT", source="tests", steps=0, minutes=0, hardware="CPU")

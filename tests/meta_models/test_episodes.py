@@ -1,0 +1,54 @@
+"""Episodes hold what their specification says and nothing leaks between support and query."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from meta_models.datasets import ClassPool
+from meta_models.episodes import EpisodeSpec, sample_episode
+
+
+def test_support_and_query_share_no_example(pool: ClassPool) -> None:
+    for number in range(50):
+        episode = sample_episode(pool, EpisodeSpec(5, 2, 4), 0, number)
+        assert not set(episode.support.ravel()) & set(episode.query.ravel())
+        assert episode.support.shape == (5, 2)
+        assert episode.query.shape == (5, 4)
+
+
+def test_rows_of_one_class_belong_to_it(pool: ClassPool) -> None:
+    episode = sample_episode(pool, EpisodeSpec(6, 1, 3), 0, 0)
+    owners = {row: c for c, rows in enumerate(pool.class_examples) for row in rows}
+    for support, query in zip(episode.support, episode.query, strict=True):
+        assert len({owners[row] for row in [*support, *query]}) == 1
+
+
+def test_within_one_group(pool: ClassPool) -> None:
+    spec = EpisodeSpec(8, 1, 1, within_group=1.0)
+    owners = {row: c for c, rows in enumerate(pool.class_examples) for row in rows}
+    for number in range(20):
+        episode = sample_episode(pool, spec, 0, number)
+        groups = {int(pool.class_groups[owners[row]]) for row in episode.support.ravel()}
+        assert len(groups) == 1
+
+
+def test_a_group_too_small_is_named(pool: ClassPool) -> None:
+    with pytest.raises(ValueError, match="no group has 9 classes"):
+        sample_episode(pool, EpisodeSpec(9, 1, 1, within_group=1.0), 0, 0)
+
+
+def test_an_episode_is_a_function_of_seed_and_number(pool: ClassPool) -> None:
+    spec = EpisodeSpec(5, 1, 5, symmetries=True)
+    one, same = sample_episode(pool, spec, 3, 7), sample_episode(pool, spec, 3, 7)
+    other = sample_episode(pool, spec, 3, 8)
+    assert np.array_equal(one.support, same.support)
+    assert np.array_equal(one.symmetry, same.symmetry)
+    assert not np.array_equal(one.support, other.support)
+
+
+def test_quarter_turns_make_four_times_the_classes(pool: ClassPool) -> None:
+    turned = pool.with_quarter_turns()
+    assert turned.n_classes == 4 * pool.n_classes
+    first, quarter = turned.class_examples[0][0], turned.class_examples[pool.n_classes][0]
+    assert np.array_equal(np.rot90(turned.inputs[first], axes=(1, 2)), turned.inputs[quarter])

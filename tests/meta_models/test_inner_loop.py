@@ -1,0 +1,67 @@
+"""The inner loop against gradient descent written out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from meta_models.algorithms import InnerSettings, inner_loop
+from meta_models.algorithms.protocol import Tensors
+
+
+def linear(weights: Tensors, features: torch.Tensor) -> torch.Tensor:
+    return features @ weights["w"].T + weights["b"]
+
+
+@pytest.fixture
+def problem() -> tuple[Tensors, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    start = {"w": torch.randn(3, 8), "b": torch.zeros(3)}
+    return start, torch.randn(30, 8), torch.tensor([0] * 20 + [1] * 7 + [2] * 3)
+
+
+def test_two_steps_by_hand(problem: tuple[Tensors, torch.Tensor, torch.Tensor]) -> None:
+    start, features, labels = problem
+    per_class = torch.tensor([1 / 60, 1 / 21, 1 / 9])  # every class a third, whatever its size
+    w, b = start["w"].clone().requires_grad_(), start["b"].clone().requires_grad_()
+    for _ in range(2):
+        loss = (per_class[labels] * functional.cross_entropy(features @ w.T + b, labels, reduction="none")).sum()
+        gw, gb = torch.autograd.grad(loss, (w, b))
+        w, b = (w - 0.1 * gw).detach().requires_grad_(), (b - 0.1 * gb).detach().requires_grad_()
+    fast = inner_loop.inner_loop(linear, start, features, labels, 3, InnerSettings(2, 0.1))
+    torch.testing.assert_close(fast["w"], w.detach())
+    torch.testing.assert_close(fast["b"], b.detach())
+
+
+def test_chunks_change_nothing(
+    problem: tuple[Tensors, torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, features, labels = problem
+    whole = inner_loop.inner_loop(linear, start, features, labels, 3, InnerSettings(3, 0.1))
+    monkeypatch.setattr(inner_loop, "CHUNK", 7)
+    pieces = inner_loop.inner_loop(linear, start, features, labels, 3, InnerSettings(3, 0.1))
+    torch.testing.assert_close(pieces["w"], whole["w"])
+
+
+def test_start_is_untouched_and_zero_steps_return_it(problem: tuple[Tensors, torch.Tensor, torch.Tensor]) -> None:
+    start, features, labels = problem
+    before = {name: t.clone() for name, t in start.items()}
+    assert inner_loop.inner_loop(linear, start, features, labels, 3, InnerSettings(0, 0.1)) == start
+    inner_loop.inner_loop(linear, start, features, labels, 3, InnerSettings(2, 0.1))
+    assert all(torch.equal(before[name], start[name]) for name in start)
+
+
+def test_second_derivative_matches_finite_differences(problem: tuple[Tensors, torch.Tensor, torch.Tensor]) -> None:
+    start, features, labels = problem
+    start = {name: t.double() for name, t in start.items()}
+    features = features.double()
+
+    def query_loss(scale: torch.Tensor) -> torch.Tensor:
+        fast = inner_loop.inner_loop(
+            linear, {"w": start["w"] * scale, "b": start["b"]}, features, labels, 3, InnerSettings(2, 0.5)
+        )
+        return functional.cross_entropy(linear(fast, features), labels)
+
+    one = torch.ones((), dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(query_loss, (one,), eps=1e-6, atol=1e-6)

@@ -1,0 +1,72 @@
+"""The outer loop learns, logs, and goes on after an interruption as if there had been none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from meta_models.datasets import ClassPool
+from meta_models.meta_train import LOG, Splits, meta_train
+from meta_models.recipe import RECIPES, Data, Development, Outer, Recipe, load_recipe
+
+
+def recipe(steps: int, algorithm: str = "protonet") -> Recipe:
+    options = {"inner": {"inner_steps": 2, "inner_lr": 0.01}} if algorithm == "maml" else {}
+    return Recipe(
+        name="sketches",
+        description="sketches of the tests",
+        algorithm={"name": algorithm, **options},
+        backbone={"name": "conv4", "width": 8},
+        data=Data(split="background"),
+        episodes={"n_way": 8, "n_shot": 1, "n_query": 3, "symmetries": True},
+        augment={"rotation": 10, "scale": 0.1},
+        outer=Outer(steps=steps, outer_lr=3e-3, precision="float32", average=0.9),
+        development=Development(every=4, n_episodes=5, within_group=0, settings=((5, 1),), n_query=3),
+    )
+
+
+@pytest.fixture
+def splits(pool: ClassPool) -> Splits:
+    parts = [pool.subset(pool.class_groups == group) for group in range(3)]
+    return Splits(*parts)
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("algorithm", ["protonet", "maml"])
+def test_resumes_exactly(splits: Splits, tmp_path: Path, algorithm: str) -> None:
+    whole = meta_train(recipe(8, algorithm), splits, tmp_path / "whole", device="cpu")
+
+    def interrupt(step: int, _: dict[str, float]) -> None:
+        if step == 6:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        meta_train(recipe(8, algorithm), splits, tmp_path / "broken", device="cpu", on_progress=interrupt)
+    resumed = meta_train(recipe(8, algorithm), splits, tmp_path / "broken", device="cpu")
+    assert all(torch.equal(t, resumed.meta_params[name]) for name, t in whole.meta_params.items())
+
+
+def test_learns_and_logs(splits: Splits, tmp_path: Path) -> None:
+    meta_train(recipe(24), splits, tmp_path, device="cpu")
+    lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    assert [line["step"] for line in lines] == [4, 8, 12, 16, 20, 24]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert 0 <= lines[-1]["5w1s"] <= 1
+
+
+def test_committed_recipes_are_complete() -> None:
+    names = [path.stem for path in RECIPES.glob("*.toml")]
+    assert {"omniglot-protonet", "omniglot-maml", "omniglot-protonet-vinyals"} <= set(names)
+    for name in names:
+        assert load_recipe(name).name == name
+
+
+def test_unknown_recipe_lists_the_known() -> None:
+    with pytest.raises(FileNotFoundError, match="omniglot-protonet"):
+        load_recipe("no-such-recipe")

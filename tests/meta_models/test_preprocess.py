@@ -1,0 +1,81 @@
+"""The same drawing however it was made."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from meta_models.preprocess import BlankImageError, DrawingSpec, preprocess
+from tests.drawings import sketch
+
+SPEC = DrawingSpec()
+
+
+def difference(a: Image.Image, b: Image.Image) -> float:
+    """Mean absolute difference of what the meta-model sees, 0 to 1."""
+    there, here = preprocess(a, SPEC).astype(float), preprocess(b, SPEC).astype(float)
+    return float(np.abs(there - here).mean()) / 255
+
+
+@pytest.fixture
+def plain() -> Image.Image:
+    return sketch(3, 0, 210)
+
+
+def test_shape_and_range(plain: Image.Image) -> None:
+    out = preprocess(plain, SPEC)
+    assert out.shape == SPEC.shape == (1, 28, 28)
+    assert out.dtype == np.uint8
+    assert out.max() == 255
+    assert out.min() == 0
+
+
+def test_polarity_and_colour_do_not_matter(plain: Image.Image) -> None:
+    inverted = ImageOps.invert(plain)
+    red_on_yellow = ImageOps.colorize(plain, black="red", white="yellow")
+    assert difference(plain, inverted) == 0
+    assert difference(plain, red_on_yellow) < 0.01
+
+
+def test_place_and_size_do_not_matter(plain: Image.Image) -> None:
+    page = Image.new("L", (900, 700), 255)
+    page.paste(plain, (600, 50))
+    assert difference(plain, page) < 0.03
+    assert difference(plain, plain.resize((420, 420))) < 0.05
+
+
+@pytest.mark.parametrize("ink", [0, 255])
+def test_transparency(plain: Image.Image, ink: int) -> None:
+    layer = Image.new("RGBA", plain.size, (ink, ink, ink, 0))
+    layer.putalpha(ImageOps.invert(plain))
+    assert difference(plain, layer) < 0.01
+
+
+def test_exif_rotation(plain: Image.Image) -> None:
+    turned = plain.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned by 90 degrees clockwise
+    turned.getexif().update(exif)
+    turned.info["exif"] = exif.tobytes()
+    assert difference(plain, turned) == 0
+
+
+def test_sixteen_bits(plain: Image.Image) -> None:
+    deep = Image.fromarray(np.asarray(plain).astype(np.uint16) * 257)
+    assert difference(plain, deep) < 0.01
+
+
+def test_a_thin_line_in_a_large_picture_stays_visible() -> None:
+    page = Image.new("L", (3000, 3000), 255)
+    for i in range(500, 2500):
+        page.putpixel((i, i), 0)
+        page.putpixel((i + 1, i), 0)
+    out = preprocess(page, SPEC)[0]
+    assert (np.diag(out)[4:24] > 100).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "1", "P"])
+def test_blank_is_refused(mode: str) -> None:
+    with pytest.raises(BlankImageError, match="no drawing found"):
+        preprocess(Image.new(mode, (40, 40), 1 if mode == "1" else 0), SPEC)

@@ -1,0 +1,133 @@
+"""What is published is whole, hashed, measured and equal to what was trained, or it is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from meta_models import publish
+from meta_models.calibrate import auroc, calibrate, calibration_error
+from meta_models.catalogue import Catalogue, UnknownMetaModelError
+from meta_models.datasets import ClassPool
+from meta_models.episodes import EpisodeSpec
+from meta_models.evaluate import Accuracy, evaluate
+from meta_models.manifest import MANIFEST_FILE, META_PARAMS_FILE, Figure, Manifest, ManifestError, read_manifest
+from meta_models.serving import ServedModel, probabilities
+from meta_models.torch_model import TorchModel, build_algorithm
+from tests.meta_models.test_algorithms import BACKBONE, SHAPE, VARIANTS, a_recipe, a_training
+
+
+@pytest.fixture
+def model() -> TorchModel:
+    torch.manual_seed(0)
+    algorithm = build_algorithm(VARIANTS["protonet-cosine"], BACKBONE, SHAPE)
+    return TorchModel(algorithm, algorithm.init())
+
+
+@pytest.fixture
+def published(model: TorchModel, pool: ClassPool, tmp_path: Path) -> Path:
+    folder = tmp_path / "zoo" / "sketches"
+    manifest = publish.export(model, a_recipe(VARIANTS["protonet-cosine"]), a_training(), folder)
+    path = publish.ServingPath(ServedModel(folder, manifest), model)
+    accuracy = evaluate(path, pool, EpisodeSpec(5, 1, 3), 20, 0)
+    figure = Figure(
+        protocol="sketches",
+        n_way=5,
+        n_shot=1,
+        n_query=3,
+        accuracy=100 * accuracy.mean,
+        ci95=100 * accuracy.ci95,
+        episodes=20,
+        seed=0,
+        command="pytest",
+    )
+    fitted = calibrate(path, pool_of_groups(pool), 5, 0)
+    publish.write_manifest(manifest.model_copy(update={"benchmarks": (figure,), "calibration": fitted}), folder)
+    return folder
+
+
+def pool_of_groups(pool: ClassPool) -> ClassPool:
+    """All classes in one group, so that 21-way episodes fit."""
+    return ClassPool(pool.inputs, pool.class_examples, pool.class_names, np.zeros_like(pool.class_groups))
+
+
+def test_a_published_folder_reads_back(published: Path) -> None:
+    manifest = read_manifest(published)
+    assert manifest.reference == "sketches@1"
+    assert set(manifest.files) == {"meta_params.safetensors", "body.onnx", "head.onnx"}
+    assert manifest.adapted_tensors == {"prototypes": ("n_way", 16)}
+
+
+@pytest.mark.parametrize("file", ["body.onnx", "head.onnx", META_PARAMS_FILE])
+def test_a_changed_file_is_refused(published: Path, file: str) -> None:
+    data = bytearray((published / file).read_bytes())
+    data[-1] ^= 1
+    (published / file).write_bytes(data)
+    with pytest.raises(ManifestError, match=file):
+        read_manifest(published)
+
+
+def test_a_missing_file_is_refused(published: Path) -> None:
+    (published / "head.onnx").unlink()
+    with pytest.raises(ManifestError, match=r"lacks head\.onnx"):
+        read_manifest(published)
+
+
+def test_graphs_that_disagree_with_torch_are_refused(published: Path, model: TorchModel) -> None:
+    name = "backbone.blocks.block2.conv.weight"
+    drifted = {**model.meta_params, name: model.meta_params[name].flip(0)}
+    with pytest.raises(publish.PublishError, match="differ by"):
+        publish.check_parity(ServedModel(published), TorchModel(model.algorithm, drifted))
+
+
+def test_a_card_without_figures_is_refused(model: TorchModel, tmp_path: Path) -> None:
+    manifest = publish.export(model, a_recipe(VARIANTS["protonet-cosine"]), a_training(), tmp_path / "x")
+    with pytest.raises(publish.PublishError, match="without measured accuracy"):
+        publish.write_manifest(manifest, tmp_path / "x")
+
+
+def test_a_user_folder_joins_the_catalogue(published: Path) -> None:
+    catalogue = Catalogue(published.parent)
+    assert catalogue.resolve("sketches@1").folder == published
+    with pytest.raises(UnknownMetaModelError, match="sketches@1"):
+        catalogue.resolve("sketches@2")
+
+
+def test_the_alias_names_the_best_by_protocol_l(published: Path) -> None:
+    manifest = json.loads((published / MANIFEST_FILE).read_text())
+    figure = {**manifest["benchmarks"][0], "protocol": "L", "n_way": 20, "n_shot": 1, "accuracy": 99.99}
+    Manifest.model_validate({**manifest, "benchmarks": [figure]})
+    (published / MANIFEST_FILE).write_text(json.dumps({**manifest, "benchmarks": [figure]}))
+    assert Catalogue(published.parent).aliases["drawing"] == "sketches"
+    assert Catalogue().aliases["drawing"].startswith("omniglot-")
+
+
+def test_serving_and_torch_give_the_same_accuracy(published: Path, model: TorchModel, pool: ClassPool) -> None:
+    path = publish.ServingPath(ServedModel(published), model)
+    spec = EpisodeSpec(5, 1, 3)
+    assert evaluate(path, pool, spec, 20, 1).mean == pytest.approx(evaluate(model, pool, spec, 20, 1).mean, abs=0.01)
+
+
+def test_confidence_interval_of_known_values() -> None:
+    accuracy = Accuracy.of([0.8, 1.0, 0.9, 0.7])
+    assert accuracy.mean == pytest.approx(0.85)
+    assert accuracy.ci95 == pytest.approx(1.96 * 0.1290994 / 2, rel=1e-5)
+
+
+def test_calibration_arithmetic() -> None:
+    sure_and_wrong = np.array([[1.0, 0.0]] * 4)
+    assert calibration_error(sure_and_wrong, np.array([1, 1, 1, 1])) == pytest.approx(1.0)
+    assert calibration_error(sure_and_wrong, np.array([0, 0, 0, 0])) == pytest.approx(0.0)
+    high, low = np.array([2.0, 3.0], np.float32), np.array([1.0, 2.0], np.float32)
+    assert auroc(high, low) == pytest.approx(0.875)
+
+
+def test_probabilities_sum_to_one_even_for_huge_logits(published: Path) -> None:
+    calibration = read_manifest(published).calibration[0]
+    rows = probabilities(np.array([[1e4, 0.0], [-1e4, 1e4]], np.float32), calibration)
+    assert np.allclose(rows.sum(1), 1)
+    assert np.isfinite(rows).all()
