@@ -113,10 +113,10 @@ def _flatten(picture: Image.Image) -> NDArray[np.uint8]:
 
 def _ink(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Distance from the border's median colour, largest over the channels: (height, width) uint8."""
-    planes = pixels[..., None] if pixels.ndim == 2 else pixels
-    border = np.concatenate([planes[0], planes[-1], planes[:, 0], planes[:, -1]])
-    background = np.median(border, axis=0)
-    return np.abs(planes.astype(np.int16) - background.astype(np.int16)).max(-1).astype(np.uint8)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    background = np.sort(border, axis=0)[len(border) // 2]
+    distance = np.maximum(pixels, background) - np.minimum(pixels, background)
+    return distance if pixels.ndim == 2 else distance.max(-1)
 
 
 def _crop_box(mask: NDArray[np.bool_], spec: DrawingSpec) -> tuple[float, float, float, float]:

@@ -1,0 +1,1 @@
+"""What produces every published figure. Each module runs alone: `python -m benchmarks.<name> --help`."""

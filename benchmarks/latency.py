@@ -1,0 +1,102 @@
+"""What the service adds to the arithmetic: HTTP against the bare call, in turn, in one run.
+
+POST-to-ready is compared with the adaptation call alone (torch, same threads as the worker), a one-query
+prediction with the ONNX run alone. Absolute times depend on the machine and its load; the differences are
+what the service costs.
+
+    python -m benchmarks.latency --data data
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from adapter.adapt import adapt
+from adapter.config import Settings
+from adapter.models import Adaptation
+from adapter.support_set import canonical
+from benchmarks.omniglot import TestClasses, test_classes
+from innerloop.client import Client
+from innerloop.embedded import Embedded
+from meta_models.catalogue import Catalogue
+from meta_models.episodes import EpisodeSpec, sample_episode
+from meta_models.serving import ServedModel
+from meta_models.torch_model import TorchModel
+
+SETTINGS = ((5, 1), (5, 5), (20, 1), (20, 5))
+RESULTS = Path(__file__).parent / "results" / "latency.json"
+
+
+def clock(call: Callable[[], Any]) -> tuple[float, Any]:
+    """Milliseconds of a call, and what it returned."""
+    began = time.perf_counter()
+    result = call()
+    return (time.perf_counter() - began) * 1000, result
+
+
+def measure(client: Client, name: str, classes: TestClasses, n_way: int, n_shot: int, rounds: int) -> dict[str, Any]:
+    """Medians of the four calls, made in turn `rounds` times, each on a support set never seen before."""
+    published = Catalogue().resolve(name)
+    torch_model, served = TorchModel.load(published.folder, published.manifest), ServedModel(published.folder)
+    times: dict[str, list[float]] = {"adapt_bare": [], "adapt_http": [], "predict_bare": [], "predict_http": []}
+    spec = EpisodeSpec(n_way, n_shot, 1)
+    for number in range(rounds + 3):
+        episode = sample_episode(classes.pool, spec, seed=77 + n_way + 100 * n_shot, number=number)
+        labels = [str(c) for c in range(n_way) for _ in range(n_shot)]
+        support = canonical(labels, classes.pool.inputs[episode.support.ravel()])
+        query = classes.pool.inputs[episode.query[:1, 0]]
+        files, question = classes.support(episode), classes.queries(episode)[:1]
+        times["adapt_bare"].append(clock(lambda s=support: adapt(torch_model, s, Adaptation()))[0])
+        took, model = clock(lambda f=files: client.adapt(f, meta_model=name))
+        times["adapt_http"].append(took)
+        adapted = adapt(torch_model, support, Adaptation())
+        client.predict(model["id"], question)  # fetches the weights once
+        times["predict_bare"].append(clock(lambda a=adapted, q=query: served.logits(a, served.features(q)))[0])
+        times["predict_http"].append(clock(lambda m=model, q=question: client.predict(m["id"], q))[0])
+        client.delete(model["id"])
+    kept = {key: np.array(values[3:]) for key, values in times.items()}
+    row: dict[str, Any] = {"meta_model": name, "n_way": n_way, "n_shot": n_shot, "rounds": rounds}
+    for key, values in kept.items():
+        row[f"{key}_p50_ms"] = round(float(np.median(values)), 2)
+    for kind in ("adapt", "predict"):
+        row[f"{kind}_overhead_ms"] = round(float(np.median(kept[f"{kind}_http"]) - np.median(kept[f"{kind}_bare"])), 2)
+    return row
+
+
+def main() -> None:
+    """Measure every published drawing meta-model and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--rounds", type=int, default=60)
+    arguments = parser.parse_args()
+    classes = test_classes("omniglot-protonet", arguments.data, turned=False)
+    rows: list[dict[str, Any]] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Embedded(Settings(port=0, data_dir=Path(folder))) as server,
+        Client(server.url) as client,
+    ):
+        for name in ("omniglot-protonet", "omniglot-maml"):
+            rows += [measure(client, name, classes, *setting, arguments.rounds) for setting in SETTINGS]
+    columns = ["adapt_bare_p50_ms", "adapt_http_p50_ms", "adapt_overhead_ms"]
+    columns += ["predict_bare_p50_ms", "predict_http_p50_ms", "predict_overhead_ms"]
+    table = Table("meta-model", "setting", *(c.removesuffix("_ms").replace("_", " ") for c in columns), box=None)
+    for row in rows:
+        table.add_row(row["meta_model"], f"{row['n_way']}w{row['n_shot']}s", *(str(row[c]) for c in columns))
+    Console().print(table)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
