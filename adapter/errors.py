@@ -12,7 +12,11 @@ from typing import ClassVar, TypedDict
 
 
 class ErrorItem(TypedDict, total=False):
-    """One finding of `errors[]`: where in the request, and what is wrong there."""
+    """One finding of `errors[]`: what is wrong, and where.
+
+    `pointer` is a JSON Pointer (RFC 6901) into a JSON body, the name of a multipart part, or the name of a
+    header or query parameter.
+    """
 
     pointer: str
     code: str
@@ -32,11 +36,14 @@ class InnerloopError(Exception):
         detail: str,
         *,
         code: str | None = None,
+        pointer: str | None = None,
         errors: list[ErrorItem] | None = None,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(detail)
         self.code = code or type(self).code
+        if pointer is not None:
+            errors = [{"pointer": pointer, "code": self.code, "detail": detail}]
         self.errors = errors or []
         self.retry_after = retry_after
 

@@ -37,7 +37,6 @@ class ModelSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str | None
     meta_model: str
     modality: str
     classes: tuple[ClassCount, ...]
@@ -72,6 +71,7 @@ class ModelRecord:
 
     id: str
     owner: str
+    name: str | None
     spec: ModelSpec
     status: Status
     job: str
@@ -91,6 +91,7 @@ class ModelRecord:
         return cls(
             id=text["id"],
             owner=owner,
+            name=text.get("name") or None,
             spec=ModelSpec.model_validate_json(text["spec"]),
             status="expired" if expired else text["status"],  # pyright: ignore[reportArgumentType]
             job=text.get("job", ""),

@@ -32,7 +32,7 @@ from redis.exceptions import OutOfMemoryError
 from redis.retry import Retry
 
 from adapter.config import Settings
-from adapter.errors import Expired, IdempotencyKeyInUse, NotFound, QueueFull, StoreFull
+from adapter.errors import Expired, IdempotencyKeyInUse, NotFound, QueueFull, StoreFull, Unprocessable
 from adapter.models import JobError, ModelRecord, ModelSpec, dump_error
 
 DONE_CHANNEL = "il:done"
@@ -111,6 +111,7 @@ class Records:
         support: bytes,
         ttl_seconds: int,
         *,
+        name: str | None = None,
         idempotency_key: str | None = None,
         fingerprint: str = "",
     ) -> Created:
@@ -145,6 +146,7 @@ class Records:
                 fingerprint if idempotency_key else "",
                 IDEMPOTENCY_MS,
                 _record(owner, ""),
+                name or "",
             ],
         )
         if outcome == b"conflict":
@@ -174,25 +176,28 @@ class Records:
         return ModelRecord.read(owner, fields, _now_ms()) if fields else None
 
     def list(self, owner: str, limit: int, after: str | None) -> tuple[list[ModelRecord], bool]:
-        """Newest first, from below `after`; and whether there are more.
+        """Newest first, those older than cursor `after`; and whether there are more.
+
+        A cursor is a place in time, so it outlives the model it was made from.
 
         Raises:
-            NotFound: `after` names no model of this owner.
+            Unprocessable: `after` is not a cursor.
         """
         key, start = f"il:{owner}:models", 0
-        if after is not None:
-            rank = cast("int | None", self.client.zrevrank(key, after))
-            if rank is None:
-                raise NotFound(f"no model {after!r} to list after", code="bad_cursor")
-            start = rank + 1
+        newest, last = _read_cursor(after) if after is not None else (None, None)
         records: list[ModelRecord] = []
         while len(records) <= limit:
-            ids = [
-                i.decode() for i in cast("list[bytes]", self.client.zrevrange(key, start, start + LARGEST_BATCH - 1))
-            ]
-            if not ids:
+            page = cast(
+                "list[tuple[bytes, float]]",
+                self.client.zrevrangebyscore(
+                    key, "+inf" if newest is None else newest, "-inf", start, LARGEST_BATCH, withscores=True
+                ),
+            )
+            if not page:
                 break
-            start += len(ids)
+            start += len(page)
+            # Of those created in the cursor's millisecond, the ones up to it were listed before.
+            ids = [i.decode() for i, at in page if last is None or at != newest or i.decode() < last]
             found = [self.peek(owner, i) for i in ids]
             gone = [i for i, record in zip(ids, found, strict=True) if record is None or record.status == "expired"]
             if gone:
@@ -330,6 +335,18 @@ class Weights:
 
     def delete(self, owner: str, digest: str) -> None:
         self.client.delete(_weights(owner, digest))
+
+
+def cursor_after(record: ModelRecord) -> str:
+    """The cursor that continues a listing below `record`."""
+    return f"{record.created_ms}-{record.id}"
+
+
+def _read_cursor(text: str) -> tuple[int, str]:
+    created, dash, model_id = text.partition("-")
+    if not (dash and created.isdecimal() and model_id):
+        raise Unprocessable(f"{text!r} is not a cursor; pass next_cursor of the page before", pointer="after")
+    return int(created), model_id
 
 
 def _record(owner: str, model_id: str) -> str:

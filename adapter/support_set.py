@@ -85,7 +85,7 @@ def check_labels(labels: Sequence[str], limits: Limits) -> None:
         Unprocessable: names the example or class, the number found and the number allowed.
     """
     errors: list[ErrorItem] = [
-        {"pointer": f"support[{i}].label", "code": "bad_label", "detail": problem}
+        {"pointer": f"/support/{i}/label", "code": "bad_label", "detail": problem}
         for i, label in enumerate(labels)
         if (problem := _label_problem(label))
     ]
@@ -97,16 +97,23 @@ def check_labels(labels: Sequence[str], limits: Limits) -> None:
             f"at least {limits.min_classes} classes are needed, found {len(counts)}"
             + (f": {next(iter(counts))!r}" if counts else ""),
             code="too_few_classes",
+            pointer="/support",
         )
     if len(counts) > limits.max_classes:
-        raise Unprocessable(f"at most {limits.max_classes} classes, found {len(counts)}", code="too_many_classes")
+        raise Unprocessable(
+            f"at most {limits.max_classes} classes, found {len(counts)}", code="too_many_classes", pointer="/support"
+        )
     if len(labels) > limits.max_examples:
-        raise Unprocessable(f"at most {limits.max_examples} examples, found {len(labels)}", code="too_many_examples")
+        raise Unprocessable(
+            f"at most {limits.max_examples} examples, found {len(labels)}", code="too_many_examples", pointer="/support"
+        )
     crowded = {name: n for name, n in counts.items() if n > limits.max_examples_per_class}
     if crowded:
         found = ", ".join(f"{name!r} has {n}" for name, n in crowded.items())
         raise Unprocessable(
-            f"at most {limits.max_examples_per_class} examples a class; {found}", code="too_many_examples"
+            f"at most {limits.max_examples_per_class} examples a class; {found}",
+            code="too_many_examples",
+            pointer="/support",
         )
 
 

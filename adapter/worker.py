@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import redis
 from celery import Celery
-from celery.signals import worker_process_init, worker_ready
+from celery.signals import worker_process_init
 
 from adapter import support_set
 from adapter.config import Settings
@@ -139,12 +139,10 @@ def make_app(settings: Settings) -> Celery:
 
     def start_child(**_: object) -> None:
         held.append(Worker(settings))
-
-    def start_heartbeat(**_: object) -> None:
-        threading.Thread(target=_beat, args=(settings,), name="heartbeat", daemon=True).start()
+        # From here on this process can adapt: `/readyz` may say so.
+        threading.Thread(target=_beat, args=(held[0].records,), name="heartbeat", daemon=True).start()
 
     worker_process_init.connect(start_child, weak=False)
-    worker_ready.connect(start_heartbeat, weak=False)
 
     @app.task(name=ADAPT)
     def adapt_job(job: str) -> None:  # pyright: ignore[reportUnusedFunction]
@@ -153,8 +151,7 @@ def make_app(settings: Settings) -> Celery:
     return app
 
 
-def _beat(settings: Settings) -> None:
-    records = Records(connect(settings.records_url), settings)
+def _beat(records: Records) -> None:
     name = f"{socket.gethostname()}:{os.getpid()}"
     while True:
         try:

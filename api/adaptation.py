@@ -27,6 +27,7 @@ RESTORE_TRIES = 3
 class Prepared:
     """A validated request: the record to write and the support set's stored form."""
 
+    name: str | None
     spec: ModelSpec
     support: bytes
     ttl_seconds: int
@@ -41,14 +42,13 @@ def prepare(services: Services, given: AdaptInput, *, ephemeral: bool = False) -
     try:
         manifest = services.catalogue.resolve(given.options.meta_model or DEFAULT_ALIAS["image"]).manifest
     except UnknownMetaModelError as error:
-        raise Unprocessable(str(error.args[0]), code="unknown_meta_model") from error
+        raise Unprocessable(str(error.args[0]), code="unknown_meta_model", pointer="/meta_model") from error
     settings = _settings(manifest, given.options.adaptation)
     support_set.check_labels(given.labels, manifest.limits)
     inputs = services.decoder.support(given.support, manifest.input)
     support = support_set.canonical(given.labels, inputs)
     chosen = settings.model_dump()
     spec = ModelSpec(
-        name=given.options.name,
         meta_model=manifest.reference,
         modality=manifest.modality,
         classes=tuple(ClassCount(name=n, examples=c) for n, c in zip(support.classes, support.counts, strict=True)),
@@ -60,9 +60,11 @@ def prepare(services: Services, given: AdaptInput, *, ephemeral: bool = False) -
     ttl = CLASSIFY_TTL_SECONDS if ephemeral else given.options.ttl_seconds or services.settings.default_ttl_seconds
     if ttl > services.settings.max_ttl_seconds:
         raise Unprocessable(
-            f"ttl_seconds is at most {services.settings.max_ttl_seconds}, not {ttl}", code="invalid_request"
+            f"ttl_seconds is at most {services.settings.max_ttl_seconds}, not {ttl}",
+            code="invalid_request",
+            pointer="/ttl_seconds",
         )
-    return Prepared(spec, support_set.encode(support), ttl)
+    return Prepared(given.options.name, spec, support_set.encode(support), ttl)
 
 
 async def accept(services: Services, owner: str, prepared: Prepared, idempotency_key: str | None = None) -> Created:
@@ -82,6 +84,7 @@ async def accept(services: Services, owner: str, prepared: Prepared, idempotency
             prepared.spec,
             prepared.support,
             prepared.ttl_seconds,
+            name=prepared.name,
             idempotency_key=idempotency_key,
             fingerprint=fingerprint,
         )
@@ -161,6 +164,7 @@ def _settings(manifest: Manifest, asked: AdaptationIn) -> Adaptation:
             raise Unprocessable(
                 f"{manifest.reference} adapts without an inner loop; leave out inner_steps and inner_lr",
                 code="no_inner_loop",
+                pointer="/adaptation",
             )
         return Adaptation()
     steps = inner.inner_steps if asked.inner_steps is None else asked.inner_steps
@@ -169,14 +173,17 @@ def _settings(manifest: Manifest, asked: AdaptationIn) -> Adaptation:
         raise Unprocessable(
             f"inner_steps is at most {inner.max_inner_steps} for {manifest.reference}, not {steps}",
             code="invalid_request",
+            pointer="/adaptation/inner_steps",
         )
     if not 0 < rate <= inner.max_inner_lr:
         raise Unprocessable(
-            f"inner_lr is at most {inner.max_inner_lr} for {manifest.reference}, not {rate}", code="invalid_request"
+            f"inner_lr is at most {inner.max_inner_lr} for {manifest.reference}, not {rate}",
+            code="invalid_request",
+            pointer="/adaptation/inner_lr",
         )
     return Adaptation(inner_steps=steps, inner_lr=rate)
 
 
 def _fingerprint(prepared: Prepared) -> str:
-    told = [prepared.spec.digest, prepared.spec.name, prepared.ttl_seconds]
+    told = [prepared.spec.digest, prepared.name, prepared.ttl_seconds]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()

@@ -17,6 +17,8 @@ from adapter.config import Settings
 from adapter.errors import ErrorItem, Unprocessable
 from meta_models.preprocess import BlankImageError, InputSpec, preprocess
 
+_URL_SAFE = str.maketrans("-_", "+/")
+
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
 
@@ -111,7 +113,9 @@ class Decoder:
 def _from_base64(text: str) -> bytes:
     if text.startswith("data:"):
         text = text.partition(",")[2]
+    # As tools write it: broken into lines, URL-safe, without padding.
+    text = "".join(text.split()).translate(_URL_SAFE).rstrip("=")
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise UndecodableError("undecodable_image", f"not base64: {error}") from error

@@ -32,13 +32,17 @@ class Boundary:
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(8)}"
         scope.setdefault("state", {})["request_id"] = request_id
-        started = False
+        started, bodiless = False, scope["method"] == "HEAD"
+        if bodiless:  # whoever probes with HEAD gets what GET would say, without the body
+            scope["method"] = "GET"
 
         async def send_with_id(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            elif bodiless:
+                message = {**message, "body": b""}
             await send(message)
 
         try:

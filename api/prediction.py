@@ -23,11 +23,12 @@ def check_batch(services: Services, batch: QueryBatch) -> None:
         TooLarge: there are too many.
     """
     if not batch.payloads:
-        raise Unprocessable("inputs is empty; send at least one", code="no_inputs")
+        raise Unprocessable("inputs is empty; send at least one", code="no_inputs", pointer="/inputs")
     if len(batch.payloads) > services.settings.max_queries:
         raise TooLarge(
             f"at most {services.settings.max_queries} inputs a request, found {len(batch.payloads)}",
             code="too_many_inputs",
+            pointer="/inputs",
         )
 
 

@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from redis.exceptions import OutOfMemoryError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from adapter.errors import ErrorItem, InnerloopError, StoreFull, StoreUnavailable
 
@@ -94,8 +95,7 @@ async def _validation(request: Request, error: Exception) -> Response:
     """Query parameters; bodies are read by `requests`."""
     assert isinstance(error, RequestValidationError)  # noqa: S101
     errors: list[ErrorItem] = [
-        {"pointer": ".".join(str(part) for part in found["loc"]), "code": "invalid_field", "detail": found["msg"]}
-        for found in error.errors()
+        {"pointer": str(found["loc"][-1]), "code": "invalid_field", "detail": found["msg"]} for found in error.errors()
     ]
     detail = f"{errors[0].get('pointer')}: {errors[0].get('detail')}"
     return problem(
@@ -111,7 +111,10 @@ async def _validation(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
-    phrase = http.HTTPStatus(error.status_code).phrase
+    phrase = http.HTTPStatus(error.status_code).phrase.capitalize()
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_allowed(request)))
     return problem(
         request.url.path,
         _id(request),
@@ -119,8 +122,17 @@ async def _http(request: Request, error: Exception) -> Response:
         code=phrase.lower().replace(" ", "_"),
         title=phrase,
         detail=f"{request.method} {request.url.path}: {error.detail}",
-        headers=dict(error.headers or {}),
+        headers=headers,
     )
+
+
+def _allowed(request: Request) -> set[str]:
+    """Every method of the resource, not of the first route that has its path (RFC 9110, section 10.2.1)."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches({**request.scope, "method": ""})[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return methods | ({"HEAD"} if "GET" in methods else set())
 
 
 async def _redis(request: Request, error: Exception) -> Response:

@@ -113,19 +113,19 @@ def _as_problem(error: ValidationError, prefix: str = "") -> MalformedRequest | 
 
 
 def _pointer(location: Sequence[int | str]) -> str:
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return text.removeprefix(".")
+    """RFC 6901."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
 
 
 def _json_support(body: AdaptRequest | ClassifyRequest) -> list[Payload]:
     return [
-        Payload(example.input.image, f"support[{i}].input.image", example.label)
+        Payload(example.input.image, f"/support/{i}/input/image", example.label)
         for i, example in enumerate(body.support)
     ]
 
 
 def _json_queries(body: PredictRequest | ClassifyRequest) -> QueryBatch:
-    payloads = [Payload(query.image, f"inputs[{i}].image") for i, query in enumerate(body.inputs)]
+    payloads = [Payload(query.image, f"/inputs/{i}/image") for i, query in enumerate(body.inputs)]
     return QueryBatch([query.id for query in body.inputs], payloads, body.top_k)
 
 
@@ -151,7 +151,9 @@ def _known(form: FormData, names: set[str], *, support: bool) -> None:
     unknown = [n for n in form if n not in names and not (support and (n == "archive" or _SUPPORT.fullmatch(n)))]
     if unknown:
         expected = sorted(names) + (["support[<label>]", "archive"] if support else [])
-        raise Unprocessable(f"unknown part {unknown[0]!r}; expected {', '.join(expected)}", code="unknown_field")
+        raise Unprocessable(
+            f"unknown part {unknown[0]!r}; expected {', '.join(expected)}", code="unknown_field", pointer=unknown[0]
+        )
 
 
 def _options(form: FormData, names: set[str], also: set[str] = frozenset()) -> AdaptOptions:  # pyright: ignore[reportArgumentType]
@@ -160,7 +162,7 @@ def _options(form: FormData, names: set[str], also: set[str] = frozenset()) -> A
     try:
         adaptation = AdaptationIn.model_validate_json(str(form.get("adaptation") or "{}"))
     except ValidationError as error:
-        raise _as_problem(error, "adaptation.") from error
+        raise _as_problem(error, "/adaptation") from error
     try:
         return AdaptOptions.model_validate({**fields, "adaptation": adaptation})
     except ValidationError as error:
@@ -187,15 +189,17 @@ async def _form_queries(form: FormData) -> QueryBatch:
     try:
         top_k = int(str(form.get("top_k", 5)))
     except ValueError as error:
-        raise Unprocessable(f"top_k must be a whole number, not {form['top_k']!r}", code="invalid_request") from error
+        raise Unprocessable(
+            f"top_k must be a whole number, not {form['top_k']!r}", code="invalid_request", pointer="top_k"
+        ) from error
     if top_k < 1:
-        raise Unprocessable(f"top_k must be at least 1, not {top_k}", code="invalid_request")
+        raise Unprocessable(f"top_k must be at least 1, not {top_k}", code="invalid_request", pointer="top_k")
     return QueryBatch(ids, payloads, top_k)
 
 
 async def _bytes(name: str, part: UploadFile | str) -> bytes:
     if not isinstance(part, UploadFile):
-        raise Unprocessable(f"part {name!r} must be a file (give it a filename)", code="not_a_file")
+        raise Unprocessable(f"part {name!r} must be a file (give it a filename)", code="not_a_file", pointer=name)
     return await part.read()
 
 
@@ -204,7 +208,9 @@ def _unzip(data: bytes) -> list[Payload]:
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
     except zipfile.BadZipFile as error:
-        raise Unprocessable(f"archive is not a zip file: {error}", code="undecodable_archive") from error
+        raise Unprocessable(
+            f"archive is not a zip file: {error}", code="undecodable_archive", pointer="archive"
+        ) from error
     entries = [e for e in archive.infolist() if not e.is_dir() and not _is_clutter(e.filename)]
     if len(entries) > MAX_PARTS:
         raise TooLarge(f"archive has {len(entries)} files, at most {MAX_PARTS}", code="archive_too_large")
@@ -215,15 +221,22 @@ def _unzip(data: bytes) -> list[Payload]:
     for entry in entries:
         path = PurePosixPath(entry.filename)
         if len(path.parts) < 2:
-            raise Unprocessable(f"archive: {entry.filename!r} is in no class folder", code="no_class_folder")
+            raise Unprocessable(
+                f"archive: {entry.filename!r} is in no class folder", code="no_class_folder", pointer="archive"
+            )
         try:
             content = archive.read(entry)
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, ValueError, zlib.error) as error:
-            raise Unprocessable(f"archive: {entry.filename!r}: {error}", code="undecodable_archive") from error
+            raise Unprocessable(
+                f"archive: {entry.filename!r}: {error}", code="undecodable_archive", pointer="archive"
+            ) from error
         payloads.append(Payload(content, f"archive/{entry.filename}", path.parent.name))
     return payloads
 
 
 def _is_clutter(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts) or parts[-1] == "Thumbs.db"
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts) or parts[-1].lower() in {
+        "thumbs.db",
+        "desktop.ini",
+    }

@@ -143,7 +143,7 @@ class Model(BaseModel):
         return cls(
             id=record.id,
             status=record.status,
-            name=spec.name,
+            name=record.name,
             meta_model=spec.meta_model,
             modality=spec.modality,
             digest=spec.digest,

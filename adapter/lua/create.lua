@@ -1,6 +1,7 @@
 -- Write a model record, its support set and its job in one step, unless the same one exists.
 -- KEYS record, support, models, digest, idempotency, jobs
--- ARGV id, job, spec, support bytes, ttl ms, tombstone ms, grace ms, listed, fingerprint, idempotency ms, record prefix
+-- ARGV id, job, spec, support bytes, ttl ms, tombstone ms, grace ms, listed, fingerprint, idempotency ms,
+--      record prefix, name
 -- Returns {'created' | 'existing' | 'conflict', id}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -23,13 +24,14 @@ end
 if ARGV[8] == '1' then
   local twin = redis.call('GET', KEYS[4])
   if twin and lives(twin) then
-    -- The same content again keeps its model for as long as the later request asks.
+    -- The same content again keeps its model, under the later name and for as long as the later request asks.
     if tonumber(redis.call('HGET', prefix .. twin, 'expires_ms')) < now + ttl then
       redis.call('HSET', prefix .. twin, 'expires_ms', now + ttl)
       redis.call('PEXPIRE', prefix .. twin, ttl + tonumber(ARGV[6]))
       redis.call('PEXPIRE', string.gsub(prefix, ':model:$', ':support:') .. twin, ttl)
       redis.call('PEXPIRE', KEYS[4], ttl)
     end
+    if ARGV[12] ~= '' then redis.call('HSET', prefix .. twin, 'name', ARGV[12]) end
     if ARGV[9] ~= '' then
       redis.call('HSET', KEYS[5], 'fingerprint', ARGV[9], 'id', twin)
       redis.call('PEXPIRE', KEYS[5], ARGV[10])
@@ -39,7 +41,7 @@ if ARGV[8] == '1' then
 end
 
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'spec', ARGV[3], 'status', 'queued', 'created_ms', now,
-  'expires_ms', now + ttl, 'job', 'queued', 'job_created_ms', now, 'attempt', 0)
+  'expires_ms', now + ttl, 'job', 'queued', 'job_created_ms', now, 'attempt', 0, 'name', ARGV[12])
 redis.call('PEXPIRE', KEYS[1], ttl + tonumber(ARGV[6]))
 redis.call('SET', KEYS[2], ARGV[4], 'PX', ttl)
 redis.call('ZADD', KEYS[6], now + tonumber(ARGV[7]), ARGV[2])

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from adapter.errors import MalformedRequest
 from adapter.models import ModelRecord
+from adapter.store import cursor_after
 from api import adaptation
 from api.openapi import ADAPT_BODY, problems
 from api.requests import read_adapt
@@ -53,7 +54,7 @@ async def adapt(
     return _respond(record, is_new=created.is_new)
 
 
-@router.get("", responses=problems(404, 422))
+@router.get("", responses=problems(422))
 async def list_models(
     s: S,
     who: Owner,
@@ -63,7 +64,9 @@ async def list_models(
     """Your models, newest first."""
     records, has_more = await s.in_store(s.records.list, who, limit, after)
     return ModelList(
-        data=[Model.of(r) for r in records], has_more=has_more, next_cursor=records[-1].id if has_more else None
+        data=[Model.of(r) for r in records],
+        has_more=has_more,
+        next_cursor=cursor_after(records[-1]) if has_more else None,
     )
 
 
@@ -102,5 +105,5 @@ def _wait(prefer: str | None) -> float:
     if match is None:
         return DEFAULT_WAIT_SECONDS
     if not re.fullmatch(r"\d+(\.\d+)?,?", match[1]):
-        raise MalformedRequest(f"Prefer: wait takes seconds, not {match[1]!r}")
+        raise MalformedRequest(f"Prefer: wait takes seconds, not {match[1]!r}", pointer="Prefer")
     return float(match[1].rstrip(","))

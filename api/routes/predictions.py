@@ -35,7 +35,7 @@ async def predict(model_id: str, request: Request, s: S, who: Owner) -> Response
     record = await s.in_store(s.records.get, who, model_id)
     adapted = await adaptation.adapted_tensors(s, record)
     results = await s.in_compute(prediction.answer, s, record.spec, adapted, batch)
-    return _json(Predictions(model=record.id, results=results))
+    return _json(Predictions(model=record.id, version=1, results=results))
 
 
 @router.post(
@@ -76,4 +76,5 @@ def _forget(s: Services, who: str, model_id: str, weights: str) -> None:
 
 
 def _json(body: Predictions | Classified) -> Response:
-    return Response(body.model_dump_json(exclude_none=False), media_type="application/json")
+    """An answered input has no `error`, one in error nothing else."""
+    return Response(body.model_dump_json(exclude_unset=True), media_type="application/json")

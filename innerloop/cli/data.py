@@ -70,7 +70,7 @@ def predict(
         for path, result in zip(files, results, strict=True):
             table.add_row(str(path), *_row(result))
         out.print(table)
-    if any(result["error"] for result in results):
+    if any("error" in result for result in results):
         raise typer.Exit(3)
 
 
@@ -148,7 +148,7 @@ def _pairs(source: Path) -> list[tuple[str, Path]]:
 
 
 def _row(result: dict[str, Any]) -> tuple[str, str]:
-    if result["error"]:
+    if "error" in result:
         return f"[red]{result['error']['code']}[/]", result["error"]["detail"]
     scores = "  ".join(f"{s['label']} {100 * s['probability']:.1f}%" for s in result["scores"])
     return ("[yellow]unlike every class[/]" if result["rejected"] else f"[bold]{result['label']}[/]"), scores
@@ -156,7 +156,7 @@ def _row(result: dict[str, Any]) -> tuple[str, str]:
 
 def _report(labels: list[str], results: list[dict[str, Any]]) -> dict[str, Any]:
     """A rejected query counts by its best guess; an unreadable one counts as wrong."""
-    answers = [None if r["error"] else r["scores"][0]["label"] for r in results]
+    answers = [None if "error" in r else r["scores"][0]["label"] for r in results]
     right = sum(a == label for a, label in zip(answers, labels, strict=True))
     classes: list[dict[str, Any]] = []
     for name, n in sorted(Counter(labels).items()):
@@ -169,7 +169,7 @@ def _report(labels: list[str], results: list[dict[str, Any]]) -> dict[str, Any]:
         "accuracy": right / len(labels),
         "ci95": wilson(right, len(labels)),
         "n": len(labels),
-        "rejected": sum(bool(r["rejected"]) for r in results),
-        "unreadable": sum(bool(r["error"]) for r in results),
+        "rejected": sum(r.get("rejected", False) for r in results),
+        "unreadable": sum("error" in r for r in results),
         "classes": classes,
     }

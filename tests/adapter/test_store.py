@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import redis
 
-from adapter.errors import Expired, IdempotencyKeyInUse, NotFound, QueueFull, StoreFull
+from adapter.errors import Expired, IdempotencyKeyInUse, NotFound, QueueFull, StoreFull, Unprocessable
 from adapter.models import Adaptation, ClassCount, JobError, ModelSpec
-from adapter.store import JOBS, Records, Weights
+from adapter.store import JOBS, Records, Weights, cursor_after
 
 
 def spec(digest: str = "sha256:1", *, ephemeral: bool = False) -> ModelSpec:
     return ModelSpec(
-        name=None,
         meta_model="m@1",
         modality="image",
         classes=(ClassCount(name="a", examples=1), ClassCount(name="b", examples=2)),
@@ -198,9 +197,9 @@ def test_pages(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
         seen += [r.id for r in page]
         if not more:
             break
-        after = page[-1].id
+        after = cursor_after(page[-1])
     assert seen == ids[::-1]
-    with pytest.raises(NotFound):
+    with pytest.raises(Unprocessable, match="not a cursor"):
         records.list("anna", 2, "mdl_none")
 
 

@@ -85,4 +85,4 @@ def test_unusable_labels_are_refused(labels: list[str], code: str) -> None:
 def test_every_bad_label_is_named() -> None:
     with pytest.raises(Unprocessable) as refused:
         check_labels(["a", "", "b", "\x00"], Limits())
-    assert [e.get("pointer") for e in refused.value.errors] == ["support[1].label", "support[3].label"]
+    assert [e.get("pointer") for e in refused.value.errors] == ["/support/1/label", "/support/3/label"]

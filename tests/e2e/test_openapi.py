@@ -1,0 +1,163 @@
+"""The OpenAPI document: valid, complete, and true of what the service answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+
+from innerloop.embedded import Embedded
+from tests.asking import adapt, drawn, support_of
+from tests.drawings import b64, inputs_json, png
+
+ROUTES = {
+    ("get", "/v1/meta-models"),
+    ("get", "/v1/meta-models/{name}"),
+    ("get", "/v1/limits"),
+    ("post", "/v1/models"),
+    ("get", "/v1/models"),
+    ("get", "/v1/models/{model_id}"),
+    ("delete", "/v1/models/{model_id}"),
+    ("post", "/v1/models/{model_id}/predictions"),
+    ("post", "/v1/classify"),
+    ("get", "/healthz"),
+    ("get", "/readyz"),
+}
+
+
+@pytest.fixture(scope="module")
+def document(server: Embedded) -> dict[str, Any]:
+    answer = httpx.get(f"{server.url}/openapi.json")
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def validator(document: dict[str, Any], schema: dict[str, Any]) -> Draft202012Validator:
+    """Of a schema that refers to the document's components."""
+    return Draft202012Validator({**schema, "components": document["components"]})
+
+
+def test_document_is_valid(document: dict[str, Any]) -> None:
+    validate(document)
+    assert document["openapi"].startswith("3.1")
+
+
+def test_every_route_is_there(document: dict[str, Any]) -> None:
+    assert {(method, path) for method, path, _ in operations(document)} >= ROUTES
+
+
+def test_every_operation_says_what_it_does_and_has_its_own_id(document: dict[str, Any]) -> None:
+    ids = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(set(ids)) == len(ids)
+    for method, path, operation in operations(document):
+        assert operation.get("summary"), f"{method} {path}"
+        assert operation.get("tags"), f"{method} {path}"
+
+
+def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> None:
+    for method, path, operation in operations(document):
+        if path == "/readyz":  # 503 there is the answer, not an error
+            continue
+        errors = {code: r for code, r in operation["responses"].items() if code[0] in "45"}
+        for code, response in errors.items():
+            assert list(response["content"]) == ["application/problem+json"], f"{method} {path} {code}"
+            assert response["content"]["application/problem+json"]["schema"]["$ref"].endswith("/Problem")
+        wanted = {"401", "503"} if path.startswith("/v1/") else set()
+        wanted |= {"404"} if "{" in path else set()
+        wanted |= {"400", "413", "415", "422"} if method == "post" else set()
+        wanted |= {"409"} if path in ("/v1/models", "/v1/models/{model_id}/predictions") and method == "post" else set()
+        assert set(errors) >= wanted, f"{method} {path} lacks {wanted - set(errors)}"
+
+
+def test_every_post_documents_its_bodies(document: dict[str, Any]) -> None:
+    posts = [(path, operation) for method, path, operation in operations(document) if method == "post"]
+    for path, operation in posts:
+        body = operation["requestBody"]
+        assert body["required"], path
+        assert {"application/json", "multipart/form-data"} <= set(body["content"]), path
+
+
+def test_headers_that_clients_need_are_documented(document: dict[str, Any]) -> None:
+    adapt_route = document["paths"]["/v1/models"]["post"]
+    parameters = {p["name"].lower() for p in adapt_route["parameters"] if p["in"] == "header"}
+    assert parameters >= {"prefer", "idempotency-key"}
+    for code, header in (("201", "Location"), ("202", "Location"), ("202", "Retry-After"), ("503", "Retry-After")):
+        assert header in adapt_route["responses"][code].get("headers", {}), f"{code} lacks {header}"
+
+
+def test_keys_are_documented(document: dict[str, Any]) -> None:
+    schemes = document["components"]["securitySchemes"].values()
+    assert any(scheme["type"] == "http" and scheme["scheme"] == "bearer" for scheme in schemes)
+
+
+def test_examples_are_valid_and_there_for_every_json_body(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    with_examples = {name for name, schema in schemas.items() if schema.get("examples")}
+    for name in with_examples:
+        for example in schemas[name]["examples"]:
+            validator(document, {"$ref": f"#/components/schemas/{name}"}).validate(example)
+    for name, schema in schemas.items():
+        for field, of in schema.get("properties", {}).items():
+            for example in of.get("examples", []):
+                assert validator(document, of).is_valid(example), f"{name}.{field}"
+    for method, path, operation in operations(document):
+        if method == "post":
+            content = operation["requestBody"]["content"]["application/json"]
+            named = content["schema"].get("$ref", "").rsplit("/")[-1]
+            assert content.get("examples") or content.get("example") or named in with_examples, path
+
+
+def test_examples_work_as_sent(http: httpx.Client, document: dict[str, Any]) -> None:
+    """What the document shows can be pasted: no 4xx but for the one drawing that stands for all classes."""
+    content = document["paths"]["/v1/models"]["post"]["requestBody"]["content"]["application/json"]
+    [example] = document["components"]["schemas"][content["schema"]["$ref"].rsplit("/")[-1]]["examples"]
+    answer = http.post("/v1/models", json=example)
+    assert answer.status_code == 201, answer.text
+    content = document["paths"]["/v1/models/{model_id}/predictions"]["post"]["requestBody"]["content"]
+    named = content["application/json"]["schema"]["$ref"].rsplit("/")[-1]
+    [example] = document["components"]["schemas"][named]["examples"]
+    predicted = http.post(f"{answer.headers['location']}/predictions", json=example)
+    assert predicted.status_code == 200, predicted.text
+    assert not any(result.get("error") for result in predicted.json()["results"])
+
+
+def test_answers_are_as_documented(http: httpx.Client, document: dict[str, Any]) -> None:
+    examples = drawn(2, 1, first=2900)
+    model = adapt(http, examples)["id"]
+    inputs = {"inputs": [*inputs_json([2900]), {"image": b64(b"broken")}]}
+    async_ = {"Prefer": "respond-async"}
+    other = {"support": support_of(drawn(2, 1, first=2905))}
+    asked: list[tuple[str, str, httpx.Response]] = [
+        ("post", "/v1/models", http.post("/v1/models", json={"support": support_of(examples)})),
+        ("post", "/v1/models", http.post("/v1/models", json=other, headers=async_)),
+        ("post", "/v1/models", http.post("/v1/models", json={"support": []})),
+        ("post", "/v1/models", http.post("/v1/models", content=png(0, 0), headers={"Content-Type": "image/png"})),
+        ("get", "/v1/models", http.get("/v1/models")),
+        ("get", "/v1/models/{model_id}", http.get(f"/v1/models/{model}")),
+        ("get", "/v1/models/{model_id}", http.get("/v1/models/mdl_none")),
+        (
+            "post",
+            "/v1/models/{model_id}/predictions",
+            http.post(f"/v1/models/{model}/predictions", json=inputs),
+        ),
+        ("post", "/v1/classify", http.post("/v1/classify", json={"support": support_of(examples), **inputs})),
+        ("get", "/v1/meta-models", http.get("/v1/meta-models")),
+        ("get", "/v1/meta-models/{name}", http.get("/v1/meta-models/omniglot-maml")),
+        ("get", "/v1/limits", http.get("/v1/limits")),
+        ("get", "/healthz", http.get("/healthz")),
+        ("get", "/readyz", http.get("/readyz")),
+    ]
+    for method, path, answer in asked:
+        documented = document["paths"][path][method]["responses"][str(answer.status_code)]
+        media = answer.headers["content-type"].split(";")[0]
+        validator(document, documented["content"][media]["schema"]).validate(answer.json())

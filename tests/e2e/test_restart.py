@@ -1,0 +1,50 @@
+"""A server stopped and started again on the same data folder goes on as if nothing had been."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+
+from adapter.config import Settings
+from innerloop.embedded import Embedded
+from tests.asking import adapt, drawn, predict, support_of
+from tests.drawings import png
+
+
+def test_models_outlive_a_restart(tmp_path: Path) -> None:
+    examples = drawn(3, 2, first=3000)
+    queries = [png(3000 + i, 100) for i in range(4)]
+    variants = [
+        {"meta_model": "omniglot-protonet", "name": "first"},
+        {"meta_model": "omniglot-maml", "name": "second"},
+        {"meta_model": "omniglot-maml", "name": "third", "adaptation": {"inner_steps": 3}},
+    ]
+    key = {"Idempotency-Key": "before and after"}
+    keyed = {"support": support_of(drawn(2, 1, first=3010))}
+
+    with Embedded(Settings(port=0, data_dir=tmp_path)) as server, httpx.Client(base_url=server.url, timeout=60) as http:
+        models = [adapt(http, examples, **options) for options in variants]
+        answers = [predict(http, model["id"], queries) for model in models]
+        gone = adapt(http, drawn(2, 1, first=3020))
+        assert http.delete(f"/v1/models/{gone['id']}").status_code == 204
+        with_key = http.post("/v1/models", json=keyed, headers=key).json()
+        listed = http.get("/v1/models").json()
+        assert [m["id"] for m in listed["data"]] == [with_key["id"], *(m["id"] for m in reversed(models))]
+        assert (listed["has_more"], listed["next_cursor"]) == (False, None)
+        full_page = http.get("/v1/models", params={"limit": 4}).json()
+        assert full_page == listed, "a page that ends with the last model has no next one"
+
+    with Embedded(Settings(port=0, data_dir=tmp_path)) as server, httpx.Client(base_url=server.url, timeout=60) as http:
+        assert http.get("/v1/models").json() == listed
+        assert [http.get(f"/v1/models/{model['id']}").json() for model in models] == models
+        # The embedded weights are a cache that starts empty: these answers come from re-adapted tensors.
+        assert [predict(http, model["id"], queries) for model in models] == answers
+        assert [http.get(f"/v1/models/{model['id']}").json()["id"] for model in models] == [m["id"] for m in models]
+        assert http.get(f"/v1/models/{gone['id']}").status_code == 404
+        # Neither keys nor contents are forgotten.
+        assert adapt(http, examples[::-1], **variants[0])["id"] == models[0]["id"]
+        assert http.post("/v1/models", json=keyed, headers=key).json()["id"] == with_key["id"]
+        clash = http.post("/v1/models", json={"support": support_of(examples)}, headers=key)
+        assert clash.status_code == 409
+        assert len(http.get("/v1/models").json()["data"]) == 4
