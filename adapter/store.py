@@ -276,6 +276,10 @@ class Records:
         """Say that this worker lives."""
         self.client.set(f"il:worker:{worker}", "1", ex=WORKER_TTL_SECONDS)
 
+    def retire(self, worker: str) -> None:
+        """Say that this worker ends."""
+        self.client.delete(f"il:worker:{worker}")
+
     def has_worker(self) -> bool:
         """Whether any worker said so lately."""
         workers = cast("Iterator[bytes]", self.client.scan_iter("il:worker:*", count=1000))

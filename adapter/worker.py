@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import redis
 from celery import Celery
-from celery.signals import worker_process_init
+from celery.signals import worker_process_init, worker_process_shutdown
 
 from adapter import support_set
 from adapter.config import Settings
@@ -142,7 +142,12 @@ def make_app(settings: Settings) -> Celery:
         # From here on this process can adapt: `/readyz` may say so.
         threading.Thread(target=_beat, args=(held[0].records,), name="heartbeat", daemon=True).start()
 
+    def end_child(**_: object) -> None:
+        if held:
+            held[0].records.retire(_name())
+
     worker_process_init.connect(start_child, weak=False)
+    worker_process_shutdown.connect(end_child, weak=False)
 
     @app.task(name=ADAPT)
     def adapt_job(job: str) -> None:  # pyright: ignore[reportUnusedFunction]
@@ -152,13 +157,16 @@ def make_app(settings: Settings) -> Celery:
 
 
 def _beat(records: Records) -> None:
-    name = f"{socket.gethostname()}:{os.getpid()}"
     while True:
         try:
-            records.beat(name)
+            records.beat(_name())
         except redis.RedisError as error:
             log.warning("heartbeat: %s", error)
         time.sleep(3)
+
+
+def _name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def main(settings: Settings) -> None:

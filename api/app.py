@@ -30,7 +30,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         yield
         await made.stop()
 
-    app = FastAPI(title="Innerloop", version=version("innerloop"), description=ABOUT, lifespan=lifespan)
+    app = FastAPI(
+        title="Innerloop",
+        version=version("innerloop"),
+        description=ABOUT,
+        lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,
+    )
     app.add_middleware(Boundary, settings=settings)
     problems.install(app)
     for module in (models, predictions, meta_models, health):

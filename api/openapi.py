@@ -48,10 +48,21 @@ PREDICT_BODY = body(PredictRequest, _QUERY_PARTS)
 CLASSIFY_BODY = body(ClassifyRequest, {**_SUPPORT_PARTS, **_QUERY_PARTS})
 
 
+RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
+LOCATION = {"Location": {"schema": {"type": "string"}, "description": "Path of the model."}}
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """`responses` of a route for the errors it can give; 401 and 503 every route can."""
     content = {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}}
-    return {status: {"description": _MEANING[status], "content": content} for status in sorted({*statuses, 401, 503})}
+    return {
+        status: {
+            "description": _MEANING[status],
+            "content": content,
+            **({"headers": RETRY_AFTER} if status in (409, 503) else {}),
+        }
+        for status in sorted({*statuses, 401, 503})
+    }
 
 
 _MEANING = {

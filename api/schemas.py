@@ -101,6 +101,21 @@ class ClassifyRequest(_In):
     inputs: list[QueryInput]
     top_k: int = Field(default=5, ge=1)
 
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "support": [
+                        {"label": "ka", "input": {"image": PNG}},
+                        {"label": "ga", "input": {"image": PNG}},
+                    ],
+                    "inputs": [{"id": "q1", "image": PNG}],
+                }
+            ]
+        },
+    )
+
 
 class Timings(BaseModel):
     """Milliseconds: waiting for a worker, adapting, and from acceptance to ready."""

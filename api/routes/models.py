@@ -11,7 +11,7 @@ from adapter.errors import MalformedRequest
 from adapter.models import ModelRecord
 from adapter.store import cursor_after
 from api import adaptation
-from api.openapi import ADAPT_BODY, problems
+from api.openapi import ADAPT_BODY, LOCATION, RETRY_AFTER, problems
 from api.requests import read_adapt
 from api.schemas import Model, ModelList
 from api.services import Services, owner, services
@@ -30,7 +30,12 @@ DEFAULT_WAIT_SECONDS = 10.0
     openapi_extra=ADAPT_BODY,
     response_model=Model,
     responses={
-        202: {"model": Model, "description": "Accepted; follow `Location` after `Retry-After` seconds"},
+        201: {"description": "Ready", "headers": LOCATION},
+        202: {
+            "model": Model,
+            "description": "Accepted; follow `Location` after `Retry-After` seconds",
+            "headers": {**LOCATION, **RETRY_AFTER},
+        },
         **problems(400, 408, 409, 413, 415, 422),
     },
 )
