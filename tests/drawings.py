@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import zlib
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -29,6 +30,19 @@ def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes
 
 def png(kind: int, example: int, size: int = 105) -> bytes:
     return encoded(sketch(kind, example, size))
+
+
+def blank() -> bytes:
+    """Paper without ink."""
+    return encoded(Image.new("L", (60, 60), PAPER))
+
+
+def bomb(side: int = 50_000) -> bytes:
+    """A few bytes of PNG that would be gigapixels."""
+    data = bytearray(encoded(Image.new("1", (8, 8), 1)))
+    data[16:24] = side.to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    return bytes(data)
 
 
 def b64(data: bytes) -> str:
