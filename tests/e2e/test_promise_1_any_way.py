@@ -58,7 +58,7 @@ def test_order_of_classes_and_examples_does_not_matter(
     plain = predict(http, adapt(http, examples, meta_model=meta_model)["id"], queries)
     for seed in range(3):
         mixed = random.Random(seed).sample(examples, len(examples))
-        # Another ttl does not make it another model; deleting it first makes the service adapt again.
+        # Deleted first, so that it is not simply the same model again. (Promise 2's test compares two servers.)
         model = adapt(http, mixed, meta_model=meta_model)
         assert http.delete(f"/v1/models/{model['id']}").status_code == 204
         again = adapt(http, mixed, meta_model=meta_model)
