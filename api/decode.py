@@ -111,7 +111,7 @@ class Decoder:
 
 
 def _from_base64(text: str) -> bytes:
-    if text.startswith("data:"):
+    if text[:5].lower() == "data:":
         text = text.partition(",")[2]
     # As tools write it: broken into lines, URL-safe, without padding.
     text = "".join(text.split()).translate(_URL_SAFE).rstrip("=")
