@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,11 +37,11 @@ class Payload:
 
 
 class UndecodableError(ValueError):
-    """One input cannot be used; `code` says how."""
+    """One input cannot be used; `code` says how, `status` is what it would be as an answer of its own."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str, status: int = 422) -> None:
         super().__init__(detail)
-        self.code = code
+        self.code, self.status = code, status
 
 
 class Decoder:
@@ -62,19 +61,16 @@ class Decoder:
         if not data:
             raise UndecodableError("empty_image", "the image has no bytes")
         if len(data) > self._max_bytes:
-            raise UndecodableError("image_too_large", f"the image has {len(data)} bytes, at most {self._max_bytes}")
+            raise _too_large(f"the image has {len(data)} bytes, at most {self._max_bytes}")
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # damaged metadata; the pixels are what counts
-                with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                    pixels = picture.width * picture.height
-                    if pixels > self._max_pixels:
-                        size = f"{picture.width}x{picture.height}"
-                        raise UndecodableError(
-                            "image_too_large", f"the image is {size}, at most {self._max_pixels} pixels"
-                        )
-                    picture.load()
-                    return preprocess(picture, spec)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+                if picture.width * picture.height > self._max_pixels:
+                    size = f"{picture.width}x{picture.height}"
+                    raise _too_large(f"the image is {size}, at most {self._max_pixels} pixels")
+                picture.load()
+                return preprocess(picture, spec)
+        except Image.DecompressionBombError as error:  # raised before the size can be read
+            raise _too_large(f"the image has more than {self._max_pixels} pixels") from error
         except BlankImageError as error:
             raise UndecodableError("blank_image", str(error)) from error
         except UnidentifiedImageError as error:
@@ -108,6 +104,10 @@ class Decoder:
                 errors=errors,
             )
         return np.stack(arrays)
+
+
+def _too_large(detail: str) -> UndecodableError:
+    return UndecodableError("image_too_large", detail, 413)
 
 
 def _from_base64(text: str) -> bytes:

@@ -49,7 +49,7 @@ def _decode(services: Services, content: bytes | str, spec: InputSpec) -> np.nda
     try:
         return services.decoder.one(content, spec)
     except UndecodableError as error:
-        return ItemError(code=error.code, status=422, detail=str(error))
+        return ItemError(code=error.code, status=error.status, detail=str(error))
 
 
 def _word(given: str | None, prediction: Prediction, names: list[str], top_k: int) -> Result:

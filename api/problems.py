@@ -16,7 +16,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from redis.exceptions import OutOfMemoryError
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
+from starlette.routing import compile_path
 
 from adapter.errors import ErrorItem, InnerloopError, StoreFull, StoreUnavailable
 
@@ -129,9 +129,9 @@ async def _http(request: Request, error: Exception) -> Response:
 def _allowed(request: Request) -> set[str]:
     """Every method of the resource, not of the first route that has its path (RFC 9110, section 10.2.1)."""
     methods: set[str] = set()
-    for route in request.app.routes:
-        if isinstance(route, Route) and route.matches({**request.scope, "method": ""})[0] is not Match.NONE:
-            methods |= route.methods or set()
+    for template, operations in request.app.openapi()["paths"].items():
+        if compile_path(template)[0].fullmatch(request.url.path):
+            methods |= {method.upper() for method in operations}
     return methods | ({"HEAD"} if "GET" in methods else set())
 
 

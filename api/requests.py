@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
@@ -133,9 +134,11 @@ class _form:  # noqa: N801 - used as a function
     """The multipart form of a request, closed afterwards."""
 
     def __init__(self, request: Request) -> None:
+        self._request = request
         self._context = request.form(max_files=MAX_PARTS, max_fields=100, max_part_size=2**20)
 
     async def __aenter__(self) -> FormData:
+        await _closed(self._request)
         try:
             return await self._context.__aenter__()
         except HTTPException as error:
@@ -145,6 +148,14 @@ class _form:  # noqa: N801 - used as a function
 
     async def __aexit__(self, *details: object) -> None:
         await self._context.__aexit__(None, None, None)
+
+
+async def _closed(request: Request) -> None:
+    """Refuse a body without its closing boundary: the parser would pass over what is missing."""
+    _, parameters = parse_options_header(request.headers.get("content-type", ""))
+    boundary = parameters.get(b"boundary", b"")
+    if not boundary or b"--" + boundary + b"--" not in await request.body():
+        raise MalformedRequest("the multipart body has no closing boundary; it was cut off or names another one")
 
 
 def _known(form: FormData, names: set[str], *, support: bool) -> None:
