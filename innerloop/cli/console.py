@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -25,3 +26,17 @@ def friendly(*expected: type[Exception]) -> Generator[None]:
         yield
     except expected as error:
         raise fail(str(error)) from error
+
+
+class Throttle:
+    """True at most once in so many seconds: what a log gets of a progress bar."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._next = seconds, 0.0
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._seconds
+        return True

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from innerloop.cli.console import err, friendly, out
+from innerloop.cli.console import Throttle, err, friendly, out
 
 
 def register(app: typer.Typer) -> None:
@@ -38,12 +38,15 @@ def meta_train(
     with friendly(FileNotFoundError, DataError, PublishError, ValueError):
         read = load_recipe(recipe)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=err) as progress:
+        with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
             bar = progress.add_task("meta-training", total=read.outer.steps)
+            every_minute = Throttle(60)
 
             def show(step: int, figures: dict[str, float]) -> None:
                 shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
                 progress.update(bar, completed=step, description=f"meta-training  {shown}")
+                if not err.is_terminal and every_minute():
+                    err.print(f"step {step} of {read.outer.steps}  {shown}", highlight=False)
 
             produce(
                 read,
