@@ -20,9 +20,9 @@ from adapter.config import Settings
 from benchmarks.omniglot import TestClasses, test_classes
 from innerloop.client import Client
 from innerloop.embedded import Embedded
+from meta_models.benchmark import N_QUERY, TEST_SEED
 from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.evaluate import Accuracy
-from meta_models.produce import N_QUERY, TEST_SEED
 
 RUNS = (
     # meta-model, protocol, n_way, n_shot, within one alphabet, turned

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from meta_models.algorithms import InnerSettings
 from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec, sample_episode
+from meta_models.perturb import Perturb
 from meta_models.torch_model import Arrays, Features
 
 
@@ -56,8 +57,10 @@ def episode_logits(
     n_episodes: int,
     seed: int,
     inner: InnerSettings | None = None,
+    perturb: Perturb | None = None,
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """Adapt to each episode and yield query logits (n_query, n_way) with labels (n_query,).
+    """Adapt to each episode, its support set as `perturb` leaves it, and yield query logits (n_query, n_way) with
+    labels (n_query,).
 
     A shared body sees each image once: a feature depends on its own image alone, so this changes
     nothing but the time it takes.
@@ -67,7 +70,11 @@ def episode_logits(
         episode = sample_episode(pool, spec, seed, number)
         support, query = features[episode.support.ravel()], features[episode.query.ravel()]
         n_way, n_shot, n_query = episode.n_way, episode.support.shape[1], episode.query.shape[1]
-        adapted = classifier.adapt(support, np.repeat(np.arange(n_way), n_shot), n_way, inner)
+        labels = np.repeat(np.arange(n_way), n_shot)
+        if perturb:
+            kept, labels = perturb(np.random.default_rng((seed, number, 1)), labels)
+            support = support[kept]
+        adapted = classifier.adapt(support, labels, n_way, inner)
         yield classifier.logits(adapted, query), np.repeat(np.arange(n_way), n_query)
 
 
@@ -78,11 +85,12 @@ def evaluate(
     n_episodes: int,
     seed: int,
     inner: InnerSettings | None = None,
+    perturb: Perturb | None = None,
 ) -> Accuracy:
     """Accuracy on `n_episodes` episodes of the stream named by `seed`."""
     return Accuracy.of(
         [
             float((logits.argmax(1) == labels).mean())
-            for logits, labels in episode_logits(classifier, pool, spec, n_episodes, seed, inner)
+            for logits, labels in episode_logits(classifier, pool, spec, n_episodes, seed, inner, perturb)
         ]
     )

@@ -20,7 +20,7 @@ from meta_models.checkpoint import TrainState
 from meta_models.datasets import ClassPool, Omniglot
 from meta_models.episodes import sample_episode
 from meta_models.evaluate import evaluate
-from meta_models.recipe import Recipe
+from meta_models.recipe import Outer, Recipe
 from meta_models.torch_model import TorchModel, build_algorithm
 
 CHECKPOINT, LOG, BEST = "checkpoint.safetensors", "log.jsonl", "best.json"
@@ -89,7 +89,7 @@ def meta_train(
 
     while state.step < recipe.outer.steps:
         for group in optimizer.param_groups:
-            group["lr"] = recipe.outer.outer_lr * _schedule(state.step, recipe.outer.steps)
+            group["lr"] = recipe.outer.outer_lr * _schedule(state.step, recipe.outer)
         loss, accuracy = _outer_step(algorithm, state, optimizer, splits.train, recipe, place)
         state.step += 1
         state.seconds = time.monotonic() - began
@@ -159,9 +159,12 @@ def _outer_step(
     return total, correct
 
 
-def _schedule(step: int, steps: int) -> float:
-    """Linear warm-up over 100 steps, then a half cosine to zero."""
-    return min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
+def _schedule(step: int, outer: Outer) -> float:
+    """Share of `outer_lr` at a step: linear warm-up over 100 steps, half cosine, linear cool-down."""
+    warm = min(1.0, (step + 1) / 100)
+    cosine = 0.5 * (1 + math.cos(math.pi * step / (outer.horizon or outer.steps)))
+    cool = min(1.0, (outer.steps - step) / outer.cooldown) if outer.cooldown else 1.0
+    return warm * cosine * cool
 
 
 def _is_trained(name: str) -> bool:

@@ -11,22 +11,18 @@ from safetensors.torch import load_file
 
 from meta_models import checkpoint
 from meta_models.algorithms import InnerSettings
+from meta_models.benchmark import Subject, default_episodes, jobs
 from meta_models.calibrate import calibrate
-from meta_models.catalogue import ZOO
+from meta_models.catalogue import ZOO, Published
 from meta_models.datasets import ClassPool, load_omniglot
-from meta_models.episodes import EpisodeSpec
 from meta_models.evaluate import Accuracy, evaluate
 from meta_models.manifest import META_PARAMS_FILE, Figure, Manifest, Training
-from meta_models.meta_train import CHECKPOINT, OnProgress, Splits, meta_train, split
+from meta_models.meta_train import CHECKPOINT, OnProgress, meta_train, split
 from meta_models.plots import plot_log
-from meta_models.publish import ServingPath, export, write_manifest
+from meta_models.publish import export, write_manifest
 from meta_models.recipe import Recipe
-from meta_models.serving import ServedModel
 from meta_models.torch_model import TorchModel, build_algorithm
 
-SETTINGS = ((5, 1), (5, 5), (20, 1), (20, 5))
-N_QUERY = 15
-TEST_SEED = 20_000
 SEARCH_LOG = "search.jsonl"
 
 Say = Callable[[str], None]
@@ -58,7 +54,8 @@ def produce(
     Raises:
         PublishError: the graphs disagree with torch or the card lacks a figure.
     """
-    splits = split(load_omniglot(data), recipe)
+    omniglot = load_omniglot(data)
+    splits = split(omniglot, recipe)
     say(
         f"{recipe.name}: {splits.train.n_classes} classes to learn from, "
         f"{splits.development.n_classes} to choose by, {splits.test.n_classes} to report"
@@ -70,11 +67,12 @@ def produce(
     folder = zoo / recipe.name
     manifest = export(model, recipe, _training(recipe, run, notes), folder)
     say("graphs agree with torch")
-    path = ServingPath(ServedModel(folder, manifest), TorchModel.load(folder, manifest))
+    subject = Subject(Published(folder, manifest), recipe, omniglot)
+    path = subject.path
     manifest = manifest.model_copy(
         update={
             "calibration": calibrate(path, splits.development, 1000 if path.shares_body else 50, seed=2),
-            "benchmarks": _figures(path, recipe, splits, episodes or (10_000 if path.shares_body else 1_000), say),
+            "benchmarks": _figures(subject, recipe, episodes or default_episodes(path.shares_body), say),
         }
     )
     write_manifest(manifest, folder)
@@ -111,36 +109,30 @@ def _choose_inner(
     return TorchModel(rebuilt, model.meta_params, model.device), recipe, notes
 
 
-def _figures(path: ServingPath, recipe: Recipe, splits: Splits, episodes: int, say: Say) -> tuple[Figure, ...]:
+def _figures(subject: Subject, recipe: Recipe, episodes: int, say: Say) -> tuple[Figure, ...]:
     """Accuracy on test classes, which nothing above has seen."""
-    inner = path.torch_model.algorithm.inner
+    inner = subject.manifest.inner_loop
     figures: list[Figure] = []
-    for protocol, pool, within in _protocols(recipe, splits):
-        for n_way, n_shot in SETTINGS:
-            spec = EpisodeSpec(n_way, n_shot, N_QUERY, within_group=within)
-            accuracy = evaluate(path, pool, spec, episodes, TEST_SEED)
-            say(f"{protocol} {n_way}w{n_shot}s: {accuracy}")
-            figures.append(
-                Figure(
-                    protocol=protocol,
-                    n_way=n_way,
-                    n_shot=n_shot,
-                    n_query=N_QUERY,
-                    accuracy=round(100 * accuracy.mean, 2),
-                    ci95=round(100 * accuracy.ci95, 2),
-                    episodes=episodes,
-                    seed=TEST_SEED,
-                    inner_steps=inner.inner_steps if inner else None,
-                    command=f"innerloop meta-train {recipe.name}",
-                )
+    for job in jobs(subject, episodes):
+        if job.curve != "table":
+            continue
+        row = subject.measure(job)
+        say(f"{row.protocol} {row.n_way}w{row.n_shot}s: {row.accuracy:.2f} ± {row.ci95:.2f}")
+        figures.append(
+            Figure(
+                protocol=row.protocol,
+                n_way=row.n_way,
+                n_shot=row.n_shot,
+                n_query=row.n_query,
+                accuracy=row.accuracy,
+                ci95=row.ci95,
+                episodes=row.episodes,
+                seed=row.seed,
+                inner_steps=inner.inner_steps if inner else None,
+                command=f"innerloop meta-train {recipe.name}",
             )
+        )
     return tuple(figures)
-
-
-def _protocols(recipe: Recipe, splits: Splits) -> list[tuple[str, ClassPool, float]]:
-    if recipe.data.split == "background":
-        return [("L", splits.test, 1.0)]
-    return [("V upright", splits.test, 0.0), ("V rotated", splits.test.with_quarter_turns(), 0.0)]
 
 
 def _training(recipe: Recipe, run: Path, notes: str) -> Training:

@@ -32,9 +32,15 @@ class Data(_Part):
 
 
 class Outer(_Part):
-    """The outer loop: Adam with a cosine schedule and an exponential average of the weights."""
+    """The outer loop: Adam with a schedule of its step size and an exponential average of the weights.
+
+    The step size follows a half cosine of `horizon` steps (by default `steps`), and on top of it falls linearly to zero
+    over the last `cooldown` steps, so that a run may end before its horizon.
+    """
 
     steps: int
+    horizon: int | None = None
+    cooldown: int = 0
     meta_batch_size: int = 1
     outer_lr: float = 1e-3
     weight_decay: float = 0.0

@@ -1,0 +1,50 @@
+"""`benchmark`: the figures of every published meta-model again, from the data to the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from innerloop.cli.console import err, friendly, out
+
+
+def register(app: typer.Typer) -> None:
+    benchmarks = typer.Typer(help="Measure published meta-models.", no_args_is_help=True)
+    benchmarks.command()(accuracy)
+    benchmarks.callback()(lambda: None)  # keeps `accuracy` a command of its own while it is the only one
+    app.add_typer(benchmarks, name="benchmark")
+
+
+def accuracy(
+    data: Annotated[Path, typer.Option(help="Folder of the data set; downloaded where it is empty.")] = Path("data"),
+    episodes: Annotated[
+        int | None, typer.Option(min=2, help="Episodes a figure; default 10,000, 1,000 where no body is shared.")
+    ] = None,
+    only: Annotated[str, typer.Option(help="Meta-models whose name contains this.")] = "",
+    log: Annotated[Path, typer.Option(help="Measured figures; what it has is not measured again.")] = Path(
+        "benchmarks/results/accuracy.jsonl"
+    ),
+    page: Annotated[Path, typer.Option(help="Markdown page whose generated part is replaced.")] = Path(
+        "docs/benchmarks.md"
+    ),
+) -> None:
+    """Accuracy of all meta-models by setting and protocol, and against steps, shots, imbalance and wrong labels."""
+    from meta_models import benchmark, report
+    from meta_models.catalogue import Catalogue
+    from meta_models.datasets import DataError, load_omniglot
+
+    with friendly(FileNotFoundError, DataError, ValueError):
+        measured = benchmark.Log(log)
+        chosen = [p for p in Catalogue() if only in p.manifest.name]
+
+        def show(row: benchmark.Row) -> None:
+            what = f"{row.curve} {row.x:g}" if row.curve != "table" else ""
+            line = f"{row.meta_model} {row.protocol} {row.n_way}w{row.n_shot}s {what}: {row.accuracy} ± {row.ci95}"
+            out.print(line, highlight=False, soft_wrap=True)
+
+        with err.status("measuring …"):
+            costs = benchmark.run(chosen, load_omniglot(data), measured, show, episodes)
+        report.write(measured.rows, costs, page, page.parent / "plots" / "accuracy.png")
+        out.print(f"written: {page}, {page.parent / 'plots' / 'accuracy.png'}, {log}", soft_wrap=True)

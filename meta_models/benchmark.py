@@ -1,0 +1,219 @@
+"""Accuracy of published meta-models on test classes, and what it depends on: steps, shots, imbalance, wrong labels.
+
+Every figure is one line of a log; a line that is there already is not measured again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from meta_models.algorithms import InnerSettings
+from meta_models.catalogue import Published
+from meta_models.datasets import ClassPool, Omniglot
+from meta_models.episodes import EpisodeSpec, sample_episode
+from meta_models.evaluate import evaluate
+from meta_models.manifest import META_PARAMS_FILE, Manifest
+from meta_models.meta_train import split
+from meta_models.perturb import Perturb, imbalanced, mislabelled
+from meta_models.publish import ServingPath
+from meta_models.recipe import Recipe, load_recipe
+from meta_models.serving import ServedModel
+from meta_models.torch_model import TorchModel
+
+SETTINGS = ((5, 1), (5, 5), (20, 1), (20, 5))
+N_QUERY = 15
+TEST_SEED = 20_000
+
+STEPS = (0, 1, 2, 3, 5, 10, 15, 20)
+SHOTS = (1, 2, 3, 5, 10)
+COUNTS = ((5, 5, 5, 5, 5), (3, 4, 5, 6, 7), (1, 3, 5, 7, 9), (1, 1, 5, 9, 9), (1, 1, 1, 11, 11))
+"""25 examples in five classes, ever less evenly: standard deviations 0, 1.4, 2.8, 3.6, 4.9."""
+WRONG = (0.0, 0.1, 0.2, 0.3, 0.4)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One figure to measure.
+
+    Attributes:
+        curve: `table`, or what is varied: `steps`, `shots`, `imbalance`, `wrong labels`.
+        x: its value; 0 in the table.
+    """
+
+    meta_model: str
+    weights: str
+    curve: str
+    protocol: str
+    n_way: int
+    n_shot: int
+    n_query: int
+    x: float
+    episodes: int
+
+
+@dataclass(frozen=True)
+class Row(Job):
+    """A measured figure: mean accuracy and half the width of its 95% confidence interval, in percent."""
+
+    seed: int
+    accuracy: float
+    ci95: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What adapting to 20 classes of one example costs, single-threaded.
+
+    Attributes:
+        adapt_ms: median, body included.
+        predict_ms: median of one query through the graphs.
+        adapted_bytes: of the adapted tensors.
+    """
+
+    meta_model: str
+    adapt_ms: float
+    predict_ms: float
+    adapted_bytes: int
+
+
+def default_episodes(shares_body: bool) -> int:
+    """10,000, or 1,000 where every episode costs passes through the backbone."""
+    return 10_000 if shares_body else 1_000
+
+
+class Subject:
+    """A published meta-model with the test classes of its recipe."""
+
+    def __init__(self, published: Published, recipe: Recipe, omniglot: Omniglot) -> None:
+        manifest = published.manifest
+        self.manifest = manifest
+        self.path = ServingPath(ServedModel(published.folder, manifest), TorchModel.load(published.folder, manifest))
+        self.pools = dict(protocols(recipe.data.split, split(omniglot, recipe).test))
+
+    @property
+    def weights(self) -> str:
+        """First digits of the weights' sha256: figures of other weights do not count."""
+        return self.manifest.files[META_PARAMS_FILE][:12]
+
+    def spec(self, job: Job) -> EpisodeSpec:
+        return EpisodeSpec(job.n_way, job.n_shot, job.n_query, within_group=float(job.protocol == "L"))
+
+    def measure(self, job: Job) -> Row:
+        """Run the episodes of one figure."""
+        inner, perturb = _how(job, self.manifest)
+        pool = self.pools[job.protocol]
+        accuracy = evaluate(self.path, pool, self.spec(job), job.episodes, TEST_SEED, inner, perturb)
+        return Row(
+            **asdict(job), seed=TEST_SEED, accuracy=round(100 * accuracy.mean, 2), ci95=round(100 * accuracy.ci95, 2)
+        )
+
+    def cost(self, rounds: int = 30) -> Cost:
+        """Times of adapting and of asking, in turn."""
+        protocol, pool = next(iter(self.pools.items()))
+        spec = EpisodeSpec(20, 1, 1, within_group=float(protocol == "L"))
+        adapting: list[float] = []
+        asking: list[float] = []
+        adapted: dict[str, np.ndarray] = {}
+        for number in range(rounds):
+            episode = sample_episode(pool, spec, TEST_SEED, number)
+            support, query = pool.inputs[episode.support.ravel()], pool.inputs[episode.query.ravel()[:1]]
+            began = time.perf_counter()
+            adapted = self.path.adapt(self.path.torch_model.features(support), np.arange(20), 20)
+            adapting.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            self.path.logits(adapted, self.path.features(query))
+            asking.append(time.perf_counter() - began)
+        return Cost(
+            self.manifest.reference,
+            round(1000 * float(np.median(adapting)), 2),
+            round(1000 * float(np.median(asking)), 2),
+            sum(a.nbytes for a in adapted.values()),
+        )
+
+
+def protocols(data_split: str, test: ClassPool) -> Iterator[tuple[str, ClassPool]]:
+    """Protocol names and test pools of a recipe's split."""
+    if data_split == "background":
+        yield "L", test
+    else:
+        yield "V upright", test
+        yield "V rotated", test.with_quarter_turns()
+
+
+def jobs(subject: Subject, episodes: int) -> Iterator[Job]:
+    """Every figure of a meta-model; curves only where the clients' protocol is measured."""
+
+    def job(curve: str, protocol: str, n_way: int, n_shot: int, x: float = 0, n_query: int = N_QUERY) -> Job:
+        reference = subject.manifest.reference
+        return Job(reference, subject.weights, curve, protocol, n_way, n_shot, n_query, x, episodes)
+
+    for protocol in subject.pools:
+        for n_way, n_shot in SETTINGS:
+            yield job("table", protocol, n_way, n_shot)
+    if "L" not in subject.pools:
+        return
+    if subject.manifest.inner_loop:
+        for steps in STEPS:
+            yield job("steps", "L", 20, 1, steps)
+    for shots in SHOTS:
+        yield job("shots", "L", 20, shots, shots, n_query=10)
+    for number, counts in enumerate(COUNTS):
+        yield job("imbalance", "L", 5, max(counts), number, n_query=9)
+    for share in WRONG:
+        yield job("wrong labels", "L", 5, 10, share, n_query=10)
+
+
+def _how(job: Job, manifest: Manifest) -> tuple[InnerSettings | None, Perturb | None]:
+    if job.curve == "steps":
+        assert manifest.inner_loop is not None  # noqa: S101 - `jobs` asks for steps only where there are some
+        return InnerSettings(int(job.x), manifest.inner_loop.inner_lr), None
+    if job.curve == "imbalance":
+        return None, imbalanced(COUNTS[int(job.x)])
+    if job.curve == "wrong labels":
+        return None, mislabelled(job.x)
+    return None, None
+
+
+class Log:
+    """Measured rows as lines of a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        self.rows = [Row(**json.loads(line)) for line in lines]
+
+    def lacks(self, wanted: Job) -> bool:
+        return not any(asdict(wanted).items() <= asdict(row).items() for row in self.rows)
+
+    def add(self, row: Row) -> None:
+        """Append, in place of a row of other weights or fewer episodes."""
+        key = ("meta_model", "curve", "protocol", "n_way", "n_shot", "x")
+        self.rows = [r for r in self.rows if any(getattr(r, k) != getattr(row, k) for k in key)] + [row]
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_suffix(".tmp")
+        temporary.write_text("".join(json.dumps(asdict(r)) + "\n" for r in self.rows))
+        temporary.replace(self._path)
+
+
+def run(
+    published: Iterable[Published],
+    omniglot: Omniglot,
+    log: Log,
+    on_row: Callable[[Row], None],
+    episodes: int | None = None,
+) -> list[Cost]:
+    """Measure what `log` lacks, with `default_episodes` unless told otherwise; costs are measured each time."""
+    subjects = [Subject(p, load_recipe(p.manifest.name), omniglot) for p in published]
+    for subject in subjects:
+        for wanted in jobs(subject, episodes or default_episodes(subject.path.shares_body)):
+            if log.lacks(wanted):
+                row = subject.measure(wanted)
+                log.add(row)
+                on_row(row)
+    return [subject.cost() for subject in subjects]
