@@ -20,6 +20,7 @@ from meta_models.checkpoint import TrainState
 from meta_models.datasets import ClassPool, Omniglot
 from meta_models.episodes import sample_episode
 from meta_models.evaluate import evaluate
+from meta_models.memory import keep_freed_memory
 from meta_models.recipe import Outer, Recipe
 from meta_models.torch_model import TorchModel, build_algorithm
 
@@ -75,6 +76,7 @@ def meta_train(
         The averaged meta_params.
     """
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    keep_freed_memory()
     torch.manual_seed(recipe.outer.seed)
     algorithm = build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
     run.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,21 @@
+"""Keeps freed memory for the next outer step instead of handing it back to the kernel."""
+
+from __future__ import annotations
+
+import ctypes
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+"""Parameters of mallopt(3), from glibc's malloc.h."""
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc's allocator to reuse large blocks; false where there is none (musl, macOS).
+
+    By default every activation of tens of megabytes is mapped, zeroed page by page and unmapped again in every step:
+    a third of the time of a Conv4 step on CPU.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 64 * 2**20))
+    return all(mallopt(parameter, value) for parameter, value in settings)

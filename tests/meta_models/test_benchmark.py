@@ -1,0 +1,86 @@
+"""The benchmark measures what it says, once, and writes the page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from meta_models import benchmark, report
+from meta_models.catalogue import Catalogue
+from meta_models.datasets import Omniglot
+from meta_models.perturb import imbalanced, mislabelled
+from meta_models.recipe import load_recipe
+from tests.drawings import sketch
+
+NAME = "omniglot-protonet"
+
+
+@pytest.fixture(scope="module")
+def omniglot() -> Omniglot:
+    """24 characters of one evaluation alphabet and one of each development alphabet, as sketches."""
+    development = load_recipe(NAME).data.development_groups
+    alphabet = np.array([0] * 24 + [1 + i for i in range(len(development))])
+    strokes = np.stack(
+        [[np.asarray(sketch(c, drawer).convert("1")) == 0 for drawer in range(20)] for c in range(len(alphabet))]
+    )
+    return Omniglot(
+        strokes=strokes,
+        alphabet=alphabet,
+        alphabet_names=("Sketches", *development),
+        character=np.arange(len(alphabet)),
+        is_background=alphabet > 0,
+        vinyals_split=np.zeros(len(alphabet), np.int64),
+    )
+
+
+def test_measures_every_figure_once_and_writes_the_page(omniglot: Omniglot, tmp_path: Path) -> None:
+    published = [Catalogue().resolve(NAME)]
+    seen: list[benchmark.Row] = []
+    costs = benchmark.run(published, omniglot, benchmark.Log(tmp_path / "log"), seen.append, episodes=3)
+    assert Counter(row.curve for row in seen) == {"table": 4, "shots": 5, "imbalance": 5, "wrong labels": 5}
+    assert all(0 < row.accuracy <= 100 for row in seen)
+    assert costs[0].adapted_bytes == 20 * 64 * 4
+
+    again: list[benchmark.Row] = []
+    log = benchmark.Log(tmp_path / "log")
+    benchmark.run(published, omniglot, log, again.append, episodes=3)
+    assert not again
+    benchmark.run(published, omniglot, log, again.append, episodes=4)
+    assert len(again) == len(log.rows) == len(seen)
+
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    report.write(log.rows, costs, page, tmp_path / "plots" / "accuracy.png")
+    text = page.read_text()
+    row = next(r for r in log.rows if (r.curve, r.n_way, r.n_shot) == ("table", 20, 1))
+    assert f"{row.accuracy:.2f} ± {row.ci95:.2f}" in text
+    assert text.startswith("before")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert (tmp_path / "plots" / "accuracy.png").stat().st_size > 10_000
+
+
+def test_a_page_without_a_place_for_figures_is_left_alone(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("mine")
+    with pytest.raises(ValueError, match="lacks the lines"):
+        report.write([], [], page, tmp_path / "x.png")
+    assert page.read_text() == "mine"
+
+
+def test_imbalance_keeps_the_asked_counts() -> None:
+    labels = np.repeat(np.arange(3), 7)
+    kept, given = imbalanced((1, 3, 7))(np.random.default_rng(0), labels)
+    assert np.array_equal(labels[kept], given)
+    assert sorted(Counter(given.tolist()).values()) == [1, 3, 7]
+
+
+def test_wrong_labels_are_wrong_and_as_many_as_asked() -> None:
+    labels = np.repeat(np.arange(5), 10)
+    kept, given = mislabelled(0.3)(np.random.default_rng(0), labels)
+    assert np.array_equal(kept, np.arange(50))
+    assert (given != labels).sum() == 15
+    assert set(given.tolist()) <= set(range(5))
