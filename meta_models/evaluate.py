@@ -66,8 +66,8 @@ def episode_logits(
     for number in range(n_episodes):
         episode = sample_episode(pool, spec, seed, number)
         support, query = features[episode.support.ravel()], features[episode.query.ravel()]
-        n_way, n_shot, n_query = episode.n_way, episode.support.shape[1], episode.query.shape[1]
-        adapted = classifier.adapt(support, np.repeat(np.arange(n_way), n_shot), n_way, inner)
+        n_way, n_query = episode.n_way, episode.query.shape[1]
+        adapted = classifier.adapt(support, episode.support_labels.ravel(), n_way, inner)
         yield classifier.logits(adapted, query), np.repeat(np.arange(n_way), n_query)
 
 

@@ -26,7 +26,7 @@ class MAML:
     """
 
     name: ClassVar[str] = "maml"
-    shares_body: ClassVar[bool] = False
+    shares_body = False
     backbone: nn.Module
     inner: InnerSettings = InnerSettings(inner_steps=5, inner_lr=0.01)  # noqa: RUF009 - immutable
     first_order: bool = False

@@ -27,6 +27,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "protonet-euclidean": {"name": "protonet", "metric": "euclidean"},
     "maml": {"name": "maml", "inner": {"inner_steps": 3, "inner_lr": 0.01}},
     "maml-first-order": {"name": "maml", "first_order": True, "inner": {"inner_steps": 3, "inner_lr": 0.01}},
+    "matching": {"name": "matching"},
+    "ridge": {"name": "ridge"},
 }
 
 
@@ -58,6 +60,7 @@ def episode(pool: ClassPool, counts: list[int], n_query: int = 3) -> Episode:
         inputs[query],
         classes.repeat_interleave(n_query),
         len(counts),
+        classes,
     )
 
 

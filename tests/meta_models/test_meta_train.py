@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from meta_models.datasets import ClassPool
-from meta_models.meta_train import LOG, Splits, meta_train
+from meta_models.meta_train import CHECKPOINT, LOG, Splits, meta_train
+from meta_models.plots import plot_log
 from meta_models.recipe import RECIPES, Data, Development, Outer, Recipe, load_recipe
 
 
@@ -58,6 +59,16 @@ def test_learns_and_logs(splits: Splits, tmp_path: Path) -> None:
     assert [line["step"] for line in lines] == [4, 8, 12, 16, 20, 24]
     assert lines[-1]["loss"] < lines[0]["loss"]
     assert 0 <= lines[-1]["5w1s"] <= 1
+
+
+def test_a_baseline_that_learns_nothing_is_measured(splits: Splits, tmp_path: Path) -> None:
+    model = meta_train(recipe(0, "maml"), splits, tmp_path, device="cpu")
+    (line,) = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    assert line["step"] == 0
+    assert line["5w1s"] > 0
+    assert (tmp_path / CHECKPOINT).exists()
+    assert "log_scale" in model.meta_params
+    assert plot_log(tmp_path).exists()
 
 
 def test_committed_recipes_are_complete() -> None:
