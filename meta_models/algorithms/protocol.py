@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -147,6 +147,16 @@ def init_backbone(backbone: nn.Module) -> Tensors:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     state = {f"backbone.{name}": t.detach().clone() for name, t in backbone.state_dict().items()}
     return {name: t for name, t in state.items() if t.is_floating_point()}
+
+
+def n_features(backbone: nn.Module) -> int:
+    """Length of the backbone's feature vectors."""
+    return cast(int, backbone.n_features)
+
+
+def norm_layers(backbone: nn.Module) -> list[str]:
+    """Names of the backbone's batch normalisations."""
+    return [name for name, module in backbone.named_modules() if isinstance(module, nn.BatchNorm2d)]
 
 
 def meta_loss(
