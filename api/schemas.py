@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -243,15 +244,15 @@ class MetaModel(BaseModel):
     limits: Limits
     inner_loop: InnerLoop | None
     bytes_per_class: int = Field(description="Adapted tensors that grow with each class, in bytes.")
-    bytes_fixed: int = Field(description="Adapted tensors that do not, in bytes.")
+    bytes_per_example: int = Field(description="Adapted tensors that grow with each support example, in bytes.")
+    bytes_fixed: int = Field(description="Adapted tensors that grow with neither, in bytes.")
     benchmarks: tuple[Figure, ...]
     calibration: tuple[Calibration, ...]
     training: Training
 
     @classmethod
     def of(cls, manifest: Manifest, aliases: list[str]) -> MetaModel:
-        per_class = [s[1:] for s in manifest.adapted_tensors.values() if s and s[0] == "n_way"]
-        fixed = [s for s in manifest.adapted_tensors.values() if not s or s[0] != "n_way"]
+        shapes = manifest.adapted_tensors.values()
         return cls(
             **manifest.model_dump(
                 include={
@@ -276,8 +277,9 @@ class MetaModel(BaseModel):
                 shape=manifest.input.shape,
                 preprocessing=manifest.input.model_dump(),
             ),
-            bytes_per_class=sum(_bytes(s) for s in per_class),
-            bytes_fixed=sum(_bytes(s) for s in fixed),
+            bytes_per_class=sum(_bytes(s) for s in shapes if "n_way" in s),
+            bytes_per_example=sum(_bytes(s) for s in shapes if "n_support" in s),
+            bytes_fixed=sum(_bytes(s) for s in shapes if not {"n_way", "n_support"} & set(s)),
         )
 
 
@@ -342,7 +344,5 @@ def _moment(ms: int) -> datetime:
 
 
 def _bytes(shape: tuple[int | str, ...]) -> int:
-    count = 4
-    for size in shape:
-        count *= int(size)
-    return count
+    """Of a float32 tensor, for one class and one example."""
+    return 4 * math.prod(size for size in shape if isinstance(size, int))

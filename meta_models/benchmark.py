@@ -18,9 +18,8 @@ from meta_models.catalogue import Published
 from meta_models.datasets import ClassPool, Omniglot
 from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.evaluate import evaluate
-from meta_models.manifest import META_PARAMS_FILE, Manifest
+from meta_models.manifest import META_PARAMS_FILE
 from meta_models.meta_train import split
-from meta_models.perturb import Perturb, imbalanced, mislabelled
 from meta_models.publish import ServingPath
 from meta_models.recipe import Recipe, load_recipe
 from meta_models.serving import ServedModel
@@ -102,13 +101,18 @@ class Subject:
         return self.manifest.files[META_PARAMS_FILE][:12]
 
     def spec(self, job: Job) -> EpisodeSpec:
-        return EpisodeSpec(job.n_way, job.n_shot, job.n_query, within_group=float(job.protocol == "L"))
+        wrong = job.x if job.curve == "wrong labels" else 0.0
+        within = float(job.protocol == "L")
+        return EpisodeSpec(job.n_way, job.n_shot, job.n_query, within, label_noise=(wrong, wrong))
 
     def measure(self, job: Job) -> Row:
         """Run the episodes of one figure."""
-        inner, perturb = _how(job, self.manifest)
+        inner = None
+        if job.curve == "steps" and self.manifest.inner_loop:
+            inner = InnerSettings(int(job.x), self.manifest.inner_loop.inner_lr)
+        counts = COUNTS[int(job.x)] if job.curve == "imbalance" else None
         pool = self.pools[job.protocol]
-        accuracy = evaluate(self.path, pool, self.spec(job), job.episodes, TEST_SEED, inner, perturb)
+        accuracy = evaluate(self.path, pool, self.spec(job), job.episodes, TEST_SEED, inner, counts)
         return Row(
             **asdict(job), seed=TEST_SEED, accuracy=round(100 * accuracy.mean, 2), ci95=round(100 * accuracy.ci95, 2)
         )
@@ -167,17 +171,6 @@ def jobs(subject: Subject, episodes: int) -> Iterator[Job]:
         yield job("imbalance", "L", 5, max(counts), number, n_query=9)
     for share in WRONG:
         yield job("wrong labels", "L", 5, 10, share, n_query=10)
-
-
-def _how(job: Job, manifest: Manifest) -> tuple[InnerSettings | None, Perturb | None]:
-    if job.curve == "steps":
-        assert manifest.inner_loop is not None  # noqa: S101 - `jobs` asks for steps only where there are some
-        return InnerSettings(int(job.x), manifest.inner_loop.inner_lr), None
-    if job.curve == "imbalance":
-        return None, imbalanced(COUNTS[int(job.x)])
-    if job.curve == "wrong labels":
-        return None, mislabelled(job.x)
-    return None, None
 
 
 class Log:

@@ -29,6 +29,9 @@ class EpisodeSpec:
             1 with `n_groups` 1 is protocol L (all classes from one alphabet).
         n_groups: groups that share such an episode.
         symmetries: turn and mirror whole groups (or single classes where there are none) into new ones.
+        label_noise: range from which an episode draws the share of its support examples that get a wrong label.
+        instances: every image is a class of its own, and its queries are the same image again, so that augmentation
+            makes the only difference and no label is used (Dosovitskiy et al. 2014, arXiv:1406.6909).
     """
 
     n_way: int
@@ -37,6 +40,8 @@ class EpisodeSpec:
     within_group: float = 0.0
     n_groups: int = 1
     symmetries: bool = False
+    label_noise: tuple[float, float] = (0.0, 0.0)
+    instances: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,15 @@ class EpisodeRows:
         support: (n_way, n_shot) rows.
         query: (n_way, n_query) rows.
         symmetry: (n_way,) which of the eight symmetries each class is seen under.
+        classes: (n_way,) index of each class in the pool; of each image, where images are classes.
+        support_labels: (n_way, n_shot) what adapting is told; `i` in row `i` but for label noise.
     """
 
     support: NDArray[np.int64]
     query: NDArray[np.int64]
     symmetry: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    support_labels: NDArray[np.int64]
 
     @property
     def n_way(self) -> int:
@@ -61,6 +70,8 @@ class EpisodeRows:
 def sample_episode(pool: ClassPool, spec: EpisodeSpec, seed: int, number: int) -> EpisodeRows:
     """Draw episode `number` of the stream named by `seed`."""
     rng = np.random.default_rng((seed, number))
+    if spec.instances:
+        return _instances(pool, spec, rng)
     if spec.within_group > 0 and rng.random() < spec.within_group:
         classes, symmetry = _classes_by_group(pool, spec, rng)
     else:
@@ -71,7 +82,33 @@ def sample_episode(pool: ClassPool, spec: EpisodeSpec, seed: int, number: int) -
     rows = np.stack(
         [rng.choice(pool.class_examples[c], spec.n_shot + spec.n_query, replace=False, shuffle=True) for c in classes]
     )
-    return EpisodeRows(rows[:, : spec.n_shot], rows[:, spec.n_shot :], symmetry)
+    labels = np.arange(len(classes))[:, None].repeat(spec.n_shot, axis=1)
+    if spec.label_noise[1] > 0:
+        labels = _mislabel(labels, rng.uniform(*spec.label_noise), rng)
+    return EpisodeRows(rows[:, : spec.n_shot], rows[:, spec.n_shot :], symmetry, classes, labels)
+
+
+def _mislabel(labels: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Exchange labels among a share of the examples; every class keeps its count.
+
+    Shifting the chosen ones, sorted by class, by the largest class's number gives each a label of another
+    class, unless one class holds more than half of them.
+    """
+    flat = labels.ravel().copy()
+    chosen = np.sort(rng.permutation(len(flat))[: round(share * len(flat))])  # in order of class
+    if len(chosen):
+        flat[chosen] = np.roll(flat[chosen], int(np.bincount(flat[chosen]).max()))
+    return flat.reshape(labels.shape)
+
+
+def _instances(pool: ClassPool, spec: EpisodeSpec, rng: np.random.Generator) -> EpisodeRows:
+    known = np.concatenate(pool.class_examples)
+    rows = rng.choice(known, min(spec.n_way, len(known)), replace=False)
+    symmetry = rng.integers(N_SYMMETRIES, size=len(rows)) if spec.symmetries else np.zeros(len(rows), np.int64)
+    labels = np.arange(len(rows))[:, None].repeat(spec.n_shot, axis=1)
+    return EpisodeRows(
+        rows[:, None].repeat(spec.n_shot, axis=1), rows[:, None].repeat(spec.n_query, axis=1), symmetry, rows, labels
+    )
 
 
 def _classes_by_group(

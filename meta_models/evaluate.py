@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from meta_models.algorithms import InnerSettings
 from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec, sample_episode
-from meta_models.perturb import Perturb
 from meta_models.torch_model import Arrays, Features
 
 
@@ -57,10 +56,11 @@ def episode_logits(
     n_episodes: int,
     seed: int,
     inner: InnerSettings | None = None,
-    perturb: Perturb | None = None,
+    counts: tuple[int, ...] | None = None,
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """Adapt to each episode, its support set as `perturb` leaves it, and yield query logits (n_query, n_way) with
-    labels (n_query,).
+    """Adapt to each episode and yield query logits (n_query, n_way) with labels (n_query,).
+
+    With `counts`, classes keep so many of their examples; which class keeps which number is drawn for each episode.
 
     A shared body sees each image once: a feature depends on its own image alone, so this changes
     nothing but the time it takes.
@@ -68,13 +68,13 @@ def episode_logits(
     features = classifier.features(pool.inputs) if classifier.shares_body else pool.inputs
     for number in range(n_episodes):
         episode = sample_episode(pool, spec, seed, number)
-        support, query = features[episode.support.ravel()], features[episode.query.ravel()]
-        n_way, n_shot, n_query = episode.n_way, episode.support.shape[1], episode.query.shape[1]
-        labels = np.repeat(np.arange(n_way), n_shot)
-        if perturb:
-            kept, labels = perturb(np.random.default_rng((seed, number, 1)), labels)
-            support = support[kept]
-        adapted = classifier.adapt(support, labels, n_way, inner)
+        kept = np.ones(episode.support.shape, bool)
+        if counts:
+            drawn = np.random.default_rng((seed, number, 1)).permutation(np.array(counts))
+            kept = np.arange(episode.support.shape[1]) < drawn[:, None]
+        support, query = features[episode.support[kept]], features[episode.query.ravel()]
+        n_way, n_query = episode.query.shape
+        adapted = classifier.adapt(support, episode.support_labels[kept], n_way, inner)
         yield classifier.logits(adapted, query), np.repeat(np.arange(n_way), n_query)
 
 
@@ -85,12 +85,12 @@ def evaluate(
     n_episodes: int,
     seed: int,
     inner: InnerSettings | None = None,
-    perturb: Perturb | None = None,
+    counts: tuple[int, ...] | None = None,
 ) -> Accuracy:
     """Accuracy on `n_episodes` episodes of the stream named by `seed`."""
     return Accuracy.of(
         [
             float((logits.argmax(1) == labels).mean())
-            for logits, labels in episode_logits(classifier, pool, spec, n_episodes, seed, inner, perturb)
+            for logits, labels in episode_logits(classifier, pool, spec, n_episodes, seed, inner, counts)
         ]
     )

@@ -101,7 +101,8 @@ class Manifest(_Part):
     shares_body: bool
     """True: `body.onnx` serves every adapted model and `head.onnx` reads its features; False: no body."""
     adapted_tensors: dict[str, tuple[int | str, ...]]
-    """Names and shapes of the head's extra graph inputs; "n_way" marks the axis of classes."""
+    """Names and shapes of the head's extra graph inputs; "n_way" marks an axis of classes, "n_support" one of
+    support examples."""
     calibration: tuple[Calibration, ...]
     benchmarks: tuple[Figure, ...]
     training: Training

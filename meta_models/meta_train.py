@@ -18,7 +18,7 @@ from meta_models.algorithms import Algorithm, Episode, Tensors, meta_loss
 from meta_models.augment import apply_symmetry, random_affine
 from meta_models.checkpoint import TrainState
 from meta_models.datasets import ClassPool, Omniglot
-from meta_models.episodes import sample_episode
+from meta_models.episodes import N_SYMMETRIES, sample_episode
 from meta_models.evaluate import evaluate
 from meta_models.memory import keep_freed_memory
 from meta_models.recipe import Outer, Recipe
@@ -101,11 +101,26 @@ def meta_train(
             on_progress(state.step, recent.figures())
         if state.step % recipe.development.every == 0 or state.step == recipe.outer.steps:
             state.moments = _moments(optimizer, trained)
-            checkpoint.save(state, run / CHECKPOINT)
-            model = TorchModel(algorithm, {k: v.detach() for k, v in state.average.items()}, place)
-            figures = development_accuracy(model, recipe, splits.development)
-            _log(run / LOG, {"step": state.step, "seconds": round(state.seconds, 1), **recent.figures(), **figures})
+            _record(algorithm, state, recent.figures(), splits.development, recipe, run, place)
+    if recipe.outer.steps == 0:  # a baseline that learns nothing beforehand
+        _record(algorithm, state, {}, splits.development, recipe, run, place)
     return TorchModel(algorithm, {k: v.detach() for k, v in state.average.items()}, place)
+
+
+def _record(
+    algorithm: Algorithm,
+    state: TrainState,
+    recent: dict[str, float],
+    development: ClassPool,
+    recipe: Recipe,
+    run: Path,
+    place: torch.device,
+) -> None:
+    """Checkpoint, then measure on development classes and log."""
+    checkpoint.save(state, run / CHECKPOINT)
+    model = TorchModel(algorithm, {k: v.detach() for k, v in state.average.items()}, place)
+    figures = development_accuracy(model, recipe, development)
+    _log(run / LOG, {"step": state.step, "seconds": round(state.seconds, 1), **recent, **figures})
 
 
 def development_accuracy(model: TorchModel, recipe: Recipe, pool: ClassPool) -> dict[str, float]:
@@ -131,10 +146,11 @@ def to_episode(pool: ClassPool, recipe: Recipe, number: int, device: torch.devic
     n_support = n_way * n_shot
     return Episode(
         images[:n_support],
-        classes.repeat_interleave(n_shot),
+        torch.from_numpy(rows.support_labels.ravel()).to(device),
         images[n_support:],
         classes.repeat_interleave(n_query),
         n_way,
+        torch.from_numpy(rows.classes * N_SYMMETRIES + rows.symmetry).to(device),
     )
 
 
@@ -152,7 +168,8 @@ def _outer_step(
     for i in range(size):
         episode = to_episode(pool, recipe, state.step * size + i, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.outer.precision == "bfloat16"):
-            loss, accuracy = meta_loss(algorithm, state.meta_params, episode, training=True)
+            progress = state.step / recipe.outer.steps
+            loss, accuracy = meta_loss(algorithm, state.meta_params, episode, training=True, progress=progress)
         (loss / size).backward()
         total, correct = total + float(loss.detach()) / size, correct + float(accuracy) / size
     parameters = optimizer.param_groups[0]["params"]
@@ -176,7 +193,7 @@ def _is_trained(name: str) -> bool:
 def _begin_or_resume(algorithm: Algorithm, start: Tensors | None, run: Path, device: torch.device) -> TrainState:
     if (run / CHECKPOINT).exists():
         return checkpoint.load(run / CHECKPOINT, device)
-    fresh = {name: t.to(device) for name, t in {**algorithm.init(), **(start or {})}.items()}
+    fresh = {name: (start or {}).get(name, t).to(device) for name, t in algorithm.init().items()}
     return TrainState(0, 0.0, fresh, {name: t.clone() for name, t in fresh.items()}, {})
 
 

@@ -14,8 +14,9 @@ def plot_log(run: Path) -> Path:
     lines: list[dict[str, Any]] = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     steps = [line["step"] for line in lines]
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-    left.plot(steps, [line["loss"] for line in lines], color="#345995")
-    left.set(title="query loss, training episodes", xlabel="outer step")
+    trained = [line for line in lines if "loss" in line]
+    left.plot([line["step"] for line in trained], [line["loss"] for line in trained], color="#345995")
+    left.set(title="loss, training episodes", xlabel="outer step")
     for key in (k for k in lines[0] if k not in ("step", "seconds", "loss", "accuracy")):
         values = [100 * line[key] for line in lines]
         right.plot(steps, values, label=f"{key}: {values[-1]:.1f}")

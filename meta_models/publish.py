@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from meta_models.algorithms import InnerSettings
+from meta_models.algorithms.protocol import CapsSteps
 from meta_models.manifest import (
     BODY_FILE,
     HEAD_FILE,
@@ -68,16 +69,19 @@ def export(model: TorchModel, recipe: Recipe, training: Training, folder: Path) 
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    params = {name: t.detach().float().cpu().contiguous() for name, t in model.meta_params.items()}
+    params = {
+        name: t.detach().float().cpu().contiguous()
+        for name, t in model.meta_params.items()
+        if not name.startswith("outer.")
+    }
     model.algorithm.backbone.cpu()
     model = TorchModel(model.algorithm, params)
     save_file(params, folder / META_PARAMS_FILE)
-    adapted = _example_adapted(model, recipe)
+    shapes = _symbolic_shapes(model, recipe)
     if model.shares_body:
         inputs = torch.zeros((2, *recipe.input.shape), dtype=torch.uint8)
         _to_onnx(_Body(model), (inputs,), ["inputs"], ["features"], {"inputs": {0: "n"}}, folder / BODY_FILE)
-    _export_head(model, recipe, adapted, folder / HEAD_FILE)
-    inner = model.algorithm.inner
+    _export_head(model, recipe, shapes, folder / HEAD_FILE)
     manifest = Manifest(
         name=recipe.name,
         version=recipe.version,
@@ -85,12 +89,9 @@ def export(model: TorchModel, recipe: Recipe, training: Training, folder: Path) 
         algorithm=recipe.algorithm,
         backbone=recipe.backbone,
         input=recipe.input,
-        inner_loop=InnerLoop(inner_steps=inner.inner_steps, inner_lr=inner.inner_lr) if inner else None,
+        inner_loop=_inner_loop(model),
         shares_body=model.shares_body,
-        adapted_tensors={
-            name: tuple("n_way" if name in _PER_CLASS and axis == 0 else size for axis, size in enumerate(a.shape))
-            for name, a in adapted.items()
-        },
+        adapted_tensors=shapes,
         calibration=(),
         benchmarks=(),
         training=training,
@@ -142,9 +143,6 @@ def _blocky(rng: np.random.Generator, n: int, shape: tuple[int, int, int]) -> ND
     return coarse.repeat(4, axis=2).repeat(4, axis=3)[:, :, :height, :width]
 
 
-_PER_CLASS = frozenset({"prototypes"})
-
-
 class _Body(nn.Module):
     """The shared body as a graph: uint8 inputs to features."""
 
@@ -179,22 +177,48 @@ def _registered(module: nn.Module, model: TorchModel) -> dict[str, str]:
     return keys
 
 
-def _example_adapted(model: TorchModel, recipe: Recipe, n_way: int = 3) -> Arrays:
-    inputs = np.random.default_rng(0).integers(0, 256, (n_way, *recipe.input.shape), dtype=np.uint8)
-    return model.adapt(model.features(inputs), np.arange(n_way), n_way)
+def _inner_loop(model: TorchModel) -> InnerLoop | None:
+    inner = model.algorithm.inner
+    if inner is None:
+        return None
+    caps = {"max_inner_steps": model.algorithm.max_steps} if isinstance(model.algorithm, CapsSteps) else {}
+    return InnerLoop(inner_steps=inner.inner_steps, inner_lr=inner.inner_lr, **caps)
 
 
-def _export_head(model: TorchModel, recipe: Recipe, adapted: Arrays, path: Path) -> None:
+def _example_adapted(model: TorchModel, recipe: Recipe, n_way: int = 3, n_support: int = 7) -> Arrays:
+    inputs = np.random.default_rng(0).integers(0, 256, (n_support, *recipe.input.shape), dtype=np.uint8)
+    return model.adapt(model.features(inputs), np.arange(n_support) % n_way, n_way)
+
+
+def _symbolic_shapes(model: TorchModel, recipe: Recipe) -> dict[str, tuple[int | str, ...]]:
+    """Shapes of the adapted tensors; an axis that moves with the support set is named after what moves it."""
+
+    def shapes(n_way: int, n_support: int) -> dict[str, tuple[int, ...]]:
+        return {name: a.shape for name, a in _example_adapted(model, recipe, n_way, n_support).items()}
+
+    base, more_classes, more_examples = shapes(3, 7), shapes(5, 7), shapes(3, 11)
+    return {
+        name: tuple(
+            "n_way" if more_classes[name][axis] != size else "n_support" if more_examples[name][axis] != size else size
+            for axis, size in enumerate(shape)
+        )
+        for name, shape in base.items()
+    }
+
+
+def _export_head(model: TorchModel, recipe: Recipe, shapes: dict[str, tuple[int | str, ...]], path: Path) -> None:
     example = np.zeros((4, *recipe.input.shape), np.uint8)
     features = torch.from_numpy(model.features(example))
-    tensors = {name: torch.from_numpy(a) for name, a in adapted.items()}
-    shapes = {name: {0: "n_way"} if name in _PER_CLASS else {} for name in tensors}
+    tensors = {name: torch.from_numpy(a) for name, a in _example_adapted(model, recipe).items()}
+    dynamic = {
+        name: {axis: size for axis, size in enumerate(shape) if isinstance(size, str)} for name, shape in shapes.items()
+    }
     _to_onnx(
         _Head(model),
         (tensors, features),  # a dictionary in the last place would be taken for keyword arguments
         [*tensors, "features"],
         ["logits"],
-        {"adapted": shapes, "features": {0: "n"}},
+        {"adapted": dynamic, "features": {0: "n"}},
         path,
     )
 

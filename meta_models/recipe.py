@@ -58,6 +58,8 @@ class Development(_Part):
     settings: tuple[tuple[int, int], ...] = ((20, 1), (5, 5))
     """(n_way, n_shot) pairs; the first one chooses the checkpoint."""
     n_query: int = 10
+    label_noise: float = 0.0
+    """Share of support examples with a wrong label."""
 
 
 class Search(_Part):
@@ -95,7 +97,8 @@ class Recipe(_Part):
 
     def development_spec(self, n_way: int, n_shot: int) -> EpisodeSpec:
         """Episodes as a client would send them: upright, unaugmented."""
-        return EpisodeSpec(n_way, n_shot, self.development.n_query, self.development.within_group)
+        d = self.development
+        return EpisodeSpec(n_way, n_shot, d.n_query, d.within_group, label_noise=(d.label_noise, d.label_noise))
 
 
 def load_recipe(name_or_path: str) -> Recipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -17,6 +18,21 @@ Logits = Callable[[Tensors, Tensor], Tensor]
 """(fast_weights, features) to logits (n, n_way)."""
 
 
+class Update(Protocol):
+    """One step's rule. Pure: what it remembers between steps is its `state`, None before the first."""
+
+    def __call__(self, fast_weights: Tensors, gradients: Tensors, loss: Tensor, state: Any) -> tuple[Tensors, Any]: ...
+
+
+def descent(inner_lr: float, change: Callable[[str, Tensor], Tensor] = lambda _, gradient: gradient) -> Update:
+    """w - inner_lr · change(name, gradient): gradient descent, or a learned transform of the gradient."""
+
+    def update(fast_weights: Tensors, gradients: Tensors, loss: Tensor, state: Any) -> tuple[Tensors, Any]:
+        return {name: w - inner_lr * change(name, gradients[name]) for name, w in fast_weights.items()}, None
+
+    return update
+
+
 def inner_loop(
     logits: Logits,
     fast_weights: Tensors,
@@ -25,10 +41,12 @@ def inner_loop(
     n_way: int,
     inner: InnerSettings,
     *,
+    update: Update | None = None,
+    shares: Tensor | None = None,
     first_order: bool = False,
     on_step: OnStep | None = None,
 ) -> Tensors:
-    """`inner_steps` steps of gradient descent on the class-balanced support loss (Finn et al. 2017, alg. 1).
+    """`inner_steps` steps down the class-balanced support loss (Finn et al. 2017, alg. 1).
 
     Args:
         logits: the adapted model as a function of its weights.
@@ -37,13 +55,16 @@ def inner_loop(
         labels: (n_support,) in [0, n_way).
         n_way: number of classes.
         inner: steps and step size.
+        update: how a gradient moves the weights; plain descent by `inner.inner_lr` unless given.
+        shares: (n_support,) each example's share of the loss; unless given, every class has the same.
         first_order: treat each step's gradient as a constant (Finn et al. 2017, section 5.2).
         on_step: told the support loss before each step.
 
     Returns:
         fast_weights after the last step, differentiable with respect to the initial ones.
     """
-    weights = balanced_weights(labels, n_way)
+    weights = balanced_weights(labels, n_way) if shares is None else shares
+    update, state = update or descent(inner.inner_lr), None
 
     def chunk_loss(fast: Tensors, start: int) -> Tensor:
         part = slice(start, start + CHUNK)
@@ -57,7 +78,7 @@ def inner_loop(
             gradients = {name: g.detach() for name, g in gradients.items()}
         if on_step:
             on_step(step, float(loss))
-        fast_weights = {name: w - inner.inner_lr * gradients[name] for name, w in fast_weights.items()}
+        fast_weights, state = update(fast_weights, gradients, loss.detach() if first_order else loss, state)
     return fast_weights
 
 

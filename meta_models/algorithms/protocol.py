@@ -11,8 +11,9 @@ the identity and features are the inputs themselves.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,7 @@ class Episode:
         query_inputs: (n_query, *input_shape).
         query_labels: (n_query,).
         n_way: number of classes.
+        class_ids: (n_way,) which class of the pool each one is, for objectives that pour all classes together.
     """
 
     support_inputs: Tensor
@@ -55,14 +57,18 @@ class Episode:
     query_inputs: Tensor
     query_labels: Tensor
     n_way: int
+    class_ids: Tensor | None = None
 
 
 class Algorithm(Protocol):
     """Pure functions bound to a backbone; nothing per call is kept on `self`."""
 
     name: ClassVar[str]
-    shares_body: ClassVar[bool]
-    """False where `body` is the identity."""
+
+    @property
+    def shares_body(self) -> bool:
+        """False where `body` is the identity."""
+        ...
 
     @property
     def backbone(self) -> nn.Module: ...
@@ -73,7 +79,10 @@ class Algorithm(Protocol):
         ...
 
     def init(self) -> Tensors:
-        """Fresh meta_params: the backbone's tensors as `backbone.*`, then the algorithm's own."""
+        """Fresh meta_params: the backbone's tensors as `backbone.*`, then the algorithm's own.
+
+        What only the outer loop needs is named `outer.*` and is not published.
+        """
         ...
 
     def body(self, meta_params: Tensors, inputs: Tensor, *, training: bool = False) -> Tensor:
@@ -105,6 +114,25 @@ class Algorithm(Protocol):
         ...
 
 
+@runtime_checkable
+class OwnObjective(Protocol):
+    """An algorithm whose outer loop does something else than lower the query loss."""
+
+    def meta_loss(
+        self, meta_params: Tensors, episode: Episode, *, training: bool, progress: float
+    ) -> tuple[Tensor, Tensor]:
+        """(loss to differentiate, accuracy to watch); `progress` runs from 0 to 1 in meta-training."""
+        ...
+
+
+@runtime_checkable
+class CapsSteps(Protocol):
+    """An algorithm that learned something for each inner step and cannot take more of them."""
+
+    @property
+    def max_steps(self) -> int: ...
+
+
 def with_backbone(algorithm: Algorithm, meta_params: Tensors, inputs: Tensor, *, training: bool = False) -> Tensor:
     """Run the backbone with the tensors named `backbone.*` in `meta_params`."""
     backbone = algorithm.backbone.train(training)
@@ -121,16 +149,45 @@ def init_backbone(backbone: nn.Module) -> Tensors:
     return {name: t for name, t in state.items() if t.is_floating_point()}
 
 
-def meta_loss(algorithm: Algorithm, meta_params: Tensors, episode: Episode, *, training: bool) -> tuple[Tensor, Tensor]:
-    """Query loss after adapting to the support set (Finn et al. 2017, eq. 1): (loss, accuracy)."""
+def n_features(backbone: nn.Module) -> int:
+    """Length of the backbone's feature vectors."""
+    return cast(int, backbone.n_features)
+
+
+def norm_layers(backbone: nn.Module) -> list[str]:
+    """Names of the backbone's batch normalisations."""
+    return [name for name, module in backbone.named_modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def meta_loss(
+    algorithm: Algorithm, meta_params: Tensors, episode: Episode, *, training: bool, progress: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """(loss, accuracy) of an episode: the algorithm's own objective, or else the query loss after adapting
+    to the support set (Finn et al. 2017, eq. 1).
+    """
+    if isinstance(algorithm, OwnObjective):
+        return algorithm.meta_loss(meta_params, episode, training=training, progress=progress)
     n_support = len(episode.support_labels)
     features = algorithm.body(meta_params, torch.cat([episode.support_inputs, episode.query_inputs]), training=training)
-    adapted = algorithm.adapt(
-        meta_params, features[:n_support], episode.support_labels, episode.n_way, create_graph=True
-    )
-    logits = algorithm.head(meta_params, adapted, features[n_support:]).float()
-    loss = functional.cross_entropy(logits, episode.query_labels)
-    return loss, (logits.argmax(1) == episode.query_labels).float().mean()
+    # What follows a shared body is small: it keeps full precision whatever the body ran in.
+    with full_precision(features) if algorithm.shares_body else nullcontext():
+        features = features.float()
+        adapted = algorithm.adapt(
+            meta_params, features[:n_support], episode.support_labels, episode.n_way, create_graph=True
+        )
+        logits = algorithm.head(meta_params, adapted, features[n_support:])
+    return query_loss(logits, episode.query_labels)
+
+
+def query_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """(cross-entropy, accuracy) of logits (n_query, n_way)."""
+    logits = logits.float()
+    return functional.cross_entropy(logits, labels), (logits.detach().argmax(1) == labels).float().mean()
+
+
+def full_precision(tensor: Tensor) -> AbstractContextManager[object]:
+    """No automatic bfloat16 on the tensor's device."""
+    return torch.autocast(tensor.device.type, enabled=False)
 
 
 def class_means(features: Tensor, labels: Tensor, n_way: int) -> Tensor:

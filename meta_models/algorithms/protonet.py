@@ -21,7 +21,7 @@ class ProtoNet:
     """
 
     name: ClassVar[str] = "protonet"
-    shares_body: ClassVar[bool] = True
+    shares_body = True
     backbone: nn.Module
     metric: Literal["euclidean", "cosine"] = "cosine"
     inner: InnerSettings | None = None

@@ -10,8 +10,9 @@ import pytest
 
 from meta_models import benchmark, report
 from meta_models.catalogue import Catalogue
-from meta_models.datasets import Omniglot
-from meta_models.perturb import imbalanced, mislabelled
+from meta_models.datasets import ClassPool, Omniglot
+from meta_models.episodes import EpisodeSpec
+from meta_models.evaluate import evaluate
 from meta_models.recipe import load_recipe
 from tests.drawings import sketch
 
@@ -71,16 +72,23 @@ def test_a_page_without_a_place_for_figures_is_left_alone(tmp_path: Path) -> Non
     assert page.read_text() == "mine"
 
 
-def test_imbalance_keeps_the_asked_counts() -> None:
-    labels = np.repeat(np.arange(3), 7)
-    kept, given = imbalanced((1, 3, 7))(np.random.default_rng(0), labels)
-    assert np.array_equal(labels[kept], given)
-    assert sorted(Counter(given.tolist()).values()) == [1, 3, 7]
+def test_counts_unbalance_the_support_set(pool: ClassPool) -> None:
+    seen: list[list[int]] = []
 
+    class Spy:
+        shares_body = False
 
-def test_wrong_labels_are_wrong_and_as_many_as_asked() -> None:
-    labels = np.repeat(np.arange(5), 10)
-    kept, given = mislabelled(0.3)(np.random.default_rng(0), labels)
-    assert np.array_equal(kept, np.arange(50))
-    assert (given != labels).sum() == 15
-    assert set(given.tolist()) <= set(range(5))
+        def features(self, inputs: np.ndarray) -> np.ndarray:
+            return inputs
+
+        def adapt(self, features: np.ndarray, labels: np.ndarray, n_way: int, inner: None) -> dict[str, np.ndarray]:
+            assert len(features) == len(labels)
+            seen.append(np.bincount(labels, minlength=n_way).tolist())
+            return {}
+
+        def logits(self, adapted: dict[str, np.ndarray], features: np.ndarray) -> np.ndarray:
+            return np.zeros((len(features), 3), np.float32)
+
+    evaluate(Spy(), pool, EpisodeSpec(3, 7, 2), 8, seed=0, counts=(1, 3, 7))
+    assert all(sorted(counts) == [1, 3, 7] for counts in seen)
+    assert len({tuple(counts) for counts in seen}) > 1

@@ -52,3 +52,19 @@ def test_quarter_turns_make_four_times_the_classes(pool: ClassPool) -> None:
     assert turned.n_classes == 4 * pool.n_classes
     first, quarter = turned.class_examples[0][0], turned.class_examples[pool.n_classes][0]
     assert np.array_equal(np.rot90(turned.inputs[first], axes=(1, 2)), turned.inputs[quarter])
+
+
+def test_label_noise_keeps_counts_and_misleads(pool: ClassPool) -> None:
+    spec = EpisodeSpec(6, 5, 2, label_noise=(0.4, 0.4))
+    episode = sample_episode(pool, spec, 0, 0)
+    clean = sample_episode(pool, EpisodeSpec(6, 5, 2), 0, 0)
+    assert np.array_equal(episode.support, clean.support)
+    wrong = episode.support_labels != np.arange(6)[:, None]
+    assert wrong.sum() == 12  # 40% of 30
+    assert np.array_equal(np.bincount(episode.support_labels.ravel()), [5] * 6)
+
+
+def test_instances_are_classes_of_their_own(pool: ClassPool) -> None:
+    episode = sample_episode(pool, EpisodeSpec(40, 1, 2, instances=True), 0, 0)
+    assert episode.n_way == len(set(episode.support.ravel())) == 40  # more than the pool has classes
+    assert np.array_equal(episode.query, episode.support.repeat(2, axis=1))

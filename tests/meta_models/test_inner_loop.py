@@ -34,6 +34,38 @@ def test_two_steps_by_hand(problem: tuple[Tensors, torch.Tensor, torch.Tensor]) 
     torch.testing.assert_close(fast["b"], b.detach())
 
 
+def test_shares_replace_the_balance(problem: tuple[Tensors, torch.Tensor, torch.Tensor]) -> None:
+    """An example without a share might as well be absent."""
+    start, features, labels = problem
+    kept = torch.arange(30) % 2 == 0
+    shares = inner_loop.balanced_weights(labels[kept], 3)
+    alone = inner_loop.inner_loop(linear, start, features[kept], labels[kept], 3, InnerSettings(3, 0.1))
+    all_shares = torch.zeros(30).masked_scatter(kept, shares)
+    silenced = inner_loop.inner_loop(linear, start, features, labels, 3, InnerSettings(3, 0.1), shares=all_shares)
+    torch.testing.assert_close(silenced["w"], alone["w"])
+
+
+def test_an_update_rule_keeps_its_own_state(problem: tuple[Tensors, torch.Tensor, torch.Tensor]) -> None:
+    """Momentum as a rule, against momentum as torch has it."""
+    start, features, labels = problem
+
+    def momentum(
+        fast: Tensors, gradients: Tensors, loss: torch.Tensor, state: Tensors | None
+    ) -> tuple[Tensors, Tensors]:
+        velocity = {n: 0.9 * state[n] + g if state else g for n, g in gradients.items()}
+        return {n: w - 0.1 * velocity[n] for n, w in fast.items()}, velocity
+
+    fast = inner_loop.inner_loop(linear, start, features, labels, 3, InnerSettings(4, 0.1), update=momentum)
+    weights = {n: w.clone().requires_grad_() for n, w in start.items()}
+    optimizer = torch.optim.SGD(weights.values(), lr=0.1, momentum=0.9)
+    shares = inner_loop.balanced_weights(labels, 3)
+    for _ in range(4):
+        optimizer.zero_grad()
+        (shares * functional.cross_entropy(linear(weights, features), labels, reduction="none")).sum().backward()
+        optimizer.step()
+    torch.testing.assert_close(fast["w"], weights["w"].detach())
+
+
 def test_chunks_change_nothing(
     problem: tuple[Tensors, torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from meta_models.algorithms import ALGORITHMS
 from meta_models.datasets import ClassPool
-from meta_models.meta_train import LOG, Splits, meta_train
+from meta_models.meta_train import CHECKPOINT, LOG, Splits, meta_train
+from meta_models.plots import plot_log
 from meta_models.recipe import RECIPES, Data, Development, Outer, Recipe, load_recipe
+from meta_models.torch_model import build_algorithm
 
 
 def recipe(steps: int, algorithm: str = "protonet") -> Recipe:
-    options = {"inner": {"inner_steps": 2, "inner_lr": 0.01}} if algorithm == "maml" else {}
+    options: dict[str, Any] = {"pretrain": {"n_classes": 8 * 8}, "protonet": {}}.get(
+        algorithm, {"inner": {"inner_steps": 2, "inner_lr": 0.01}}
+    )
     return Recipe(
         name="sketches",
         description="sketches of the tests",
@@ -38,7 +44,7 @@ class Interrupted(Exception):
     pass
 
 
-@pytest.mark.parametrize("algorithm", ["protonet", "maml"])
+@pytest.mark.parametrize("algorithm", ["protonet", "maml", "mamlpp", "reptile", "pretrain"])
 def test_resumes_exactly(splits: Splits, tmp_path: Path, algorithm: str) -> None:
     whole = meta_train(recipe(8, algorithm), splits, tmp_path / "whole", device="cpu")
 
@@ -60,11 +66,27 @@ def test_learns_and_logs(splits: Splits, tmp_path: Path) -> None:
     assert 0 <= lines[-1]["5w1s"] <= 1
 
 
+def test_a_baseline_that_learns_nothing_is_measured(splits: Splits, tmp_path: Path) -> None:
+    model = meta_train(recipe(0, "maml"), splits, tmp_path, device="cpu")
+    (line,) = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    assert line["step"] == 0
+    assert line["5w1s"] > 0
+    assert (tmp_path / CHECKPOINT).exists()
+    assert "log_scale" in model.meta_params
+    assert plot_log(tmp_path).exists()
+
+
 def test_committed_recipes_are_complete() -> None:
-    names = [path.stem for path in RECIPES.glob("*.toml")]
-    assert {"omniglot-protonet", "omniglot-maml", "omniglot-protonet-vinyals"} <= set(names)
-    for name in names:
-        assert load_recipe(name).name == name
+    recipes = {path.stem: load_recipe(path.stem) for path in RECIPES.glob("*.toml")}
+    assert {"omniglot-protonet", "omniglot-protonet-vinyals"} <= set(recipes)
+    for name, read in recipes.items():
+        assert read.name == name
+        assert read.initialize_from is None or read.initialize_from in recipes
+        build_algorithm(read.algorithm, read.backbone, read.input.shape)
+
+
+def test_every_algorithm_has_a_recipe() -> None:
+    assert {load_recipe(path.stem).algorithm["name"] for path in RECIPES.glob("*.toml")} == set(ALGORITHMS)
 
 
 def test_unknown_recipe_lists_the_known() -> None:

@@ -1,0 +1,66 @@
+"""Almost No Inner Loop: only the head takes gradient steps (Raghu et al. 2020, arXiv:1909.09157).
+
+The head starts from the class means (Proto-MAML, Triantafillou et al. 2020, arXiv:1903.03096), so zero
+inner steps are a prototypical network.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from meta_models.algorithms.inner_loop import Update, inner_loop
+from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors, class_means, init_backbone, with_backbone
+
+
+@dataclass(frozen=True)
+class ANIL:
+    """MAML with the backbone shared by all adapted models: an adapted model is one vector a class."""
+
+    name: ClassVar[str] = "anil"
+    shares_body = True
+    backbone: nn.Module
+    inner: InnerSettings = InnerSettings(inner_steps=5, inner_lr=0.1)  # noqa: RUF009 - immutable
+    first_order: bool = False
+
+    def init(self) -> Tensors:
+        return {**init_backbone(self.backbone), "log_scale": torch.tensor(math.log(10.0))}
+
+    def body(self, meta_params: Tensors, inputs: Tensor, *, training: bool = False) -> Tensor:
+        return with_backbone(self, meta_params, inputs, training=training)
+
+    def adapt(
+        self,
+        meta_params: Tensors,
+        features: Tensor,
+        labels: Tensor,
+        n_way: int,
+        *,
+        inner: InnerSettings | None = None,
+        create_graph: bool = False,
+        on_step: OnStep | None = None,
+    ) -> Tensors:
+        directions = functional.normalize(features, dim=-1)
+        return inner_loop(
+            lambda fast, x: self.head(meta_params, fast, x),
+            {"prototypes": functional.normalize(class_means(directions, labels, n_way), dim=-1)},
+            features,
+            labels,
+            n_way,
+            inner or self.inner,
+            update=self._update(meta_params, inner or self.inner),
+            first_order=self.first_order or not create_graph,
+            on_step=on_step,
+        )
+
+    def head(self, meta_params: Tensors, adapted: Tensors, features: Tensor) -> Tensor:
+        return meta_params["log_scale"].exp() * functional.normalize(features, dim=-1) @ adapted["prototypes"].T
+
+    def _update(self, meta_params: Tensors, inner: InnerSettings) -> Update | None:
+        """How a step moves the head; None is gradient descent."""
+        return None

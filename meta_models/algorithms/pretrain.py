@@ -1,0 +1,47 @@
+"""Multi-task pre-training: one classifier over all training classes poured together.
+
+The baseline that meta-learning must beat (Chen et al. 2019, "A closer look at few-shot classification",
+arXiv:1904.04232; its Baseline++ classifies by cosine, as here).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from meta_models.algorithms.initialization import Initialization
+from meta_models.algorithms.protocol import Episode, Tensors, full_precision, n_features, query_loss
+
+
+@dataclass(frozen=True)
+class Pretrain(Initialization):
+    """`n_classes` counts the training classes, each under each of the eight symmetries; the classifier stays behind."""
+
+    name: ClassVar[str] = "pretrain"
+    n_classes: int = 8
+
+    def init(self) -> Tensors:
+        rows = torch.randn(self.n_classes, n_features(self.backbone))
+        return {**super().init(), "outer.rows": functional.normalize(rows, dim=-1)}
+
+    def meta_loss(
+        self, meta_params: Tensors, episode: Episode, *, training: bool, progress: float
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-entropy over all classes.
+
+        Raises:
+            ValueError: the pool has more classes than the classifier, or the episode does not name its classes.
+        """
+        if episode.class_ids is None:
+            raise ValueError("pre-training needs episodes that say which classes of the pool they hold")
+        if int(episode.class_ids.max()) >= self.n_classes:
+            raise ValueError(f"class {int(episode.class_ids.max())} in a classifier of n_classes = {self.n_classes}")
+        features, labels = self._all_features(meta_params, episode, training)
+        with full_precision(features):
+            rows = functional.normalize(meta_params["outer.rows"], dim=-1)
+            logits = meta_params["log_scale"].exp() * functional.normalize(features, dim=-1) @ rows.T
+            return query_loss(logits, episode.class_ids[labels])

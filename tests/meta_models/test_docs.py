@@ -1,0 +1,33 @@
+"""docs/algorithms.md says what is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from meta_models import algorithms
+from meta_models.recipe import RECIPES, load_recipe
+from meta_models.torch_model import TorchModel, build_algorithm
+
+TEXT = (Path(__file__).parents[2] / "docs" / "algorithms.md").read_text()
+ROWS = {row[0]: row[1:] for row in re.findall(r"^\| `([\w-]+)` \|.*\| ([\d,]+) \| `(\w+\.py)` \|$", TEXT, re.MULTILINE)}
+
+
+def test_every_recipe_has_a_row() -> None:
+    assert set(ROWS) | {"omniglot-protonet-vinyals"} == {path.stem for path in RECIPES.glob("*.toml")}
+
+
+@pytest.mark.parametrize("name", sorted(ROWS))
+def test_bytes_and_file_of_a_row(name: str) -> None:
+    size, file = ROWS[name]
+    recipe = load_recipe(name)
+    source = (Path(algorithms.__file__).parent / file).read_text()
+    assert f'name: ClassVar[str] = "{recipe.algorithm["name"]}"' in source
+    algorithm = build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
+    model = TorchModel(algorithm, algorithm.init())
+    inputs = np.random.default_rng(0).integers(0, 256, (20, *recipe.input.shape), dtype=np.uint8)
+    adapted = model.adapt(model.features(inputs), np.arange(20), 20)
+    assert sum(tensor.nbytes for tensor in adapted.values()) == int(size.replace(",", ""))

@@ -1,0 +1,215 @@
+"""What each paper claims of its own method, where the suite over all algorithms cannot see it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from torch.nn import functional
+
+from meta_models.algorithms import Episode, InnerSettings, Tensors, meta_loss
+from meta_models.algorithms.inner_loop import balanced_weights
+from meta_models.algorithms.mamlpp import MAMLPP
+from meta_models.algorithms.protocol import Algorithm
+from meta_models.calibrate import auroc
+from meta_models.datasets import ClassPool
+from meta_models.episodes import EpisodeSpec, sample_episode
+from meta_models.publish import export
+from meta_models.torch_model import TorchModel, build_algorithm
+from tests.meta_models.test_algorithms import BACKBONE, SHAPE, VARIANTS, a_recipe, a_training, adapt, episode
+
+CONV = "backbone.blocks.block2.conv.weight"
+
+
+def build(options: str | dict[str, Any]) -> tuple[Any, Tensors]:
+    """A variant of the suite, or an algorithm by its options, with meta_params from one seed."""
+    torch.manual_seed(0)
+    algorithm = build_algorithm(VARIANTS[options] if isinstance(options, str) else options, BACKBONE, SHAPE)
+    return algorithm, algorithm.init()
+
+
+def outer_gradient(algorithm: Algorithm, meta_params: Tensors, e: Episode, progress: float = 1.0) -> torch.Tensor:
+    weight = meta_params[CONV].requires_grad_()
+    loss, _ = meta_loss(algorithm, meta_params, e, training=False, progress=progress)
+    (gradient,) = torch.autograd.grad(loss, weight)
+    weight.requires_grad_(False)
+    return gradient
+
+
+@pytest.mark.parametrize("variant", ["meta-sgd", "meta-curvature", "maml++"])
+def test_what_is_learned_of_steps_starts_as_maml(pool: ClassPool, variant: str) -> None:
+    (maml, meta_params), (other, richer) = build("maml"), build(variant)
+    e = episode(pool, [2] * 4)
+    plain, learned = adapt(maml, meta_params, e), adapt(other, {**richer, **meta_params}, e)
+    torch.testing.assert_close(learned["prototypes"], plain["prototypes"], atol=1e-3, rtol=1e-2)
+    if variant != "maml++":  # which does not adapt normalisation
+        torch.testing.assert_close(learned[CONV], plain[CONV])
+
+
+def test_a_clients_step_size_scales_the_learned_ones(pool: ClassPool) -> None:
+    algorithm, meta_params = build("meta-sgd")
+    e = episode(pool, [2] * 4)
+    meta_params[f"alpha.{CONV}"] *= 3
+    moved = [
+        adapt(algorithm, meta_params, e, InnerSettings(1, rate))[CONV] - meta_params[CONV] for rate in (0.01, 0.02)
+    ]
+    torch.testing.assert_close(moved[1], 2 * moved[0], atol=1e-6, rtol=1e-3)
+
+
+def test_curvature_mixes_filters(pool: ClassPool) -> None:
+    """A permutation as the output matrix moves each filter by another filter's gradient."""
+    algorithm, meta_params = build("meta-curvature")
+    e, one = episode(pool, [2] * 4), InnerSettings(1, 0.01)
+    plain = adapt(algorithm, meta_params, e, one)[CONV] - meta_params[CONV]
+    order = torch.randperm(16)
+    mixed = {**meta_params, f"curvature.{CONV}.out": torch.eye(16)[order]}
+    moved = adapt(algorithm, mixed, e, one)[CONV] - meta_params[CONV]
+    torch.testing.assert_close(moved, plain[order], atol=1e-6, rtol=1e-3)
+
+
+def test_one_step_of_reptile_is_joint_training(pool: ClassPool) -> None:
+    """Nichol et al. 2018, section 5: with one step the outer gradient is the loss's own."""
+    algorithm, meta_params = build({"name": "reptile", "inner": {"inner_steps": 1, "inner_lr": 0.01}})
+    e = episode(pool, [2] * 4)
+    start = adapt(algorithm, meta_params, e, InnerSettings(0, 0.0))
+    weight = start[CONV] = meta_params[CONV].clone().requires_grad_()
+    labels = torch.cat([e.support_labels, e.query_labels])
+    logits = algorithm.head(meta_params, start, torch.cat([e.support_inputs, e.query_inputs]))
+    loss = (balanced_weights(labels, 4) * functional.cross_entropy(logits, labels, reduction="none")).sum()
+    (expected,) = torch.autograd.grad(loss, weight)
+    torch.testing.assert_close(outer_gradient(algorithm, meta_params, e), expected, atol=1e-4, rtol=1e-3)
+
+
+def test_mamlpp_takes_no_more_steps_than_it_learned(pool: ClassPool, tmp_path: Path) -> None:
+    algorithm, meta_params = build("maml++")
+    with pytest.raises(ValueError, match="learned 5"):
+        adapt(algorithm, meta_params, episode(pool, [2] * 4), InnerSettings(6, 0.01))
+    manifest = export(TorchModel(algorithm, meta_params), a_recipe(VARIANTS["maml++"]), a_training(), tmp_path / "x")
+    assert manifest.inner_loop is not None
+    assert manifest.inner_loop.max_inner_steps == 5
+
+
+def test_mamlpp_anneals_from_first_derivatives_and_all_steps(pool: ClassPool) -> None:
+    """Late in training its outer gradient is MAML++'s own; early it is first order over every step's loss."""
+    algorithm, meta_params = build("maml++")
+    first, _ = build({**VARIANTS["maml++"], "first_order": True})
+    e = episode(pool, [2] * 4)
+    early = outer_gradient(algorithm, meta_params, e, progress=0.0)
+    torch.testing.assert_close(early, outer_gradient(first, meta_params, e, progress=0.0))
+    late, late_first = outer_gradient(algorithm, meta_params, e), outer_gradient(first, meta_params, e)
+    assert not torch.allclose(late, late_first, rtol=1e-3)
+    assert not torch.allclose(early, late_first, rtol=1e-3)
+
+
+def test_mamlpp_gathers_statistics_in_training_only(pool: ClassPool) -> None:
+    algorithm, meta_params = build("maml++")
+    name = "step.blocks.block1.norm.running_mean"
+    e = episode(pool, [2] * 4)
+    meta_loss(cast(MAMLPP, algorithm), meta_params, e, training=False)
+    assert not meta_params[name].any()
+    meta_loss(algorithm, meta_params, e, training=True)
+    rows = meta_params[name].abs().sum(1) > 0
+    assert rows.tolist() == [True] * 4 + [False] * 2  # after 0 to 3 of at most 5 steps
+
+
+def test_a_shared_row_is_told_apart_by_one_step(pool: ClassPool) -> None:
+    algorithm, meta_params = build("maml-shared-row")
+    e = episode(pool, [3] * 5)
+    none, one = (adapt(algorithm, meta_params, e, InnerSettings(n, 0.01))["prototypes"] for n in (0, 1))
+    assert none.std(0).max() == 0
+    assert one.std(0).max() > 0
+
+
+def test_the_lstm_can_be_gradient_descent(pool: ClassPool) -> None:
+    (anil, plain), (learned, meta_params) = build("anil"), build("lstm-optimizer")
+    meta_params = {**meta_params, **plain, "gates.weight": torch.zeros(2, 23), "gates.bias": torch.tensor([50.0, 0.0])}
+    e = episode(pool, [3] * 4)
+    torch.testing.assert_close(adapt(learned, meta_params, e), adapt(anil, plain, e))
+
+
+def test_cnaps_starts_near_prototypes_and_reads_the_support_set(pool: ClassPool) -> None:
+    (cnaps, meta_params), (protonet, _) = build("cnaps"), build("protonet-cosine")
+    rows = [adapt(cnaps, meta_params, episode(pool, counts)) for counts in ([3] * 4, [1] * 5)]
+    prototypes = adapt(protonet, meta_params, episode(pool, [3] * 4))["prototypes"]
+    torch.testing.assert_close(rows[0]["rows"], functional.normalize(prototypes, dim=-1), atol=0.05, rtol=0)
+    norm = "backbone.blocks.block1.norm.weight"
+    assert not torch.equal(rows[0][norm], rows[1][norm])
+
+
+def test_reweighting_learns_to_see_wrong_labels(pool: ClassPool) -> None:
+    algorithm, meta_params = build("reweight")
+    inputs = torch.from_numpy(pool.inputs).float() / 255
+    trained = [t.requires_grad_() for n, t in meta_params.items() if "running" not in n]
+    optimizer = torch.optim.Adam(trained, lr=5e-3)
+    for number in range(60):
+        rows = sample_episode(pool, EpisodeSpec(6, 5, 4, label_noise=(0.2, 0.4)), 0, number)
+        support, query = (inputs[torch.from_numpy(r.ravel())] for r in (rows.support, rows.query))
+        labels = torch.from_numpy(rows.support_labels.ravel())
+        loss, _ = meta_loss(
+            algorithm,
+            meta_params,
+            Episode(support, labels, query, torch.arange(6).repeat_interleave(4), 6),
+            training=True,
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    right: list[torch.Tensor] = []
+    wrong: list[torch.Tensor] = []
+    with torch.no_grad():
+        for number in range(20):
+            rows = sample_episode(pool, EpisodeSpec(6, 5, 1, label_noise=(0.3, 0.3)), 1, number)
+            labels = torch.from_numpy(rows.support_labels.ravel())
+            features = algorithm.body(meta_params, inputs[torch.from_numpy(rows.support.ravel())])
+            weights = algorithm.adapt(meta_params, features, labels, 6)["example_weights"]
+            misled = labels != torch.arange(6).repeat_interleave(5)
+            right.append(weights[~misled])
+            wrong.append(weights[misled])
+    assert auroc(torch.cat(right).numpy(), torch.cat(wrong).numpy()) > 0.9
+
+
+def test_weights_of_examples_average_to_one(pool: ClassPool) -> None:
+    algorithm, meta_params = build("reweight")
+    weights = adapt(algorithm, meta_params, episode(pool, [1, 4, 7]))["example_weights"]
+    torch.testing.assert_close(torch.stack([part.mean() for part in weights.split([1, 4, 7])]), torch.ones(3))
+
+
+def test_pretraining_says_what_it_lacks(pool: ClassPool) -> None:
+    algorithm, meta_params = build({"name": "pretrain", "n_classes": 3})
+    e = episode(pool, [1] * 4)
+    with pytest.raises(ValueError, match="class 3 in a classifier of n_classes = 3"):
+        meta_loss(algorithm, meta_params, e, training=True)
+    nameless = Episode(e.support_inputs, e.support_labels, e.query_inputs, e.query_labels, e.n_way)
+    with pytest.raises(ValueError, match="which classes"):
+        meta_loss(algorithm, meta_params, nameless, training=True)
+
+
+def test_contrast_of_two_views_is_nt_xent(pool: ClassPool) -> None:
+    algorithm, meta_params = build("contrastive")
+    e = episode(pool, [1] * 6, n_query=1)
+    loss, _ = meta_loss(algorithm, meta_params, e, training=False)
+    features = algorithm._all_features(meta_params, e, False)[0]
+    hidden = torch.relu(features @ meta_params["outer.first"].T + meta_params["outer.first_bias"])
+    z = functional.normalize(hidden @ meta_params["outer.last"].T, dim=-1)
+    others = (10 * z @ z.T).fill_diagonal_(float("-inf"))
+    torch.testing.assert_close(loss, functional.cross_entropy(others, torch.arange(12).roll(6)))
+
+
+@pytest.mark.parametrize("variant", ["pretrain-head", "contrastive"])
+def test_what_only_the_outer_loop_needs_stays_behind(variant: str, tmp_path: Path) -> None:
+    algorithm, meta_params = build(variant)
+    manifest = export(TorchModel(algorithm, meta_params), a_recipe(VARIANTS[variant]), a_training(), tmp_path / "x")
+    published = TorchModel.load(tmp_path / "x", manifest).meta_params
+    assert {name for name in meta_params if name not in published} == {n for n in meta_params if n.startswith("outer.")}
+
+
+def test_axes_that_follow_the_support_set_are_named(tmp_path: Path) -> None:
+    algorithm, meta_params = build("matching")
+    manifest = export(TorchModel(algorithm, meta_params), a_recipe(VARIANTS["matching"]), a_training(), tmp_path / "x")
+    assert manifest.adapted_tensors == {
+        "embeddings": ("n_support", 16),
+        "labels": ("n_support",),
+        "class_sizes": ("n_way",),
+    }
