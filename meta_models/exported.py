@@ -1,4 +1,4 @@
-"""Runs an exported classifier anywhere: ONNX Runtime, numpy and Pillow, no server and no torch.
+"""Runs exports anywhere, classifiers and graphs that adapt: ONNX Runtime, numpy and Pillow, no server and no torch.
 
 Everything needed is in the file: its `metadata_props` name the classes and how a picture becomes the graph's input.
 """
@@ -128,6 +128,71 @@ class ExportedClassifier:
         ]
         probabilities, rejected = (np.concatenate([np.asarray(part[i]) for part in parts]) for i in (0, 1))
         return probabilities, rejected
+
+
+class AdaptingAbout(About):
+    """Of a graph that adapts by itself.
+
+    Attributes:
+        calibration: entries of which the graph takes the nearest.
+        inner_steps, inner_lr: of its inner loop; None where adapting takes no steps.
+        max_classes, max_support: most classes and support examples it takes.
+    """
+
+    kind: Literal["adapting"] = "adapting"
+    calibration: tuple[Calibration, ...]
+    inner_steps: int | None
+    inner_lr: float | None
+    max_classes: int
+    max_support: int
+
+
+class AdaptingClassifier:
+    """A graph that takes a support set and queries and runs the inner loop itself. Safe to share between threads."""
+
+    def __init__(self, source: Path | bytes) -> None:
+        """Open a file, or its bytes.
+
+        Raises:
+            NotAnExportError: it is not an adapting graph.
+        """
+        self._session = open_session(source)
+        self.about = AdaptingAbout.from_metadata(metadata_of(self._session))
+
+    def preprocess(self, picture: Image.Image) -> NDArray[np.uint8]:
+        """One picture to one row of `support` or `queries`, as the service does it."""
+        return preprocess(picture, self.about.preprocessing)
+
+    def __call__(
+        self, support: NDArray[np.uint8], labels: NDArray[np.int64], n_way: int, queries: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Adapt and classify.
+
+        Args:
+            support: (n_support, channels, height, width) uint8.
+            labels: (n_support,) in [0, n_way), each class at least once.
+            n_way: number of classes.
+            queries: (n_query, channels, height, width) uint8.
+
+        Returns:
+            Probabilities (n_query, n_way) and rejected (n_query,).
+
+        Raises:
+            ValueError: a number of classes or examples that the graph does not take, or a class without examples.
+        """
+        if not 2 <= n_way <= self.about.max_classes:
+            raise ValueError(f"the graph takes 2 to {self.about.max_classes} classes, not {n_way}")
+        if len(support) > self.about.max_support:
+            raise ValueError(f"the graph takes at most {self.about.max_support} support examples, not {len(support)}")
+        counts = np.bincount(labels, minlength=n_way)
+        if len(labels) != len(support) or len(counts) > n_way or not counts.all():
+            raise ValueError(
+                f"labels must give each of {len(support)} examples a class in [0, {n_way}) and each class an example; "
+                f"examples a class: {counts.tolist()}"
+            )
+        given = {"support": support, "labels": labels, "n_way": np.array(n_way, np.int64), "queries": queries}
+        found = self._session.run(["probabilities", "rejected"], given)
+        return np.asarray(found[0]), np.asarray(found[1])
 
 
 def open_session(source: Path | bytes) -> ort.InferenceSession:
