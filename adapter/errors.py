@@ -3,6 +3,7 @@
 InnerloopError
 ├── BadInput 4xx: MalformedRequest 400, Unauthorized 401, NotFound 404, NotReady 409,
 │   IdempotencyKeyInUse 409, Expired 410, TooLarge 413, UnsupportedMediaType 415, Unprocessable 422
+├── ExportDiffers 500: an export would not answer as the service does
 └── Overload (retryable, Retry-After): QueueFull, StoreFull, NoWorker, StoreUnavailable 503, Timeout 504
 """
 
@@ -133,3 +134,9 @@ class AdaptationFailed(InnerloopError):
     """The worker gave up; the record keeps the reason."""
 
     status, title, code = 422, "Adaptation failed", "adaptation_failed"
+
+
+class ExportDiffers(InnerloopError):
+    """Promise 9: rather no export than one that answers otherwise than the service."""
+
+    status, title, code = 500, "Export differs from what is served", "export_differs"

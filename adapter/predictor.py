@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from adapter.models import ModelSpec
 from adapter.store import Arrays
 from meta_models.catalogue import Catalogue
+from meta_models.manifest import Calibration
 from meta_models.serving import ServedModel, probabilities
 
 
@@ -22,10 +23,12 @@ class Prediction:
     Attributes:
         probabilities: (n_way,) calibrated, in the order of the model's classes.
         rejected: unlike every class.
+        best_logit: the largest logit, which the rejection threshold is compared with.
     """
 
     probabilities: NDArray[np.float64]
     rejected: bool
+    best_logit: float
 
 
 class Predictor:
@@ -37,15 +40,17 @@ class Predictor:
     def serves(self, reference: str) -> bool:
         return reference in self._served
 
+    def calibration(self, spec: ModelSpec) -> Calibration:
+        """Temperature and rejection threshold that answers of this model are given with."""
+        return self._served[spec.meta_model].manifest.calibration_for(len(spec.classes), spec.mean_shot)
+
     def predict(self, spec: ModelSpec, adapted: Arrays, inputs: NDArray[np.uint8]) -> list[Prediction]:
         """(n, *shape) uint8 queries to one prediction each; every answer depends on its own query alone."""
-        model = self._served[spec.meta_model]
-        calibration = model.manifest.calibration_for(len(spec.classes), spec.mean_shot)
+        model, calibration = self._served[spec.meta_model], self.calibration(spec)
         logits = model.logits(adapted, model.features(inputs))
-        rejected = logits.max(1) < calibration.rejection_logit
         return [
-            Prediction(row, bool(unlike))
-            for row, unlike in zip(probabilities(logits, calibration), rejected, strict=True)
+            Prediction(row, bool(best < calibration.rejection_logit), float(best))
+            for row, best in zip(probabilities(logits, calibration), logits.max(1), strict=True)
         ]
 
 

@@ -9,9 +9,9 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.schemas import AdaptRequest, ClassifyRequest, PredictRequest, Problem
+from api.schemas import AdaptRequest, ClassifyRequest, ExportRequest, PredictRequest, Problem
 
-_BODIES: list[type[BaseModel]] = [AdaptRequest, PredictRequest, ClassifyRequest, Problem]
+_BODIES: list[type[BaseModel]] = [AdaptRequest, PredictRequest, ClassifyRequest, ExportRequest, Problem]
 _REF = "#/components/schemas/{model}"
 
 _FILES = {"type": "array", "items": {"type": "string", "contentMediaType": "application/octet-stream"}}
@@ -46,6 +46,7 @@ ADAPT_BODY = body(
 )
 PREDICT_BODY = body(PredictRequest, _QUERY_PARTS)
 CLASSIFY_BODY = body(ClassifyRequest, {**_SUPPORT_PARTS, **_QUERY_PARTS})
+EXPORT_BODY = body(ExportRequest, {"format": {"type": "string", "enum": ["onnx", "safetensors"]}})
 
 
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
@@ -75,6 +76,7 @@ _MEANING = {
     413: "Over a published cap",
     415: "Media type",
     422: "Understood but wrong; `errors` names each finding",
+    500: "A fault of the server; for exports: the export would not answer as the service does",
     503: "Queue full, store full, no worker (with Retry-After)",
 }
 

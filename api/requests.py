@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from adapter.errors import ErrorItem, MalformedRequest, TooLarge, Unprocessable, UnsupportedMediaType
 from api.decode import Payload
-from api.schemas import AdaptationIn, AdaptOptions, AdaptRequest, ClassifyRequest, PredictRequest
+from api.schemas import AdaptationIn, AdaptOptions, AdaptRequest, ClassifyRequest, ExportRequest, PredictRequest
 
 MAX_PARTS = 10_000
 MAX_ZIP_RATIO = 200
@@ -80,6 +80,18 @@ async def read_classify(request: Request) -> tuple[AdaptInput, QueryBatch]:
     async with _form(request) as form:
         options = _options(form, {"meta_model", "adaptation"}, also={"inputs", "top_k"})
         return AdaptInput(options, await _form_support(form)), await _form_queries(form)
+
+
+async def read_export(request: Request) -> ExportRequest:
+    """Body of `POST /v1/models/{id}/exports`."""
+    if _media_type(request) == "application/json":
+        return await _json(request, ExportRequest)
+    async with _form(request) as form:
+        _known(form, {"format"}, support=False)
+        try:
+            return ExportRequest.model_validate({name: str(value) for name, value in form.items()})
+        except ValidationError as error:
+            raise _as_problem(error) from error
 
 
 def _media_type(request: Request) -> str:

@@ -118,6 +118,14 @@ class ClassifyRequest(_In):
     )
 
 
+class ExportRequest(_In):
+    """What to take away: a self-contained ONNX classifier, or the adapted tensors in safetensors."""
+
+    format: Literal["onnx", "safetensors"]
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"format": "onnx"}]})
+
+
 class Timings(BaseModel):
     """Milliseconds: waiting for a worker, adapting, and from acceptance to ready."""
 

@@ -1,5 +1,6 @@
-"""What users import and run: the client and the command line."""
+"""What users import and run: the client, the estimator and the command line."""
 
-from innerloop.client import Client, InnerloopHTTPError
+from innerloop.client import AsyncClient, Client, InnerloopHTTPError, ServerUnreachable
+from innerloop.estimator import FewShotClassifier
 
-__all__ = ["Client", "InnerloopHTTPError"]
+__all__ = ["AsyncClient", "Client", "FewShotClassifier", "InnerloopHTTPError", "ServerUnreachable"]

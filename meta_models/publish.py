@@ -110,7 +110,7 @@ def check_parity(served: ServedModel, model: TorchModel, n_draws: int = 5) -> fl
     rng, worst = np.random.default_rng(0), 0.0
     shape = served.manifest.input.shape
     for n_way, n_support, n_query in [(2, 3, 1), (5, 25, 7), (20, 20, 40), (60, 60, 3), (5, 5, 33)][:n_draws]:
-        inputs = _blocky(rng, n_support + n_query, shape)
+        inputs = random_blocks(rng, n_support + n_query, shape)
         labels = np.arange(n_support) % n_way
         adapted = model.adapt(model.features(inputs[:n_support]), labels, n_way)
         query = inputs[n_support:]
@@ -136,7 +136,7 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
     (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n")
 
 
-def _blocky(rng: np.random.Generator, n: int, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+def random_blocks(rng: np.random.Generator, n: int, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     """Pictures of random blocks: unlike noise, they differ from one another to a network, trained or not."""
     channels, height, width = shape
     coarse = rng.integers(0, 2, (n, channels, -(-height // 4), -(-width // 4)), dtype=np.uint8) * 255

@@ -57,15 +57,22 @@ def probabilities(logits: NDArray[np.float32], calibration: Calibration) -> NDAr
     return exponentials / exponentials.sum(1, keepdims=True)
 
 
-def _session(path: Path) -> ort.InferenceSession:
+def cpu_session(source: Path | bytes) -> ort.InferenceSession:
+    """One thread, on the CPU wherever it runs: what exports are checked and used with."""
+    return _session(source, ("CPUExecutionProvider",))
+
+
+def _session(
+    source: Path | bytes, wanted: tuple[str, ...] = ("CUDAExecutionProvider", "CPUExecutionProvider")
+) -> ort.InferenceSession:
     options = ort.SessionOptions()
     # One thread per run: with the pool's default the 99th percentile is five times the median.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     available = ort.get_available_providers()
-    return ort.InferenceSession(str(path), options, providers=[p for p in wanted if p in available])
+    model = source if isinstance(source, bytes) else str(source)
+    return ort.InferenceSession(model, options, providers=[p for p in wanted if p in available])
 
 
 def _in_chunks(session: ort.InferenceSession, fixed: Arrays, name: str, rows: Features) -> NDArray[np.float32]:

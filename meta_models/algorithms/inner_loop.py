@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors
+from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors, memberships
 
 CHUNK = 512
 """Support examples whose activations are held at once; gradients are summed over chunks, so the result is exact."""
@@ -73,7 +73,7 @@ def inner_loop(
         ).sum()
 
     for step in range(inner.inner_steps):
-        gradients, loss = _gradient(chunk_loss, fast_weights, len(labels))
+        gradients, loss = _gradient(chunk_loss, fast_weights, labels.shape[0])
         if first_order:
             gradients = {name: g.detach() for name, g in gradients.items()}
         if on_step:
@@ -84,15 +84,17 @@ def inner_loop(
 
 def balanced_weights(labels: Tensor, n_way: int) -> Tensor:
     """(n_support,) weights that sum to 1 and give every class the same share."""
-    counts = functional.one_hot(labels, n_way).sum(0)
-    return 1.0 / (n_way * counts[labels].float())
+    counts = memberships(labels, n_way).sum(0)
+    return 1.0 / (n_way * counts[labels])
 
 
 def _gradient(chunk_loss: Callable[[Tensors, int], Tensor], fast_weights: Tensors, n: int) -> tuple[Tensors, Tensor]:
     grad = torch.func.grad_and_value(chunk_loss)
     gradients, loss = grad(fast_weights, 0)
-    for start in range(CHUNK, n, CHUNK):
+    start = CHUNK
+    while start < n:  # not `range`: exported graphs have a symbol for n
         more, part = grad(fast_weights, start)
         gradients = {name: g + more[name] for name, g in gradients.items()}
         loss = loss + part
+        start += CHUNK
     return gradients, loss

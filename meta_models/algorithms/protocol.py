@@ -192,5 +192,13 @@ def full_precision(tensor: Tensor) -> AbstractContextManager[object]:
 
 def class_means(features: Tensor, labels: Tensor, n_way: int) -> Tensor:
     """Mean feature of each class: (n_support, d) and (n_support,) to (n_way, d)."""
-    members = functional.one_hot(labels, n_way).to(features.dtype)
+    members = memberships(labels, n_way).to(features.dtype)
     return (members.T @ features) / members.sum(0)[:, None]
+
+
+def memberships(labels: Tensor, n_way: int) -> Tensor:
+    """(n_support, n_way) float32, 1 where the example is of the class.
+
+    `one_hot` would do, but that one needs a constant `n_way` where the adapting graph is exported.
+    """
+    return (labels[:, None] == torch.arange(n_way, device=labels.device)).float()

@@ -23,6 +23,7 @@ ROUTES = {
     ("get", "/v1/models/{model_id}"),
     ("delete", "/v1/models/{model_id}"),
     ("post", "/v1/models/{model_id}/predictions"),
+    ("post", "/v1/models/{model_id}/exports"),
     ("post", "/v1/classify"),
     ("get", "/healthz"),
     ("get", "/readyz"),

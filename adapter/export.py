@@ -1,0 +1,171 @@
+"""Makes what a client takes away: one ONNX graph that classifies by itself, or the adapted tensors as a bundle.
+
+The graph is put together from the published body and head with the adapted tensors as constants, then run
+beside the service: where their probabilities differ, nothing is handed out (promise 9).
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (onnx has no complete types)
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapter.errors import ExportDiffers
+from adapter.models import ModelSpec
+from adapter.predictor import Prediction
+from adapter.store import Arrays
+from meta_models import bundle
+from meta_models.catalogue import Published
+from meta_models.exported import TOLERANCE, ClassifierAbout, ExportedClassifier, Parity
+from meta_models.manifest import BODY_FILE, HEAD_FILE, META_PARAMS_FILE, Calibration, Manifest
+
+MAX_PROOF_EXAMPLES = 256
+"""Support examples that an export is compared on; a larger support set is sampled evenly."""
+
+_CLOSE_CALL = 1e-3
+"""A logit this near the rejection threshold may fall on either side of it."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file and what was measured of it."""
+
+    data: bytes
+    parity: Parity
+
+
+def proof_rows(n_examples: int) -> NDArray[np.int64]:
+    """Which support examples an export is compared on: at most `MAX_PROOF_EXAMPLES`, spread over all classes."""
+    return np.unique(np.linspace(0, n_examples - 1, min(n_examples, MAX_PROOF_EXAMPLES)).astype(np.int64))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is exported, and what it must agree with.
+
+    Attributes:
+        published: the meta-model that `spec` names.
+        model_id, spec, adapted: the model.
+        calibration: what the service answers it with.
+        inputs: (n, *shape) uint8 examples to compare on.
+        served: the service's own answers to them.
+    """
+
+    published: Published
+    model_id: str
+    spec: ModelSpec
+    adapted: Arrays
+    calibration: Calibration
+    inputs: NDArray[np.uint8]
+    served: list[Prediction]
+
+    def about(self) -> dict[str, Any]:
+        """What every kind of export says of itself."""
+        return {
+            "meta_model": self.spec.meta_model,
+            "meta_model_digest": self.published.manifest.files[META_PARAMS_FILE],
+            "preprocessing": self.published.manifest.input,
+            "model": self.model_id,
+            "digest": self.spec.digest,
+            "classes": tuple(c.name for c in self.spec.classes),
+            "calibration": self.calibration,
+        }
+
+
+def onnx_classifier(subject: Subject) -> Export:
+    """A self-contained classifier.
+
+    Raises:
+        ExportDiffers: its answers are not those of the service.
+    """
+    about = ClassifierAbout(**subject.about())
+    parity = prove(subject, *ExportedClassifier(_compose(subject, about))(subject.inputs))
+    return Export(_compose(subject, about.model_copy(update={"parity": parity})), parity)
+
+
+def safetensors_bundle(subject: Subject) -> Export:
+    """The adapted tensors with what they belong to, read back before they are handed out.
+
+    Raises:
+        ExportDiffers: read back, they do not answer as the service does.
+    """
+    about = bundle.BundleAbout(**subject.about(), weights=subject.spec.weights)
+    read = bundle.Bundle.load(bundle.dump(about, subject.adapted))
+    parity = prove(subject, *read.open(subject.published)(subject.inputs))
+    return Export(bundle.dump(about.model_copy(update={"parity": parity}), subject.adapted), parity)
+
+
+FORMATS = {"onnx": onnx_classifier, "safetensors": safetensors_bundle}
+
+
+def prove(subject: Subject, probabilities: NDArray[np.floating[Any]], rejected: NDArray[np.bool_]) -> Parity:
+    """Compare an export's answers to `subject.inputs` with the service's.
+
+    Raises:
+        ExportDiffers: a probability differs by more than `TOLERANCE`, or an input is rejected by one alone.
+    """
+    worst = float(np.abs(probabilities - np.stack([p.probabilities for p in subject.served])).max())
+    if not worst <= TOLERANCE:
+        raise ExportDiffers(
+            f"the export's probabilities differ from the service's by {worst:.2e}, more than {TOLERANCE:.0e}; "
+            "nothing was exported"
+        )
+    for number, (here, there) in enumerate(zip(rejected, subject.served, strict=True)):
+        if bool(here) != there.rejected and abs(there.best_logit - subject.calibration.rejection_logit) > _CLOSE_CALL:
+            raise ExportDiffers(f"the export and the service disagree whether to reject example {number}")
+    return Parity(reference="service", max_difference=worst, tolerance=TOLERANCE, examples=len(subject.inputs))
+
+
+def _compose(subject: Subject, about: ClassifierAbout) -> bytes:
+    """Body, head, adapted tensors, temperature and threshold in one graph: inputs → probabilities, rejected."""
+    # Imported here: an API process that exports nothing does without.
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    published, manifest = subject.published, subject.published.manifest
+    head = onnx.compose.add_prefix(onnx.load(published.folder / HEAD_FILE), "head/")
+    if manifest.shares_body:
+        body = onnx.load(published.folder / BODY_FILE)
+        model = onnx.compose.merge_models(body, head, io_map=[("features", "head/features")])
+        graph = model.graph
+    else:  # the head reads the inputs themselves
+        model, graph = head, head.graph
+        graph.node.insert(0, helper.make_node("Identity", ["inputs"], ["head/features"], name="inputs"))
+    constants: dict[str, NDArray[Any]] = {f"head/{name}": tensor for name, tensor in subject.adapted.items()}
+    constants["temperature"] = np.array(about.calibration.temperature, np.float32)
+    constants["rejection_logit"] = np.array(about.calibration.rejection_logit, np.float32)
+    constants["best/axes"] = np.array([1], np.int64)
+    graph.initializer.extend(numpy_helper.from_array(np.ascontiguousarray(t), name) for name, t in constants.items())
+    graph.node.extend(
+        [
+            helper.make_node("Div", ["head/logits", "temperature"], ["scaled"], name="scaled"),
+            helper.make_node("Softmax", ["scaled"], ["probabilities"], name="probabilities", axis=-1),
+            helper.make_node("ReduceMax", ["head/logits", "best/axes"], ["best"], name="best", keepdims=0),
+            helper.make_node("Less", ["best", "rejection_logit"], ["rejected"], name="rejected"),
+        ]
+    )
+    for field in ("input", "output", "value_info"):
+        graph.ClearField(field)  # pyright: ignore[reportArgumentType]
+    graph.input.append(helper.make_tensor_value_info("inputs", TensorProto.UINT8, ["n", *manifest.input.shape]))
+    graph.output.append(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", len(about.classes)]))
+    graph.output.append(helper.make_tensor_value_info("rejected", TensorProto.BOOL, ["n"]))
+    graph.name = f"{about.meta_model} adapted"
+    model.doc_string = _describe(manifest)
+    model.producer_name = "innerloop"
+    helper.set_model_props(model, about.to_metadata())
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+def _describe(manifest: Manifest) -> str:
+    shape = "×".join(map(str, manifest.input.shape))
+    return (
+        f"Few-shot classifier adapted from {manifest.reference} by Innerloop. `inputs` are pictures pre-processed as "
+        f"metadata_props['innerloop.preprocessing'] says, uint8 n×{shape}; column i of `probabilities` is class i of "
+        "metadata_props['innerloop.classes']; `rejected` is true where an input is unlike every class."
+    )

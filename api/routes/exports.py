@@ -1,0 +1,79 @@
+"""`/v1/models/{id}/exports`: a model as a file that answers as the service does."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from adapter import export, support_set
+from adapter.errors import NotFound
+from adapter.models import ModelRecord
+from adapter.store import Arrays
+from api import adaptation
+from api.openapi import EXPORT_BODY, problems
+from api.requests import read_export
+from api.services import Services, owner, services
+
+router = APIRouter(prefix="/v1/models", tags=["exports"])
+
+S = Annotated[Services, Depends(services)]
+Owner = Annotated[str, Depends(owner)]
+
+_HEADERS = {
+    "Content-Disposition": {"schema": {"type": "string"}, "description": "Name of the file."},
+    "Innerloop-Parity": {
+        "schema": {"type": "string"},
+        "description": "Largest difference of a probability from the service's, the tolerance, and on how many "
+        "support examples: `max-difference=1.2e-07; tolerance=1e-05; examples=25`.",
+    },
+}
+
+
+@router.post(
+    "/{model_id}/exports",
+    openapi_extra=EXPORT_BODY,
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The file. The same model gives the same bytes.",
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            "headers": _HEADERS,
+        },
+        **problems(400, 404, 408, 409, 410, 413, 415, 422, 500),
+    },
+)
+async def export_model(model_id: str, request: Request, s: S, who: Owner) -> Response:
+    """A self-contained ONNX classifier or a safetensors bundle, compared with the service before it is sent."""
+    asked = await read_export(request)
+    record = await s.in_store(s.records.get, who, model_id)
+    adapted = await adaptation.adapted_tensors(s, record)
+    stored = await s.in_store(s.records.support, who, record.id)
+    if stored is None:
+        raise NotFound(f"no model {model_id!r}")
+    made = await s.in_compute(_make, s, record, adapted, stored, asked.format)
+    parity = made.parity
+    return Response(
+        made.data,
+        media_type="application/octet-stream",
+        headers={
+            "Content-Disposition": f'attachment; filename="{record.id}.{asked.format}"',
+            "Innerloop-Parity": f"max-difference={parity.max_difference:.1e}; tolerance={parity.tolerance:.0e}; "
+            f"examples={parity.examples}",
+        },
+    )
+
+
+def _make(s: Services, record: ModelRecord, adapted: Arrays, stored: bytes, to: str) -> export.Export:
+    support = support_set.decode(stored).inputs
+    inputs = support[export.proof_rows(len(support))]
+    subject = export.Subject(
+        published=s.catalogue.resolve(record.spec.meta_model),
+        model_id=record.id,
+        spec=record.spec,
+        adapted=adapted,
+        calibration=s.predictor.calibration(record.spec),
+        inputs=inputs,
+        served=s.predictor.predict(record.spec, adapted, inputs),
+    )
+    return export.FORMATS[to](subject)

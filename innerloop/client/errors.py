@@ -1,0 +1,185 @@
+"""What a server refuses, as exceptions by the `code` of its problem document.
+
+InnerloopHTTPError
+├── MalformedRequest 400, Unauthorized 401, Forbidden 403, NotFound 404
+├── Conflict 409: NotReady, IdempotencyKeyInUse
+├── Expired 410, PreconditionFailed 412, TooLarge 413, UnsupportedMediaType 415
+├── Unprocessable 422: TooFewClasses, TooManyClasses, TooManyExamples, BadLabel, UndecodableImage, BlankImage,
+│   ImageTooLarge, UnknownMetaModel, AdaptationFailed ─ AdaptationDiverged
+├── Overloaded (try again after `retry_after`): RateLimited 429; QueueFull, StoreFull, NoWorker, StoreUnavailable 503
+└── ServerFault 500: ExportDiffers
+ServerUnreachable (a ConnectionError): nobody answers at that address
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class InnerloopHTTPError(Exception):
+    """The server refused.
+
+    Attributes:
+        problem: the problem document (RFC 9457).
+        code: stable name of what went wrong.
+        status: HTTP status.
+        errors: each finding with its `pointer`, `code` and `detail`.
+        retry_after: seconds that the server asks to wait, where it does.
+    """
+
+    status_codes: ClassVar[tuple[int, ...]] = ()
+    codes: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, problem: Mapping[str, Any], retry_after: float | None = None) -> None:
+        super().__init__(problem)
+        self.problem = dict(problem)
+        self.code: str = problem.get("code", "unknown")
+        self.status: int = problem.get("status", 0)
+        self.errors: list[dict[str, Any]] = problem.get("errors") or []
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        lines = [f"{self.code} ({self.status}): {self.problem.get('detail')}"]
+        lines += [f"  {e.get('pointer', '')}: {e.get('detail')}" for e in self.errors[:5] if len(self.errors) > 1]
+        if len(self.errors) > 5:
+            lines.append(f"  … and {len(self.errors) - 5} more")
+        return "\n".join(lines)
+
+
+class MalformedRequest(InnerloopHTTPError):
+    status_codes = (400,)
+
+
+class Unauthorized(InnerloopHTTPError):
+    status_codes = (401,)
+
+
+class Forbidden(InnerloopHTTPError):
+    status_codes = (403,)
+
+
+class NotFound(InnerloopHTTPError):
+    status_codes = (404,)
+
+
+class Conflict(InnerloopHTTPError):
+    status_codes = (409,)
+
+
+class NotReady(Conflict):
+    codes = ("not_ready",)
+
+
+class IdempotencyKeyInUse(Conflict):
+    codes = ("idempotency_key_in_use",)
+
+
+class Expired(InnerloopHTTPError):
+    status_codes = (410,)
+
+
+class PreconditionFailed(InnerloopHTTPError):
+    status_codes = (412,)
+
+
+class TooLarge(InnerloopHTTPError):
+    status_codes = (413,)
+
+
+class UnsupportedMediaType(InnerloopHTTPError):
+    status_codes = (415,)
+
+
+class Unprocessable(InnerloopHTTPError):
+    status_codes = (422,)
+
+
+class TooFewClasses(Unprocessable):
+    codes = ("too_few_classes",)
+
+
+class TooManyClasses(Unprocessable):
+    codes = ("too_many_classes",)
+
+
+class TooManyExamples(Unprocessable):
+    codes = ("too_many_examples",)
+
+
+class BadLabel(Unprocessable):
+    codes = ("bad_label",)
+
+
+class UndecodableImage(Unprocessable):
+    codes = ("undecodable_image", "empty_image")
+
+
+class BlankImage(Unprocessable):
+    codes = ("blank_image",)
+
+
+class ImageTooLarge(Unprocessable):
+    codes = ("image_too_large",)
+
+
+class UnknownMetaModel(Unprocessable):
+    codes = ("unknown_meta_model",)
+
+
+class AdaptationFailed(Unprocessable):
+    codes = ("adaptation_failed", "meta_model_gone")
+
+
+class AdaptationDiverged(AdaptationFailed):
+    codes = ("adaptation_diverged",)
+
+
+class Overloaded(InnerloopHTTPError):
+    status_codes = (503,)
+
+
+class RateLimited(Overloaded):
+    status_codes = (429,)
+
+
+class QueueFull(Overloaded):
+    codes = ("queue_full",)
+
+
+class StoreFull(Overloaded):
+    codes = ("store_full",)
+
+
+class NoWorker(Overloaded):
+    codes = ("no_worker",)
+
+
+class StoreUnavailable(Overloaded):
+    codes = ("store_unavailable",)
+
+
+class ServerFault(InnerloopHTTPError):
+    status_codes = (500,)
+
+
+class ExportDiffers(ServerFault):
+    codes = ("export_differs",)
+
+
+class ServerUnreachable(ConnectionError):
+    """Nobody answers at that address, or the connection broke every time."""
+
+
+def _family(base: type[InnerloopHTTPError]) -> list[type[InnerloopHTTPError]]:
+    return [base, *(member for child in base.__subclasses__() for member in _family(child))]
+
+
+_BY_CODE = {code: kind for kind in _family(InnerloopHTTPError) for code in kind.codes}
+_BY_STATUS = {status: kind for kind in _family(InnerloopHTTPError) for status in kind.__dict__.get("status_codes", ())}
+
+
+def error_of(problem: Mapping[str, Any], retry_after: float | None = None) -> InnerloopHTTPError:
+    """The exception for a problem document: by its code, else by its status."""
+    kind = _BY_CODE.get(problem.get("code", "")) or _BY_STATUS.get(problem.get("status", 0), InnerloopHTTPError)
+    return kind(problem, retry_after)

@@ -1,0 +1,88 @@
+"""Whatever a user holds a picture in, as the bytes of an image file. Knows numpy and Pillow."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    Input = bytes | str | Path | Image.Image | NDArray[Any]
+    """An encoded image, the path of one, a Pillow image, or pixels (height, width[, channels])."""
+
+
+def as_bytes(given: Input) -> bytes:
+    """An encoded image.
+
+    Args:
+        given: bytes are taken as they are; a path is read; pixels are uint8, bool, or floats in [0, 1].
+
+    Raises:
+        TypeError: it is nothing of the kind.
+        ValueError: pixels of a shape or range that is no picture.
+        OSError: the file cannot be read.
+    """
+    if isinstance(given, bytes | bytearray | memoryview):
+        return bytes(given)
+    if isinstance(given, str | Path):
+        return Path(given).read_bytes()
+    from PIL import Image
+
+    if isinstance(given, Image.Image):
+        return _png(given)
+    import numpy as np
+
+    if isinstance(given, np.ndarray):
+        return _png(Image.fromarray(_pixels(given)))
+    raise TypeError(
+        f"an input is image bytes, a path, a Pillow image or an array of pixels, not {type(given).__name__}"
+    )
+
+
+def read_folder(folder: Path) -> list[tuple[str, Path]]:
+    """(label, file) pairs of a folder that holds a folder per class.
+
+    Raises:
+        ValueError: it has no class folders with files.
+    """
+    pairs = [
+        (child.name, file)
+        for child in sorted(folder.iterdir())
+        if child.is_dir() and not child.name.startswith(".")
+        for file in sorted(child.iterdir())
+        if file.is_file() and not file.name.startswith(".")
+    ]
+    if not pairs:
+        raise ValueError(f"{folder} must hold one folder per class, each with its examples")
+    return pairs
+
+
+def _pixels(array: NDArray[Any]) -> NDArray[np.uint8]:
+    import numpy as np
+
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (3, 4)):
+        raise ValueError(f"pixels are (height, width) or (height, width, 1, 3 or 4), not {array.shape}")
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * 255
+    if np.issubdtype(array.dtype, np.floating):
+        low, high = float(array.min()), float(array.max())
+        if 0 <= low <= high <= 1:
+            return np.rint(array * 255).astype(np.uint8)
+        raise ValueError(f"pixels in floats are in [0, 1], these from {low:g} to {high:g}; divide by the largest value")
+    raise ValueError(f"pixels are uint8, bool, or floats in [0, 1], not {array.dtype}; use .astype('uint8')")
+
+
+def _png(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    if picture.mode not in {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}:
+        picture = picture.convert("RGB")
+    picture.save(file, "PNG", compress_level=1)
+    return file.getvalue()

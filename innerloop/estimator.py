@@ -1,0 +1,252 @@
+"""`FewShotClassifier`: a server seen as a scikit-learn estimator. scikit-learn itself is not needed.
+
+FewShotClassifier().fit(pictures, labels).predict(more_pictures)
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from innerloop.client.clients import DEFAULT_URL, Client
+from innerloop.client.inputs import as_bytes
+
+if TYPE_CHECKING:
+    from innerloop.client.inputs import Input
+
+
+class NotFittedError(ValueError, AttributeError):
+    """Call `fit` first, or take an existing model by `from_model`."""
+
+
+class FewShotClassifier:
+    """Adapts a meta-model to labelled pictures and classifies others.
+
+    Pictures are encoded bytes, paths, Pillow images or arrays of pixels, (height, width[, channels]) each. Labels
+    may be anything whose `str` tells them apart; `predict` gives them back as they were.
+
+    Args:
+        meta_model: a published name or alias; None takes the server's default.
+        inner_steps, inner_lr: of the inner loop; None takes the meta-model's.
+        name: of the model, for people.
+        ttl_seconds: life of the model; None takes the server's default.
+        url: of the server.
+        api_key: where the server wants one.
+        progress: a bar while predicting; None shows it for large batches on a terminal.
+
+    Attributes:
+        classes_: (n_way,) labels, sorted; the columns of `predict_proba`.
+        model_id_: id of the adapted model.
+        model_: what the server says of it.
+    """
+
+    _estimator_type = "classifier"
+
+    def __init__(
+        self,
+        meta_model: str | None = None,
+        *,
+        inner_steps: int | None = None,
+        inner_lr: float | None = None,
+        name: str | None = None,
+        ttl_seconds: int | None = None,
+        url: str = DEFAULT_URL,
+        api_key: str | None = None,
+        progress: bool | None = None,
+    ) -> None:
+        self.meta_model = meta_model
+        self.inner_steps = inner_steps
+        self.inner_lr = inner_lr
+        self.name = name
+        self.ttl_seconds = ttl_seconds
+        self.url = url
+        self.api_key = api_key
+        self.progress = progress
+
+    @classmethod
+    def from_model(cls, model_id: str, **params: Any) -> Self:
+        """An estimator of a model that exists; its labels are strings.
+
+        Args:
+            model_id: of a ready model.
+            params: of the constructor, such as `url`.
+        """
+        made = cls(**params)
+        with made._client() as client:
+            model = client.model(model_id)
+        made._adopt(model, np.array(sorted(c["name"] for c in model["classes"])))
+        return made
+
+    def fit(self, X: Sequence[Input] | NDArray[Any], y: Sequence[Any] | NDArray[Any]) -> Self:  # noqa: N803
+        """Adapt to pictures `X` with labels `y`, at least two classes; earlier examples are forgotten.
+
+        Raises:
+            ValueError: lengths differ, or two labels have the same `str`.
+            InnerloopHTTPError: the server refuses; the message names each example.
+        """
+        inputs, labels = _paired(X, y)
+        return self._fit(inputs, labels)
+
+    def partial_fit(
+        self,
+        X: Sequence[Input] | NDArray[Any],  # noqa: N803
+        y: Sequence[Any] | NDArray[Any],
+        classes: Sequence[Any] | None = None,
+    ) -> Self:
+        """Adapt to these examples and all that came before, from the start: nothing old is damaged.
+
+        Args:
+            X: pictures.
+            y: labels; new ones are welcome.
+            classes: accepted for scikit-learn's sake; classes come from the labels.
+
+        Raises:
+            NotFittedError: the model was taken by `from_model`, so its examples are not here.
+        """
+        kept, known = getattr(self, "_examples", ([], []))
+        if hasattr(self, "model_id_") and not kept:
+            raise NotFittedError("the examples of a model taken by from_model are not here; fit a new one")
+        inputs, labels = _paired(X, y)
+        return self._fit([*kept, *inputs], [*known, *labels])
+
+    def predict(self, X: Sequence[Input] | NDArray[Any]) -> NDArray[Any]:  # noqa: N803
+        """(n,) most probable label of each picture, rejected or not; see `rejected`."""
+        best = self.predict_proba(X).argmax(1)
+        return self.classes_[best]
+
+    def predict_proba(self, X: Sequence[Input] | NDArray[Any]) -> NDArray[np.float64]:  # noqa: N803
+        """(n, n_way) calibrated probabilities, columns as `classes_`.
+
+        Raises:
+            ValueError: a picture cannot be read; the message names each.
+        """
+        results = self._ask(X)
+        columns = {str(label): i for i, label in enumerate(self.classes_)}
+        found = np.zeros((len(results), len(columns)))
+        for row, result in zip(found, results, strict=True):
+            for score in result["scores"]:
+                row[columns[score["label"]]] = score["probability"]
+        return found
+
+    def rejected(self, X: Sequence[Input] | NDArray[Any]) -> NDArray[np.bool_]:  # noqa: N803
+        """(n,) true where a picture is unlike every class."""
+        return np.array([result["rejected"] for result in self._ask(X)], dtype=bool)
+
+    def score(
+        self,
+        X: Sequence[Input] | NDArray[Any],  # noqa: N803
+        y: Sequence[Any] | NDArray[Any],
+        sample_weight: Sequence[float] | None = None,
+    ) -> float:
+        """Accuracy on labelled pictures."""
+        inputs, labels = _paired(X, y)
+        return float(np.average(self.predict(inputs) == np.asarray(labels), weights=sample_weight))
+
+    def export(self, path: str | Path, format: Literal["onnx", "safetensors"] = "onnx") -> Path:
+        """Write the model as a file that answers as the server does; returns its path."""
+        self._check_fitted()
+        with self._client() as client:
+            data = client.export(self.model_id_, format)
+        Path(path).write_bytes(data)
+        return Path(path)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Parameters of the constructor, as scikit-learn asks for them."""
+        return {name: getattr(self, name) for name in self._params()}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change parameters of the constructor; they count from the next `fit`.
+
+        Raises:
+            ValueError: there is no such parameter.
+        """
+        for name, value in params.items():
+            if name not in self._params():
+                raise ValueError(f"no parameter {name!r}; there are {', '.join(self._params())}")
+            setattr(self, name, value)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn wants to know: a classifier, of inputs that are no table."""
+        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="classifier",
+            target_tags=TargetTags(required=True),
+            transformer_tags=None,
+            regressor_tags=None,
+            classifier_tags=ClassifierTags(),
+            input_tags=InputTags(two_d_array=False, three_d_array=True, string=True),
+        )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_id_")
+
+    def __repr__(self) -> str:
+        defaults = inspect.signature(type(self).__init__).parameters
+        shown = {n: v for n, v in self.get_params().items() if v != defaults[n].default}
+        if "api_key" in shown:
+            shown["api_key"] = "…"
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+    @classmethod
+    def _params(cls) -> list[str]:
+        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+
+    def _client(self) -> Client:
+        return Client(self.url, self.api_key)
+
+    def _fit(self, inputs: list[Any], labels: list[Any]) -> Self:
+        encoded = [as_bytes(given) for given in inputs]
+        classes = np.unique(np.asarray(labels))
+        names = Counter(str(label) for label in classes)
+        if twice := [name for name, n in names.items() if n > 1]:
+            raise ValueError(f"labels must differ as text; more than one reads {twice[0]!r}")
+        # As the array has them: a list of 1 and "b" becomes an array of text.
+        named = [str(label) for label in np.asarray(labels)]
+        with self._client() as client:
+            model = client.adapt(
+                list(zip(named, encoded, strict=True)),
+                meta_model=self.meta_model,
+                name=self.name,
+                inner_steps=self.inner_steps,
+                inner_lr=self.inner_lr,
+                ttl_seconds=self.ttl_seconds,
+            )
+        self._adopt(model, classes)
+        self._examples = (encoded, labels)
+        return self
+
+    def _adopt(self, model: dict[str, Any], classes: NDArray[Any]) -> None:
+        self.model_, self.model_id_, self.classes_ = model, str(model["id"]), classes
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "model_id_"):
+            raise NotFittedError("this FewShotClassifier is not fitted yet: call fit, or take a model by from_model")
+
+    def _ask(self, X: Sequence[Input] | NDArray[Any]) -> list[dict[str, Any]]:  # noqa: N803
+        self._check_fitted()
+        with self._client() as client:
+            results = client.predict(self.model_id_, list(X), top_k=len(self.classes_), progress=self.progress)
+        errors = [
+            f"input {i}: {r['error']['code']}: {r['error']['detail']}" for i, r in enumerate(results) if "error" in r
+        ]
+        if errors:
+            shown = "\n  ".join(errors[:5])
+            raise ValueError(f"{len(errors)} of {len(results)} inputs cannot be classified:\n  {shown}")
+        return results
+
+
+def _paired(X: Any, y: Any) -> tuple[list[Any], list[Any]]:  # noqa: N803
+    inputs, labels = list(X), list(y)
+    if len(inputs) != len(labels):
+        raise ValueError(
+            f"as many labels as pictures are needed, found {len(inputs)} pictures and {len(labels)} labels"
+        )
+    return inputs, labels

@@ -1,0 +1,107 @@
+"""Promise 9: what is exported is what is served."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import httpx
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from meta_models.bundle import Bundle
+from meta_models.exported import TOLERANCE, ExportedClassifier, NotAnExportError
+from meta_models.preprocess import preprocess
+from tests.asking import META_MODELS, adapt, assert_problem, drawn, predict, probabilities
+from tests.drawings import png
+
+
+def export(http: httpx.Client, model: str, to: str) -> httpx.Response:
+    answer = http.post(f"/v1/models/{model}/exports", json={"format": to})
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def pictures(kinds: range) -> tuple[list[bytes], list[Image.Image]]:
+    files = [png(kind, 100) for kind in kinds]
+    return files, [Image.open(io.BytesIO(data)) for data in files]
+
+
+@pytest.mark.parametrize(("meta_model", "steps"), [*((name, None) for name in META_MODELS), ("omniglot-maml", 3)])
+def test_the_exported_graph_answers_as_the_service(http: httpx.Client, meta_model: str, steps: int | None) -> None:
+    options = {"adaptation": {"inner_steps": steps}} if steps else {}
+    model = adapt(http, drawn(6, 3, first=3000), meta_model=meta_model, **options)
+    answer = export(http, model["id"], "onnx")
+    exported = ExportedClassifier(answer.content)
+    files, opened = pictures(range(3000, 3012))  # six known kinds, six unknown ones
+    here, rejected = exported(np.stack([exported.preprocess(picture) for picture in opened]))
+    there = predict(http, model["id"], files)
+    for row, unlike, result in zip(here, rejected, there, strict=True):
+        served = probabilities(result)
+        assert row == pytest.approx([served[name] for name in exported.classes], abs=TOLERANCE)
+        assert bool(unlike) == result["rejected"]
+    assert exported.about.meta_model == model["meta_model"]
+    assert exported.about.digest == model["digest"]
+    assert exported.about.parity is not None
+    assert exported.about.parity.examples == 18
+    assert exported.about.parity.max_difference <= TOLERANCE
+    assert (
+        f"max-difference={exported.about.parity.max_difference:.1e}; tolerance=1e-05"
+        in (answer.headers["innerloop-parity"])
+    )
+    assert answer.headers["content-disposition"] == f'attachment; filename="{model["id"]}.onnx"'
+    onnx.checker.check_model(answer.content, full_check=True)
+
+
+@pytest.mark.parametrize("meta_model", META_MODELS)
+def test_the_bundle_answers_as_the_service(http: httpx.Client, meta_model: str) -> None:
+    model = adapt(http, drawn(4, 2, first=3020), meta_model=meta_model)
+    bundle = Bundle.load(export(http, model["id"], "safetensors").content)
+    files, opened = pictures(range(3020, 3024))
+    inputs = np.stack([preprocess(picture, bundle.about.preprocessing) for picture in opened])
+    here, _ = bundle.open()(inputs)
+    for row, result in zip(here, predict(http, model["id"], files), strict=True):
+        served = probabilities(result)
+        assert row == pytest.approx([served[name] for name in bundle.about.classes], abs=TOLERANCE)
+    assert bundle.about.model == model["id"]
+    assert bundle.about.parity is not None
+
+
+def test_many_examples_are_compared_on_a_sample(http: httpx.Client) -> None:
+    model = adapt(http, drawn(3, 100, first=3030), meta_model="omniglot-protonet")
+    assert "examples=256" in export(http, model["id"], "onnx").headers["innerloop-parity"]
+
+
+def test_the_same_model_gives_the_same_bytes(http: httpx.Client) -> None:
+    model = adapt(http, drawn(2, 1, first=3040))["id"]
+    assert export(http, model, "onnx").content == export(http, model, "onnx").content
+
+
+def test_form_fields_do_as_well(http: httpx.Client) -> None:
+    model = adapt(http, drawn(2, 1, first=3050))["id"]
+    answer = http.post(f"/v1/models/{model}/exports", files={"format": (None, "safetensors")})
+    assert answer.status_code == 200, answer.text
+    assert Bundle.load(answer.content).about.model == model
+
+
+def test_bad_requests(http: httpx.Client) -> None:
+    model = adapt(http, drawn(2, 1, first=3060))["id"]
+    assert_problem(http.post(f"/v1/models/{model}/exports", json={"format": "pickle"}), 422, "invalid_request")
+    assert_problem(http.post(f"/v1/models/{model}/exports", files={"format": (None, "x")}), 422, "invalid_request")
+    assert_problem(http.post(f"/v1/models/{model}/exports", files={"as": (None, "onnx")}), 422, "unknown_field")
+    assert_problem(http.post(f"/v1/models/{model}/exports", content=b"onnx"), 415)
+    assert_problem(http.post("/v1/models/mdl_none/exports", json={"format": "onnx"}), 404, "not_found")
+
+
+def test_a_file_that_is_no_export_is_refused(http: httpx.Client, tmp_path: Path) -> None:
+    model = adapt(http, drawn(2, 1, first=3070))["id"]
+    with pytest.raises(NotAnExportError, match="not a safetensors file"):
+        Bundle.load(export(http, model, "onnx").content)
+    with pytest.raises(NotAnExportError, match="not an ONNX model"):
+        ExportedClassifier(export(http, model, "safetensors").content)
+    plain = onnx.load_model_from_string(export(http, model, "onnx").content)
+    del plain.metadata_props[:]
+    with pytest.raises(NotAnExportError, match="no export of Innerloop"):
+        ExportedClassifier(plain.SerializeToString())

@@ -1,0 +1,226 @@
+"""The client's manners: typed errors, another try where it helps, one definition for both kinds."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from innerloop import AsyncClient, Client, InnerloopHTTPError, ServerUnreachable
+from innerloop.client import errors, flows
+from innerloop.client.clients import FIRST_PAUSE, LONGEST_PAUSE, jitter
+from innerloop.embedded import Embedded
+from tests.asking import drawn
+from tests.drawings import png
+
+Answer = tuple[int, dict[str, str], Any]
+
+
+class Scripted:
+    """A server that gives prepared answers in turn and keeps what it was asked; None breaks the connection."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer | None] = []
+        self.asked: list[tuple[str, dict[str, str], bytes]] = []
+        script = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def handle_any(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                script.asked.append((f"{self.command} {self.path}", dict(self.headers), body))
+                answer = script.answers.pop(0)
+                if answer is None:
+                    self.close_connection = True
+                    return
+                status, headers, content = answer
+                data = json.dumps(content).encode()
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(data))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_POST = do_DELETE = handle_any  # noqa: N815
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def script() -> Iterator[Scripted]:
+    made = Scripted()
+    yield made
+    made.close()
+
+
+def problem(status: int, code: str, **more: Any) -> Answer:
+    headers = {"Retry-After": "0"} if more.get("retryable") else {}
+    return status, headers, {"code": code, "status": status, "detail": "…", "retryable": False, **more}
+
+
+READY = {"id": "mdl_1", "status": "ready"}
+
+
+def test_overload_is_tried_again_with_the_same_key(script: Scripted) -> None:
+    script.answers = [
+        problem(503, "queue_full", retryable=True),
+        problem(429, "rate", retryable=True),
+        (201, {}, READY),
+    ]
+    with Client(script.url) as client:
+        assert client.adapt([("a", png(1, 1)), ("b", png(2, 1))]) == READY
+    keys = {headers["Idempotency-Key"] for _, headers, _ in script.asked}
+    assert len(script.asked) == 3
+    assert len(keys) == 1
+
+
+def test_a_broken_connection_is_tried_again_with_the_same_key(script: Scripted) -> None:
+    script.answers = [None, (201, {}, READY)]
+    with Client(script.url) as client:
+        assert client.adapt([("a", png(1, 1))]) == READY
+    assert len({headers["Idempotency-Key"] for _, headers, _ in script.asked}) == 1
+
+
+def test_two_calls_have_two_keys(script: Scripted) -> None:
+    script.answers = [(201, {}, READY), (201, {}, READY)]
+    with Client(script.url) as client:
+        client.adapt([("a", png(1, 1))])
+        client.adapt([("a", png(1, 1))])
+    assert len({headers["Idempotency-Key"] for _, headers, _ in script.asked}) == 2
+
+
+def test_patience_ends(script: Scripted) -> None:
+    script.answers = [problem(503, "no_worker", retryable=True)] * 3
+    with Client(script.url, tries=2) as client, pytest.raises(errors.NoWorker):
+        client.models()
+    assert len(script.asked) == 2
+
+
+def test_what_another_try_cannot_help_is_raised_at_once(script: Scripted) -> None:
+    script.answers = [problem(404, "not_found")]
+    with Client(script.url) as client, pytest.raises(errors.NotFound):
+        client.model("mdl_none")
+    assert len(script.asked) == 1
+
+
+def test_an_accepted_model_is_followed_until_it_is_ready(script: Scripted) -> None:
+    script.answers = [(202, {}, {"id": "mdl_1", "status": "queued"}), (200, {}, READY)]
+    with Client(script.url) as client:
+        assert client.adapt([("a", png(1, 1))]) == READY
+    assert [line for line, _, _ in script.asked] == ["POST /v1/models", "GET /v1/models/mdl_1"]
+
+
+def test_a_model_that_fails_later_is_an_error(script: Scripted) -> None:
+    failed = {"id": "mdl_1", "status": "failed", "error": {"code": "adaptation_diverged", "detail": "lower inner_lr"}}
+    script.answers = [(202, {}, {"id": "mdl_1", "status": "adapting"}), (200, {}, failed)]
+    with Client(script.url) as client, pytest.raises(errors.AdaptationDiverged, match="lower inner_lr"):
+        client.adapt([("a", png(1, 1))])
+
+
+def test_waiting_ends(script: Scripted) -> None:
+    script.answers = [(202, {}, {"id": "mdl_1", "status": "queued"})] * 20
+    with Client(script.url) as client, pytest.raises(TimeoutError, match="still queued after 0"):
+        client.adapt([("a", png(1, 1))], wait=0)
+
+
+def test_large_batches_are_sent_in_parts(script: Scripted) -> None:
+    script.answers = [(200, {}, {"results": [{"id": i}] * n}) for i, n in enumerate((2, 2, 1))]
+    with Client(script.url) as client:
+        results = client.predict("mdl_1", [png(1, i) for i in range(5)], batch=2, progress=True)
+    assert [r["id"] for r in results] == [0, 0, 1, 1, 2]
+    assert [len(json.loads(body)["inputs"]) for _, _, body in script.asked] == [2, 2, 1]
+
+
+def test_something_else_behind_the_address(script: Scripted) -> None:
+    script.answers = [(418, {}, "a teapot")]
+    with Client(script.url) as client, pytest.raises(InnerloopHTTPError, match="not_innerloop") as caught:
+        client.models()
+    assert caught.value.status == 418
+
+
+def test_nobody_there() -> None:
+    with Client("http://127.0.0.1:1", tries=2) as client, pytest.raises(ServerUnreachable, match="innerloop serve"):
+        client.models()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (422, "too_few_classes", errors.TooFewClasses),
+        (422, "a_code_of_tomorrow", errors.Unprocessable),
+        (410, "expired", errors.Expired),
+        (409, "not_ready", errors.NotReady),
+        (429, "rate_limited", errors.RateLimited),
+        (503, "store_full", errors.StoreFull),
+        (500, "export_differs", errors.ExportDiffers),
+        (599, "strange", InnerloopHTTPError),
+    ],
+)
+def test_errors_have_types(status: int, code: str, kind: type[InnerloopHTTPError]) -> None:
+    error = errors.error_of({"status": status, "code": code, "detail": "why"}, 3.0)
+    assert type(error) is kind
+    assert (error.code, error.status, error.retry_after) == (code, status, 3.0)
+    assert "why" in str(error)
+
+
+def test_every_error_class_of_the_server_has_one_in_the_client() -> None:
+    """The client knows nothing of the server; this is where the two trees are compared."""
+    from adapter.errors import BadInput, InnerloopError, Overload
+
+    def family(base: type[InnerloopError]) -> list[type[InnerloopError]]:
+        return [base, *(member for child in base.__subclasses__() for member in family(child))]
+
+    plain = {InnerloopHTTPError, errors.ServerFault}
+    for kind in family(InnerloopError):
+        if kind in (InnerloopError, BadInput, Overload) or kind.status in (405, 408):
+            continue
+        found = type(errors.error_of({"status": kind.status, "code": kind.code}))
+        assert found not in plain, f"{kind.__name__} ({kind.status} {kind.code}) has no type in the client"
+
+
+def test_pauses_are_spread_and_bounded() -> None:
+    drawn_pauses = [jitter(attempt) for attempt in range(20) for _ in range(50)]
+    assert 0 <= min(drawn_pauses) < 0.05
+    assert max(drawn_pauses) <= LONGEST_PAUSE
+    assert max(jitter(0) for _ in range(50)) <= FIRST_PAUSE
+    assert min(jitter(0, retry_after=7) for _ in range(50)) >= 7
+
+
+def test_both_clients_have_every_call() -> None:
+    calls = [name for name, flow in vars(flows).items() if inspect.isgeneratorfunction(flow) and name[0] != "_"]
+    assert len(calls) >= 9
+    for name in calls:
+        assert inspect.getdoc(getattr(Client, name)) == inspect.getdoc(getattr(flows, name))
+        assert inspect.iscoroutinefunction(getattr(AsyncClient, name)), name
+
+
+def test_async_against_a_real_server(server: Embedded) -> None:
+    async def job() -> None:
+        async with AsyncClient(server.url) as client:
+            model = await client.adapt(drawn(3, 2, first=5100))
+            first, second = await asyncio.gather(
+                client.predict(model["id"], [png(5100, 9)]), client.predict(model["id"], [png(5102, 9)])
+            )
+            assert (first[0]["scores"][0]["label"], second[0]["scores"][0]["label"]) == ("class 0", "class 2")
+            with pytest.raises(errors.NotFound):
+                await client.model("mdl_none")
+            assert model["id"] in {m["id"] for m in await client.models()}
+            await client.delete(model["id"])
+            once = await client.classify(drawn(2, 1, first=5110), [png(5110, 5)])
+            assert once["results"][0]["scores"][0]["label"] == "class 0"
+
+    asyncio.run(job())
