@@ -37,12 +37,17 @@ class Predictor:
     def serves(self, reference: str) -> bool:
         return reference in self._served
 
-    def predict(self, spec: ModelSpec, adapted: Arrays, inputs: NDArray[np.uint8]) -> list[Prediction]:
-        """(n, *shape) uint8 queries to one prediction each; every answer depends on its own query alone."""
+    def predict(
+        self, spec: ModelSpec, adapted: Arrays, inputs: NDArray[np.uint8], false_reject: float | None = None
+    ) -> list[Prediction]:
+        """(n, *shape) uint8 queries to one prediction each; every answer depends on its own query alone.
+
+        `false_reject` is the target share of known queries that may be rejected; None takes the meta-model's.
+        """
         model = self._served[spec.meta_model]
         calibration = model.manifest.calibration_for(len(spec.classes), spec.mean_shot)
         logits = model.logits(adapted, model.features(inputs))
-        rejected = logits.max(1) < calibration.rejection_logit
+        rejected = logits.max(1) < calibration.reject_below(false_reject)
         return [
             Prediction(row, bool(unlike))
             for row, unlike in zip(probabilities(logits, calibration), rejected, strict=True)

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("innerloop.worker")
 
 
+class _LeaseLostError(Exception):
+    """Another worker has the job, or nobody wants it any more."""
+
+
 class Worker:
     """What one adapting process holds: stores and loaded meta-models. Made after the fork, CUDA included."""
 
@@ -59,6 +63,8 @@ class Worker:
         with self._lease(claim) as still_ours:
             try:
                 return self._do(claim, still_ours)
+            except _LeaseLostError:
+                return False
             except redis.RedisError:
                 log.exception("%s: Redis failed; the job stays open", job)
                 return False
@@ -67,7 +73,7 @@ class Worker:
 
     def _do(self, claim: Claim, still_ours: Callable[[], bool]) -> bool:
         began = time.perf_counter()
-        data = self.records.support(claim.owner, claim.model_id)
+        data = self.records.support(claim.owner, claim.record_id)
         if data is None:  # deleted or expired meanwhile
             return False
         if not self.weights.exists(claim.owner, claim.spec.weights):
@@ -75,13 +81,18 @@ class Worker:
             if model is None:
                 error = JobError("meta_model_gone", f"{claim.spec.meta_model} is not published on this worker")
                 return self.records.fail(claim, error)
-            adapted = self._adapt(model, support_set.decode(data), claim.spec.adaptation)
+
+            def tell(step: int, support_loss: float) -> None:
+                if not still_ours():
+                    raise _LeaseLostError
+                self.records.tell_step(claim.owner, claim.record_id, step, support_loss)
+
+            adapted = self._adapt(model, support_set.decode(data), claim.spec.adaptation, on_step=tell)
             if not still_ours():
                 return False
-            record = self.records.peek(claim.owner, claim.model_id)
-            if record is None:
+            left_ms = self.records.life_left_ms(claim.owner, claim.record_id)
+            if left_ms is None:
                 return False
-            left_ms = record.expires_ms - int(time.time() * 1000)
             self.weights.put(claim.owner, claim.spec.weights, adapted, max(left_ms, 1000))
         return self.records.finish(claim, (time.perf_counter() - began) * 1000)
 

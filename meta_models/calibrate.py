@@ -9,10 +9,10 @@ from meta_models.algorithms import InnerSettings
 from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec
 from meta_models.evaluate import Classifier, episode_logits
-from meta_models.manifest import Calibration
+from meta_models.manifest import FALSE_REJECT, Calibration
 
-FALSE_REJECT = 0.05
-"""Share of known-class queries that the rejection threshold may turn away."""
+FALSE_REJECTS = (0.005, 0.01, 0.02, FALSE_REJECT, 0.1, 0.2, 0.3, 0.5)
+"""Shares of known-class queries turned away, for which a threshold is stored."""
 
 GRID = ((2, 1), (2, 5), (5, 1), (5, 5), (10, 1), (10, 5), (20, 1), (20, 5))
 """(n_way, n_shot) settings that get an entry."""
@@ -82,6 +82,7 @@ def _fit(
         rejection_logit=round(float(np.quantile(best, FALSE_REJECT)), 4),
         expected_calibration_error=round(calibration_error(_softmax(logits / temperature), labels), 4),
         unseen_auroc=round(auroc(best, unseen), 4),
+        rejection_logits=tuple((share, round(float(np.quantile(best, share)), 4)) for share in FALSE_REJECTS),
     )
 
 

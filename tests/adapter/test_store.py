@@ -84,7 +84,7 @@ def test_three_deaths_fail_the_model(records: Records) -> None:
 
 
 def test_the_reaper_hears_of_forgotten_jobs(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapter.store.GRACE_MS", 50)
+    monkeypatch.setattr("adapter.redis_store.GRACE_MS", 50)
     model_id = create(records)
     assert records.due_jobs() == []
     time.sleep(0.06)

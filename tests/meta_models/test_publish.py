@@ -10,12 +10,21 @@ import pytest
 import torch
 
 from meta_models import publish
-from meta_models.calibrate import auroc, calibrate, calibration_error
+from meta_models.calibrate import FALSE_REJECTS, auroc, calibrate, calibration_error
 from meta_models.catalogue import Catalogue, UnknownMetaModelError
 from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec
 from meta_models.evaluate import Accuracy, evaluate
-from meta_models.manifest import MANIFEST_FILE, META_PARAMS_FILE, Figure, Manifest, ManifestError, read_manifest
+from meta_models.manifest import (
+    FALSE_REJECT,
+    MANIFEST_FILE,
+    META_PARAMS_FILE,
+    Figure,
+    Manifest,
+    ManifestError,
+    NotCalibratedError,
+    read_manifest,
+)
 from meta_models.serving import ServedModel, probabilities
 from meta_models.torch_model import TorchModel, build_algorithm
 from tests.meta_models.test_algorithms import BACKBONE, SHAPE, VARIANTS, a_recipe, a_training
@@ -131,3 +140,19 @@ def test_probabilities_sum_to_one_even_for_huge_logits(published: Path) -> None:
     rows = probabilities(np.array([[1e4, 0.0], [-1e4, 1e4]], np.float32), calibration)
     assert np.allclose(rows.sum(1), 1)
     assert np.isfinite(rows).all()
+
+
+def test_rejection_thresholds_follow_the_false_reject_rate(published: Path) -> None:
+    for entry in read_manifest(published).calibration:
+        shares, logits = zip(*entry.rejection_logits, strict=True)
+        assert shares == FALSE_REJECTS
+        assert list(logits) == sorted(logits)
+        assert entry.reject_below(None) == entry.reject_below(FALSE_REJECT) == entry.rejection_logit
+        assert entry.reject_below(0) == -np.inf
+        assert entry.reject_below(0.1) <= entry.reject_below(0.15) <= entry.reject_below(0.2)
+        with pytest.raises(NotCalibratedError, match=r"0\.005 to 0\.5"):
+            entry.reject_below(0.6)
+        old = entry.model_copy(update={"rejection_logits": ()})
+        assert old.reject_below(FALSE_REJECT) == entry.rejection_logit
+        with pytest.raises(NotCalibratedError, match=r"0\.05 alone"):
+            old.reject_below(0.1)
