@@ -56,7 +56,7 @@ def prepare(services: Services, given: AdaptInput, *, ephemeral: bool = False) -
     settings = _settings(manifest, given.options.adaptation)
     support_set.check_labels(given.labels, manifest.limits)
     inputs = services.decoder.support(given.support, manifest.input)
-    support = support_set.canonical(given.labels, inputs)
+    support = support_set.canonical(given.labels, inputs, [p.pointer for p in given.support])
     chosen = settings.model_dump()
     spec = ModelSpec(
         meta_model=manifest.reference,

@@ -8,6 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapter.models import Adaptation, ClassCount, JobError, ModelRecord, Status
+from adapter.quality import Quality
+from api import quality as words
+from api.schemas_quality import ModelQuality
 from meta_models.manifest import Calibration, Figure, InnerLoop, Limits, Manifest, Training
 
 PNG = (
@@ -165,7 +168,7 @@ class Model(BaseModel):
     false_reject_rate: float | None = Field(
         default=None, description="Target share of known queries that may be rejected; null: the meta-model's 5%."
     )
-    quality: dict[str, Any] | None = Field(default=None, description="Not measured yet.")
+    quality: ModelQuality | None = Field(default=None, description="null until it is measured, soon after `ready`.")
     timings_ms: Timings
     created_at: datetime
     expires_at: datetime
@@ -188,6 +191,7 @@ class Model(BaseModel):
             classes=sorted(spec.classes, key=lambda c: c.name),
             adaptation=spec.adaptation,
             false_reject_rate=record.head.false_reject,
+            quality=worded_quality(record),
             timings_ms=Timings(queue=record.queue_ms, adapt=record.adapt_ms, total=record.total_ms),
             created_at=moment(record.head.created_ms),
             expires_at=moment(record.expires_ms),
@@ -355,6 +359,13 @@ class Problem(BaseModel):
 
 
 TopK = Annotated[int, Field(ge=1)]
+
+
+def worded_quality(record: ModelRecord) -> ModelQuality | None:
+    """A record's quality, where it is measured."""
+    if not record.quality:
+        return None
+    return words.word(Quality.model_validate_json(record.quality), record.spec.classes)
 
 
 def _error(error: JobError | None) -> ModelError | None:
