@@ -1,8 +1,9 @@
 """Every error a client can meet. The class gives code, status and title; the instance says what happened.
 
 InnerloopError
-├── BadInput 4xx: MalformedRequest 400, Unauthorized 401, NotFound 404, NotReady 409,
-│   IdempotencyKeyInUse 409, Expired 410, TooLarge 413, UnsupportedMediaType 415, Unprocessable 422
+├── BadInput 4xx: MalformedRequest 400, Unauthorized 401, NotFound 404, NotReady 409, Canceled 409,
+│   NotCancelable 409, IdempotencyKeyInUse 409, Expired 410, LostUpdate 412, TooLarge 413,
+│   UnsupportedMediaType 415, Unprocessable 422
 ├── ExportDiffers 500: an export would not answer as the service does
 └── Overload (retryable, Retry-After): QueueFull, StoreFull, NoWorker, StoreUnavailable 503, Timeout 504
 """
@@ -79,12 +80,24 @@ class NotReady(BadInput):
     status, title, code, retryable = 409, "Not ready", "not_ready", True
 
 
+class Canceled(BadInput):
+    status, title, code = 409, "Canceled", "canceled"
+
+
+class NotCancelable(BadInput):
+    status, title, code = 409, "Nothing to cancel", "not_cancelable"
+
+
 class IdempotencyKeyInUse(BadInput):
     status, title, code = 409, "Idempotency key in use", "idempotency_key_in_use"
 
 
 class Expired(BadInput):
     status, title, code = 410, "Expired", "expired"
+
+
+class LostUpdate(BadInput):
+    status, title, code = 412, "Changed meanwhile", "lost_update"
 
 
 class TooLarge(BadInput):

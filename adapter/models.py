@@ -66,42 +66,103 @@ def dump_error(error: JobError) -> str:
 
 
 @dataclass(frozen=True)
+class Head:
+    """What all versions of a model share. Times are Redis time, in milliseconds.
+
+    Attributes:
+        digest: of the first version.
+        latest: number of the newest version.
+        stable: number of the version that `stable` names; moves only when asked.
+        revision: grows with every change a client makes.
+        false_reject: target share of known queries that may be rejected; None takes the meta-model's.
+    """
+
+    name: str | None
+    digest: str
+    latest: int
+    stable: int
+    revision: int
+    false_reject: float | None
+    created_ms: int
+    expires_ms: int
+
+    @classmethod
+    def read(cls, fields: Mapping[bytes, bytes]) -> Head:
+        """From the fields of the first version's hash."""
+        text = _text(fields)
+        return cls(
+            name=text.get("name") or None,
+            digest=ModelSpec.model_validate_json(text["spec"]).digest,
+            latest=int(text.get("latest", 1)),
+            stable=int(text.get("stable", 1)),
+            revision=int(text.get("revision", 1)),
+            false_reject=_number(text.get("false_reject")),
+            created_ms=int(text["created_ms"]),
+            expires_ms=int(text["expires_ms"]),
+        )
+
+
+@dataclass(frozen=True)
 class ModelRecord:
-    """A model as Redis holds it now. Times are Redis time, in milliseconds."""
+    """A version of a model as Redis holds it now. Times are Redis time, in milliseconds."""
 
     id: str
     owner: str
-    name: str | None
+    version: int
+    head: Head
     spec: ModelSpec
     status: Status
     job: str
     created_ms: int
-    expires_ms: int
     queue_ms: float | None
     adapt_ms: float | None
     total_ms: float | None
     error: JobError | None
+    quality: str
+    """JSON of `adapter.quality.Quality`, empty where it is not measured."""
+
+    @property
+    def record_id(self) -> str:
+        """What this version is stored under."""
+        return self.id if self.version == 1 else f"{self.id}.{self.version}"
+
+    @property
+    def expires_ms(self) -> int:
+        return self.head.expires_ms
+
+    @property
+    def job_name(self) -> str:
+        return f"{self.owner}/{self.record_id}"
+
+    @property
+    def is_open(self) -> bool:
+        """Adapting has not ended."""
+        return self.status in ("queued", "adapting")
 
     @classmethod
-    def read(cls, owner: str, fields: Mapping[bytes, bytes], now_ms: int) -> ModelRecord:
+    def read(cls, owner: str, head: Head, fields: Mapping[bytes, bytes], now_ms: int) -> ModelRecord:
         """From the fields of a record hash."""
-        text = {key.decode(): value.decode() for key, value in fields.items()}
-        expired = int(text["expires_ms"]) <= now_ms
-        total, adapt = _number(text.get("total_ms")), _number(text.get("adapt_ms"))
+        text = _text(fields)
+        expired = head.expires_ms <= now_ms
         return cls(
             id=text["id"],
             owner=owner,
-            name=text.get("name") or None,
+            version=int(text.get("version", 1)),
+            head=head,
             spec=ModelSpec.model_validate_json(text["spec"]),
             status="expired" if expired else text["status"],  # pyright: ignore[reportArgumentType]
             job=text.get("job", ""),
             created_ms=int(text["created_ms"]),
-            expires_ms=int(text["expires_ms"]),
             queue_ms=_number(text.get("queue_ms")),
-            adapt_ms=adapt,
-            total_ms=total,
+            adapt_ms=_number(text.get("adapt_ms")),
+            total_ms=_number(text.get("total_ms")),
             error=_JOB_ERROR.validate_json(text["job_error"]) if text.get("job_error") else None,
+            quality=text.get("quality", ""),
         )
+
+
+def _text(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in fields.items()}
 
 
 def _number(text: str | None) -> float | None:

@@ -40,13 +40,19 @@ class Predictor:
     def serves(self, reference: str) -> bool:
         return reference in self._served
 
-    def calibration(self, spec: ModelSpec) -> Calibration:
-        """Temperature and rejection threshold that answers of this model are given with."""
-        return self._served[spec.meta_model].manifest.calibration_for(len(spec.classes), spec.mean_shot)
+    def calibration(self, spec: ModelSpec, false_reject: float | None = None) -> Calibration:
+        """Temperature and rejection threshold that answers of this model are given with.
 
-    def predict(self, spec: ModelSpec, adapted: Arrays, inputs: NDArray[np.uint8]) -> list[Prediction]:
+        `false_reject` is the target share of known queries that may be rejected; None takes the meta-model's.
+        """
+        measured = self._served[spec.meta_model].manifest.calibration_for(len(spec.classes), spec.mean_shot)
+        return measured.model_copy(update={"rejection_logit": measured.reject_below(false_reject)})
+
+    def predict(
+        self, spec: ModelSpec, adapted: Arrays, inputs: NDArray[np.uint8], false_reject: float | None = None
+    ) -> list[Prediction]:
         """(n, *shape) uint8 queries to one prediction each; every answer depends on its own query alone."""
-        model, calibration = self._served[spec.meta_model], self.calibration(spec)
+        model, calibration = self._served[spec.meta_model], self.calibration(spec, false_reject)
         logits = model.logits(adapted, model.features(inputs))
         return [
             Prediction(row, bool(best < calibration.rejection_logit), float(best))

@@ -1,13 +1,17 @@
 """Every Redis key, TTL and codec. Two roles: records must never be lost, weights are a cache.
 
-il:{owner}:model:{id}        hash    the record: spec, status, job, lease
-il:{owner}:support:{id}      string  the support set
+il:{owner}:model:{id}        hash    the record: spec, status, job, lease; and what all versions share
+il:{owner}:model:{id}.{n}    hash    the same of version n, from 2 on
+il:{owner}:support:{id}[.n]  string  the support set of a version
+il:{owner}:events:{id}       stream  status changes and support losses of all versions
 il:{owner}:models            zset    ids by creation
-il:{owner}:digest:{digest}   string  content to id
+il:{owner}:digest:{digest}   string  content to id, of models that have not grown
 il:{owner}:idempotency:{h}   hash    Idempotency-Key to fingerprint and id
 il:jobs                      zset    open jobs by the time someone must look at them
 il:worker:{name}             string  a worker that lives
 il:{owner}:weights:{digest}  string  adapted tensors (weights role)
+
+The parts: `jobs` (leases), `versions` (models that change), `events` (the stream), and here everything else.
 """
 
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false
@@ -18,58 +22,57 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from typing import Literal, cast
 
 import numpy as np
 import redis
 import safetensors.numpy
 from numpy.typing import NDArray
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import OutOfMemoryError
-from redis.retry import Retry
 
+from adapter import redis_store
 from adapter.config import Settings
 from adapter.errors import Expired, IdempotencyKeyInUse, NotFound, QueueFull, StoreFull, Unprocessable
-from adapter.models import JobError, ModelRecord, ModelSpec, dump_error
+from adapter.events import Events
+from adapter.jobs import Claim, Jobs
+from adapter.models import Head, ModelRecord, ModelSpec
+from adapter.redis_store import (
+    DONE_CHANNEL,
+    JOBS,
+    TOMBSTONE_MS,
+    connect,
+    events_key,
+    now_ms,
+    record_id,
+    record_key,
+    support_key,
+)
+from adapter.versions import Patch, Versions
 
-DONE_CHANNEL = "il:done"
-JOBS = "il:jobs"
-
-TOMBSTONE_MS = 30 * 86_400_000
-"""An expired model answers 410 for this long, then 404."""
+__all__ = [
+    "DONE_CHANNEL",
+    "JOBS",
+    "Arrays",
+    "Claim",
+    "Created",
+    "Patch",
+    "Records",
+    "Weights",
+    "connect",
+    "cursor_after",
+]
 
 IDEMPOTENCY_MS = 86_400_000
-GRACE_MS = 2_000
-"""A job that no worker claimed for this long gets another nudge."""
 
 WATERMARK = 0.9
 """Share of the record store's memory above which no new model is admitted."""
 
-WORKER_TTL_SECONDS = 15
 LARGEST_BATCH = 100
 
 Arrays = dict[str, NDArray[np.float32]]
 
-
-@dataclass(frozen=True)
-class Claim:
-    """A job held by this worker until its lease runs out."""
-
-    job: str
-    token: str
-    attempt: int
-    spec: ModelSpec
-
-    @property
-    def owner(self) -> str:
-        return self.job.split("/")[0]
-
-    @property
-    def model_id(self) -> str:
-        return self.job.split("/")[1]
+WhichVersion = int | Literal["stable", "latest"] | None
+"""A number, the stable one, the newest, or what is served by default: the newest that is ready, else the newest."""
 
 
 @dataclass(frozen=True)
@@ -80,28 +83,11 @@ class Created:
     is_new: bool
 
 
-def connect(url: str, timeout: float = 3.0) -> redis.Redis:
-    """A client that outlives a restart of Redis: retried for about two seconds, every command idempotent."""
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        health_check_interval=5,
-        retry=Retry(ExponentialBackoff(cap=0.4, base=0.02), 8),
-        retry_on_error=[redis.ConnectionError, redis.TimeoutError],
-    )
-
-
-class Records:
+class Records(Jobs, Versions, Events):
     """Model records, support sets and jobs. Scripts make each change in one step."""
 
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
-        self.client = client
-        self._settings = settings
-        self._scripts = {
-            path.stem: client.register_script(path.read_text())
-            for path in (Path(__file__).parent / "lua").glob("*.lua")
-        }
+        super().__init__(client, settings)
         self._admitted_until = 0.0
 
     def create(
@@ -121,18 +107,19 @@ class Records:
             IdempotencyKeyInUse: the key came with other content before.
             QueueFull, StoreFull: try again later.
         """
-        self._admit()
+        self.admit()
         model_id = "mdl_" + secrets.token_hex(16)
         key_hash = hashlib.sha256((idempotency_key or "").encode()).hexdigest()
-        outcome, found = self._run(
+        outcome, found = self.run(
             "create",
             [
-                _record(owner, model_id),
-                f"il:{owner}:support:{model_id}",
+                record_key(owner, model_id),
+                support_key(owner, model_id),
                 f"il:{owner}:models",
                 f"il:{owner}:digest:{spec.digest}",
                 f"il:{owner}:idempotency:{key_hash}",
                 JOBS,
+                events_key(owner, model_id),
             ],
             [
                 model_id,
@@ -141,11 +128,11 @@ class Records:
                 support,
                 ttl_seconds * 1000,
                 TOMBSTONE_MS,
-                GRACE_MS,
+                redis_store.GRACE_MS,
                 int(not spec.ephemeral),
                 fingerprint if idempotency_key else "",
                 IDEMPOTENCY_MS,
-                _record(owner, ""),
+                record_key(owner, ""),
                 name or "",
             ],
         )
@@ -156,24 +143,65 @@ class Records:
             )
         return Created(found.decode(), outcome == b"created" or found.decode() == model_id)
 
-    def get(self, owner: str, model_id: str) -> ModelRecord:
-        """The record, whatever its status.
+    def get(self, owner: str, model_id: str, version: WhichVersion = None) -> ModelRecord:
+        """A version of a model, whatever its status.
 
         Raises:
-            NotFound: no such model, or another owner's.
+            NotFound: no such model or version, or another owner's.
             Expired: its time is over.
         """
-        record = self.peek(owner, model_id)
+        record = self.peek(owner, model_id, version)
         if record is None:
-            raise NotFound(f"no model {model_id!r}")
+            raise NotFound(
+                f"no model {model_id!r}" if version is None else f"no version {version} of a model {model_id!r}"
+            )
         if record.status == "expired":
             raise Expired(f"model {model_id!r} has expired; adapt again to get a new one")
         return record
 
-    def peek(self, owner: str, model_id: str) -> ModelRecord | None:
-        """The record, expired or not, or None."""
-        fields = cast("dict[bytes, bytes]", self.client.hgetall(_record(owner, model_id)))
-        return ModelRecord.read(owner, fields, _now_ms()) if fields else None
+    def peek(self, owner: str, model_id: str, version: WhichVersion = None) -> ModelRecord | None:
+        """The same, expired or not, or None."""
+        fields = self._fields(owner, model_id)
+        if "." in model_id or not fields:  # a dot would name another version's record
+            return None
+        head = Head.read(fields)
+        number = {"stable": head.stable, "latest": head.latest}.get(version, 0) if isinstance(version, str) else version
+        candidates = range(head.latest, 0, -1) if number is None else [number]
+        newest: ModelRecord | None = None
+        for n in candidates:
+            if not 1 <= n <= head.latest:
+                return None
+            found = fields if n == 1 else self._fields(owner, record_id(model_id, n))
+            if not found:  # deleted between the two reads
+                return None
+            record = ModelRecord.read(owner, head, found, now_ms())
+            if number is not None or record.status in ("ready", "expired"):
+                return record
+            newest = newest or record
+        return newest
+
+    def newest_kept(self, owner: str, model_id: str) -> ModelRecord:
+        """The version that a change starts from: the newest that did not fail and was not canceled, else the first.
+
+        Raises:
+            NotFound, Expired: as `get`.
+        """
+        newest = self.get(owner, model_id)
+        for number in range(newest.head.latest, newest.version, -1):
+            record = self.get(owner, model_id, number)
+            if record.is_open:
+                return record
+        return newest if newest.status not in ("failed", "canceled") else self.get(owner, model_id, 1)
+
+    def versions(self, owner: str, model_id: str, limit: int, below: int | None) -> list[ModelRecord]:
+        """Versions from the newest down, those below number `below`; one more than `limit` where there are more.
+
+        Raises:
+            NotFound, Expired: as `get`.
+        """
+        latest = self.get(owner, model_id, 1).head.latest
+        start = min(latest, (below or latest + 1) - 1)
+        return [self.get(owner, model_id, n) for n in range(start, max(0, start - limit - 1), -1)]
 
     def list(self, owner: str, limit: int, after: str | None) -> tuple[list[ModelRecord], bool]:
         """Newest first, those older than cursor `after`; and whether there are more.
@@ -206,8 +234,8 @@ class Records:
             records += [r for r in found if r is not None and r.status != "expired"]
         return records[:limit], len(records) > limit
 
-    def delete(self, owner: str, model_id: str) -> ModelRecord:
-        """Forget a model and what belongs to it.
+    def delete(self, owner: str, model_id: str) -> set[str]:
+        """Forget a model and what belongs to it; the names of its versions' weights.
 
         Raises:
             NotFound: no such model, or another owner's.
@@ -215,108 +243,44 @@ class Records:
         record = self.peek(owner, model_id)
         if record is None:
             raise NotFound(f"no model {model_id!r}")
-        self._run(
+        versions = [self.peek(owner, model_id, n) for n in range(1, record.head.latest + 1)]
+        self.run(
             "delete",
             [
-                _record(owner, model_id),
-                f"il:{owner}:support:{model_id}",
+                record_key(owner, model_id),
+                support_key(owner, model_id),
                 f"il:{owner}:models",
-                f"il:{owner}:digest:{record.spec.digest}",
+                f"il:{owner}:digest:{record.head.digest}",
                 JOBS,
+                events_key(owner, model_id),
             ],
             [model_id, f"{owner}/{model_id}", DONE_CHANNEL],
         )
-        return record
+        return {v.spec.weights for v in versions if v is not None}
 
-    def support(self, owner: str, model_id: str) -> bytes | None:
-        """The stored support set, or None where the model is gone."""
-        return cast("bytes | None", self.client.get(f"il:{owner}:support:{model_id}"))
+    def support(self, owner: str, record_id: str) -> bytes | None:
+        """The stored support set of a version, or None where the model is gone."""
+        return cast("bytes | None", self.client.get(support_key(owner, record_id)))
 
-    def request_restore(self, record: ModelRecord) -> bool:
-        """Open a job that adapts again because the weights are gone; false where one is open."""
-        job = f"{record.owner}/{record.id}"
-        return bool(self._run("restore", [_record(record.owner, record.id), JOBS], [job, GRACE_MS]))
+    def life_left_ms(self, owner: str, record_id: str) -> int | None:
+        """How long a version still lives, or None where it is gone."""
+        expires = cast("bytes | None", self.client.hget(record_key(owner, record_id), "expires_ms"))
+        return None if expires is None else int(expires) - now_ms()
 
-    def claim(self, job: str) -> Claim | None:
-        """Take a job under a lease; None where it is done, taken or has killed too many workers."""
-        owner, model_id = job.split("/")
-        token = secrets.token_hex(8)
-        attempts = self._settings.max_attempts
-        given_up = JobError("worker_died", f"{attempts} workers died or fell silent while adapting this support set")
-        answer = self._run(
-            "claim",
-            [_record(owner, model_id), JOBS],
-            [job, token, self._lease_ms, attempts, dump_error(given_up), DONE_CHANNEL],
-        )
-        if not answer:
-            return None
-        return Claim(job, token, int(answer[0]), ModelSpec.model_validate_json(answer[1]))
+    def _fields(self, owner: str, record_id: str) -> dict[bytes, bytes]:
+        return cast("dict[bytes, bytes]", self.client.hgetall(record_key(owner, record_id)))
 
-    def extend(self, claim: Claim) -> bool:
-        """Renew the lease; false where it was lost or the model deleted."""
-        return bool(self._run("extend", self._keys(claim), [claim.job, claim.token, self._lease_ms]))
-
-    def finish(self, claim: Claim, adapt_ms: float) -> bool:
-        """The weights are stored: the model is ready. False where the lease was lost."""
-        return self._end(claim, "ready", "", adapt_ms)
-
-    def fail(self, claim: Claim, error: JobError) -> bool:
-        """Adapting this support set cannot work."""
-        return self._end(claim, "failed", dump_error(error), 0)
-
-    def retry(self, claim: Claim) -> bool:
-        """Give the job back; the attempt counts."""
-        return self._end(claim, "retry", "", 0)
-
-    def due_jobs(self, limit: int = 100) -> list[str]:
-        """Open jobs that nobody is working on."""
-        return [job.decode() for job in self._run("due", [JOBS], [GRACE_MS, limit])]
-
-    def beat(self, worker: str) -> None:
-        """Say that this worker lives."""
-        self.client.set(f"il:worker:{worker}", "1", ex=WORKER_TTL_SECONDS)
-
-    def retire(self, worker: str) -> None:
-        """Say that this worker ends."""
-        self.client.delete(f"il:worker:{worker}")
-
-    def has_worker(self) -> bool:
-        """Whether any worker said so lately."""
-        workers = cast("Iterator[bytes]", self.client.scan_iter("il:worker:*", count=1000))
-        return next(workers, None) is not None
-
-    def lock(self, name: str, seconds: float) -> bool:
-        """Whether this process may do `name` now; for everyone else it is taken for `seconds`."""
-        return bool(self.client.set(f"il:lock:{name}", "1", nx=True, px=int(seconds * 1000)))
-
-    @property
-    def _lease_ms(self) -> int:
-        return int(self._settings.lease_seconds * 1000)
-
-    def _end(self, claim: Claim, outcome: str, error: str, adapt_ms: float) -> bool:
-        arguments = [claim.job, claim.token, outcome, error, round(adapt_ms, 3), DONE_CHANNEL]
-        return bool(self._run("finish", self._keys(claim), arguments))
-
-    def _keys(self, claim: Claim) -> list[str]:
-        return [_record(claim.owner, claim.model_id), JOBS]
-
-    def _admit(self) -> None:
-        """Refuse new models while the queue or the memory is full; checked at most twice a second."""
+    def admit(self) -> None:
+        """Refuse new jobs while the queue or the memory is full; checked at most twice a second."""
         if time.monotonic() < self._admitted_until:
             return
         queued = self.client.zcard(JOBS)
-        if queued >= self._settings.max_queued_jobs:
+        if queued >= self.settings.max_queued_jobs:
             raise QueueFull(f"{queued} jobs are waiting, the most this server queues", retry_after=5)
         memory = self.client.info("memory")
         if memory["maxmemory"] and memory["used_memory"] > WATERMARK * memory["maxmemory"]:
             raise StoreFull("the store of models is full; delete models or raise its memory", retry_after=30)
         self._admitted_until = time.monotonic() + 0.5
-
-    def _run(self, script: str, keys: list[str], arguments: list[Any]) -> Any:
-        try:
-            return self._scripts[script](keys=keys, args=arguments)
-        except OutOfMemoryError as error:
-            raise StoreFull("the store of models is full; delete models or raise its memory", retry_after=30) from error
 
 
 class Weights:
@@ -343,7 +307,7 @@ class Weights:
 
 def cursor_after(record: ModelRecord) -> str:
     """The cursor that continues a listing below `record`."""
-    return f"{record.created_ms}-{record.id}"
+    return f"{record.head.created_ms}-{record.id}"
 
 
 def _read_cursor(text: str) -> tuple[int, str]:
@@ -353,13 +317,5 @@ def _read_cursor(text: str) -> tuple[int, str]:
     return int(created), model_id
 
 
-def _record(owner: str, model_id: str) -> str:
-    return f"il:{owner}:model:{model_id}"
-
-
 def _weights(owner: str, digest: str) -> str:
     return f"il:{owner}:weights:{digest}"
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

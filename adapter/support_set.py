@@ -31,12 +31,19 @@ class SupportSet:
         labels: (n_examples,) index into `classes`, ascending.
         classes: names, ordered by content.
         example_ids: (n_examples,) sha256 of each example.
+        sources: (n_examples,) where each stood in the request that brought it; names nothing, counts nowhere.
     """
 
     inputs: NDArray[np.uint8]
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     example_ids: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Class name of each example."""
+        return [self.classes[y] for y in self.labels]
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -60,8 +67,9 @@ class SupportSet:
         return _digest([meta_model, settings, self.content])
 
 
-def canonical(labels: Sequence[str], inputs: NDArray[np.uint8]) -> SupportSet:
+def canonical(labels: Sequence[str], inputs: NDArray[np.uint8], sources: Sequence[str] | None = None) -> SupportSet:
     """Order examples by content within classes, and classes by content."""
+    sources = sources or [""] * len(labels)
     ids = [hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest() for row in inputs]
     by_class: dict[str, list[tuple[str, int]]] = {}
     for row, (label, example) in enumerate(zip(labels, ids, strict=True)):
@@ -75,6 +83,7 @@ def canonical(labels: Sequence[str], inputs: NDArray[np.uint8]) -> SupportSet:
         labels=np.repeat(np.arange(len(classes)), [len(members[name]) for name in classes]),
         classes=tuple(classes),
         example_ids=tuple(ids[row] for row in rows),
+        sources=tuple(sources[row] for row in rows),
     )
 
 
@@ -84,13 +93,31 @@ def check_labels(labels: Sequence[str], limits: Limits) -> None:
     Raises:
         Unprocessable: names the example or class, the number found and the number allowed.
     """
+    check_names(labels, "/support")
+    check_counts(labels, limits)
+
+
+def check_names(labels: Sequence[str], pointer: str) -> None:
+    """Refuse labels that cannot name a class.
+
+    Raises:
+        Unprocessable: lists each of them by its place below `pointer`.
+    """
     errors: list[ErrorItem] = [
-        {"pointer": f"/support/{i}/label", "code": "bad_label", "detail": problem}
+        {"pointer": f"{pointer}/{i}/label", "code": "bad_label", "detail": problem}
         for i, label in enumerate(labels)
         if (problem := _label_problem(label))
     ]
     if errors:
         raise Unprocessable(f"{len(errors)} of {len(labels)} labels cannot be used", code="bad_label", errors=errors)
+
+
+def check_counts(labels: Sequence[str], limits: Limits) -> None:
+    """Refuse too few or too many classes or examples.
+
+    Raises:
+        Unprocessable: the number found and the number allowed.
+    """
     counts = Counter(labels)
     if len(counts) < limits.min_classes:
         raise Unprocessable(
@@ -119,7 +146,7 @@ def check_labels(labels: Sequence[str], limits: Limits) -> None:
 
 def encode(support: SupportSet) -> bytes:
     """The stored form: safetensors with names and ids in its metadata."""
-    about = json.dumps({"classes": support.classes, "example_ids": support.example_ids})
+    about = json.dumps({"classes": support.classes, "example_ids": support.example_ids, "sources": support.sources})
     return safetensors.numpy.save({"inputs": support.inputs, "labels": support.labels}, {"support": about})
 
 
@@ -128,7 +155,13 @@ def decode(data: bytes) -> SupportSet:
     header_size = int.from_bytes(data[:8], "little")
     about = json.loads(json.loads(data[8 : 8 + header_size])["__metadata__"]["support"])
     tensors = safetensors.numpy.load(data)
-    return SupportSet(tensors["inputs"], tensors["labels"], tuple(about["classes"]), tuple(about["example_ids"]))
+    return SupportSet(
+        tensors["inputs"],
+        tensors["labels"],
+        tuple(about["classes"]),
+        tuple(about["example_ids"]),
+        tuple(about["sources"]),
+    )
 
 
 def _label_problem(label: str) -> str | None:

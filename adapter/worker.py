@@ -20,15 +20,21 @@ from celery.signals import worker_process_init, worker_process_shutdown
 
 from adapter import support_set
 from adapter.config import Settings
-from adapter.models import JobError
+from adapter.models import JobError, ModelSpec
 from adapter.queue import ADAPT, celery_app
 from adapter.store import Claim, Records, Weights, connect
 from meta_models.catalogue import Catalogue, Published
 
 if TYPE_CHECKING:
-    from meta_models.torch_model import TorchModel
+    from adapter.store import Arrays
+    from adapter.support_set import SupportSet
+    from meta_models.torch_model import Features, TorchModel
 
 log = logging.getLogger("innerloop.worker")
+
+
+class _LeaseLostError(Exception):
+    """Another worker has the job, or nobody wants it any more."""
 
 
 class Worker:
@@ -48,7 +54,9 @@ class Worker:
         device = settings.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._models = {p.manifest.reference: _load(p, device) for p in Catalogue(settings.meta_models_dir)}
+        published = list(Catalogue(settings.meta_models_dir))
+        self._manifests = {p.manifest.reference: p.manifest for p in published}
+        self._models = {p.manifest.reference: _load(p, device) for p in published}
         self._adapt = adapt
 
     def run(self, job: str) -> bool:
@@ -59,6 +67,8 @@ class Worker:
         with self._lease(claim) as still_ours:
             try:
                 return self._do(claim, still_ours)
+            except _LeaseLostError:
+                return False
             except redis.RedisError:
                 log.exception("%s: Redis failed; the job stays open", job)
                 return False
@@ -67,23 +77,57 @@ class Worker:
 
     def _do(self, claim: Claim, still_ours: Callable[[], bool]) -> bool:
         began = time.perf_counter()
-        data = self.records.support(claim.owner, claim.model_id)
+        owner, spec = claim.owner, claim.spec
+        data = self.records.support(owner, claim.record_id)
         if data is None:  # deleted or expired meanwhile
             return False
-        if not self.weights.exists(claim.owner, claim.spec.weights):
-            model = self._models.get(claim.spec.meta_model)
-            if model is None:
-                error = JobError("meta_model_gone", f"{claim.spec.meta_model} is not published on this worker")
-                return self.records.fail(claim, error)
-            adapted = self._adapt(model, support_set.decode(data), claim.spec.adaptation)
+        stored, measured = self.weights.exists(owner, spec.weights), claim.measured or spec.ephemeral
+        if stored and measured:
+            return self.records.finish(claim, _ms_since(began))
+        model = self._models.get(spec.meta_model)
+        if model is None:
+            return self.records.fail(
+                claim, JobError("meta_model_gone", f"{spec.meta_model} is not published on this worker")
+            )
+        support = support_set.decode(data)
+        features = model.features(support.inputs)
+        adapted = self.weights.get(owner, spec.weights) if stored else None
+        if adapted is None:
+
+            def tell(step: int, support_loss: float) -> None:
+                if not still_ours():
+                    raise _LeaseLostError
+                self.records.tell_step(owner, claim.record_id, step, support_loss)
+
+            adapted = self._adapt(model, support, features, spec.adaptation, on_step=tell)
             if not still_ours():
                 return False
-            record = self.records.peek(claim.owner, claim.model_id)
-            if record is None:
+            left_ms = self.records.life_left_ms(owner, claim.record_id)
+            if left_ms is None:
                 return False
-            left_ms = record.expires_ms - int(time.time() * 1000)
-            self.weights.put(claim.owner, claim.spec.weights, adapted, max(left_ms, 1000))
-        return self.records.finish(claim, (time.perf_counter() - began) * 1000)
+            self.weights.put(owner, spec.weights, adapted, max(left_ms, 1000))
+        took = _ms_since(began)
+        if measured:
+            return self.records.finish(claim, took)
+        return self._measure(claim, took, model, support, features, adapted)
+
+    def _measure(
+        self, claim: Claim, took: float, model: TorchModel, support: SupportSet, features: Features, adapted: Arrays
+    ) -> bool:
+        """End the job with the model's quality: at once where it costs next to nothing, else after `ready`."""
+        from adapter.measure import cross_validate, leave_one_out
+
+        temperature = self._temperature(claim.spec)
+        quality = leave_one_out(model, support, features, adapted, temperature)
+        if quality is None:
+            if not self.records.serve(claim, took):
+                return False
+            quality = cross_validate(model, support, features, claim.spec.adaptation, temperature)
+        return self.records.finish(claim, took, quality.model_dump_json())
+
+    def _temperature(self, spec: ModelSpec) -> float:
+        manifest = self._manifests[spec.meta_model]
+        return manifest.calibration_for(len(spec.classes), spec.mean_shot).temperature
 
     def _give_up(self, claim: Claim, error: Exception) -> bool:
         """An error that comes again each time fails the model; anything else is tried again."""
@@ -130,6 +174,10 @@ def _load(published: Published, device: str) -> TorchModel:
     one_step = InnerSettings(1, 0.0) if model.algorithm.inner else None
     model.adapt(model.features(inputs), np.array([0, 0, 1, 1]), 2, one_step)
     return model
+
+
+def _ms_since(began: float) -> float:
+    return (time.perf_counter() - began) * 1000
 
 
 def make_app(settings: Settings) -> Celery:

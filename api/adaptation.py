@@ -6,11 +6,21 @@ import asyncio
 import hashlib
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from adapter import support_set
-from adapter.errors import AdaptationFailed, AdaptationTimeout, InnerloopError, NotReady, NoWorker, Unprocessable
+from adapter.errors import (
+    AdaptationFailed,
+    AdaptationTimeout,
+    Canceled,
+    InnerloopError,
+    NotReady,
+    NoWorker,
+    Unprocessable,
+)
 from adapter.models import Adaptation, ClassCount, ModelRecord, ModelSpec
+from adapter.redis_store import record_id
 from adapter.store import Arrays, Created
 from api.requests import AdaptInput
 from api.schemas import AdaptationIn
@@ -46,7 +56,7 @@ def prepare(services: Services, given: AdaptInput, *, ephemeral: bool = False) -
     settings = _settings(manifest, given.options.adaptation)
     support_set.check_labels(given.labels, manifest.limits)
     inputs = services.decoder.support(given.support, manifest.input)
-    support = support_set.canonical(given.labels, inputs)
+    support = support_set.canonical(given.labels, inputs, [p.pointer for p in given.support])
     chosen = settings.model_dump()
     spec = ModelSpec(
         meta_model=manifest.reference,
@@ -95,24 +105,35 @@ async def accept(services: Services, owner: str, prepared: Prepared, idempotency
     return await services.in_store(write)
 
 
-async def settle(services: Services, owner: str, model_id: str, seconds: float) -> ModelRecord:
-    """The record once its adaptation ended, or as it is after `seconds`.
+def _adapted(record: ModelRecord) -> bool:
+    return not record.is_open
+
+
+async def settle(
+    services: Services,
+    owner: str,
+    model_id: str,
+    seconds: float,
+    version: int = 1,
+    until: Callable[[ModelRecord], bool] = _adapted,
+) -> ModelRecord:
+    """The version's record once its adaptation ended, or as it is after `seconds`.
 
     Raises:
         NotFound: deleted meanwhile.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
-    with services.waiter.expect(f"{owner}/{model_id}") as woken:
+    with services.waiter.expect(f"{owner}/{record_id(model_id, version)}") as woken:
         while True:
-            record = await services.in_store(services.records.get, owner, model_id)
+            record = await services.in_store(services.records.get, owner, model_id, version)
             left = deadline - loop.time()
-            if not record.job or left <= 0:
+            if until(record) or left <= 0:
                 return record
             try:
                 await asyncio.wait_for(woken.wait(), left)
             except TimeoutError:
-                return await services.in_store(services.records.get, owner, model_id)
+                return await services.in_store(services.records.get, owner, model_id, version)
             woken.clear()
 
 
@@ -121,10 +142,11 @@ async def adapted_tensors(services: Services, record: ModelRecord) -> Arrays:
 
     Raises:
         NotReady: adapting has not ended.
+        Canceled: it never will.
         AdaptationFailed: it failed.
         AdaptationTimeout: adapting again takes too long.
     """
-    if record.status == "failed":
+    if record.status in ("failed", "canceled"):
         raise failure(record)
     if record.status != "ready":
         raise NotReady(f"model {record.id} is {record.status}; ask again once it is ready", retry_after=1)
@@ -138,15 +160,19 @@ async def adapted_tensors(services: Services, record: ModelRecord) -> Arrays:
         if tensors is not None:
             return tensors
         if await services.in_store(services.records.request_restore, record):
-            await services.in_store(services.publisher.nudge, f"{record.owner}/{record.id}")
-        record = await settle(services, record.owner, record.id, RESTORE_SECONDS)
+            await services.in_store(services.publisher.nudge, record.job_name)
+        record = await settle(
+            services, record.owner, record.id, RESTORE_SECONDS, record.version, until=lambda r: not r.job
+        )
         if not record.job and record.error:
             raise failure(record)
     raise AdaptationTimeout(f"the weights of model {record.id} are being adapted again", retry_after=2)
 
 
 def failure(record: ModelRecord) -> InnerloopError:
-    """The error a client reads of a failed adaptation."""
+    """The error a client reads of an adaptation that failed or was canceled."""
+    if record.status == "canceled":
+        return Canceled(f"adapting model {record.id} was canceled; adapt again to get a model")
     if record.error is None:
         return AdaptationFailed(f"adapting model {record.id} failed")
     return AdaptationFailed(f"adapting model {record.id} failed: {record.error.detail}", code=record.error.code)

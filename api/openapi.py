@@ -9,9 +9,9 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.schemas import AdaptRequest, ClassifyRequest, ExportRequest, PredictRequest, Problem
+from api.schemas import AdaptRequest, ClassifyRequest, ExportRequest, ModelPatch, PredictRequest, Problem
 
-_BODIES: list[type[BaseModel]] = [AdaptRequest, PredictRequest, ClassifyRequest, ExportRequest, Problem]
+_BODIES: list[type[BaseModel]] = [AdaptRequest, PredictRequest, ClassifyRequest, ExportRequest, ModelPatch, Problem]
 _REF = "#/components/schemas/{model}"
 
 _FILES = {"type": "array", "items": {"type": "string", "contentMediaType": "application/octet-stream"}}
@@ -41,6 +41,12 @@ def body(model: type[BaseModel], parts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def json_body(model: type[BaseModel]) -> dict[str, Any]:
+    """`openapi_extra` of a route that takes `model` as JSON only."""
+    content = {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 ADAPT_BODY = body(
     AdaptRequest, {**_SUPPORT_PARTS, "name": {"type": "string"}, "ttl_seconds": {"type": "integer", "minimum": 60}}
 )
@@ -50,6 +56,7 @@ EXPORT_BODY = body(ExportRequest, {"format": {"type": "string", "enum": ["onnx",
 
 
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
+ETAG = {"ETag": {"schema": {"type": "string"}, "description": "State of the model, for `If-Match`."}}
 LOCATION = {"Location": {"schema": {"type": "string"}, "description": "Path of the model."}}
 
 
@@ -71,8 +78,9 @@ _MEANING = {
     401: "No or wrong API key",
     404: "Absent, or another owner's",
     408: "The body took too long",
-    409: "Not ready yet (with Retry-After), or idempotency key in use",
+    409: "Not ready yet (with Retry-After), canceled, or idempotency key in use",
     410: "Expired",
+    412: "Changed after the `If-Match` state was read",
     413: "Over a published cap",
     415: "Media type",
     422: "Understood but wrong; `errors` names each finding",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from adapter.errors import TooLarge, Unprocessable
-from adapter.models import ModelSpec
+from adapter.models import ModelRecord
 from adapter.predictor import Prediction
 from adapter.store import Arrays
 from api.decode import UndecodableError
@@ -32,12 +34,14 @@ def check_batch(services: Services, batch: QueryBatch) -> None:
         )
 
 
-def answer(services: Services, spec: ModelSpec, adapted: Arrays, batch: QueryBatch) -> list[Result]:
+def answer(services: Services, record: ModelRecord, adapted: Arrays, batch: QueryBatch) -> list[Result]:
     """One result per input, in order; an input that cannot be decoded gets its own error."""
+    spec = record.spec
     input_spec = services.catalogue.resolve(spec.meta_model).manifest.input
     decoded = [_decode(services, payload.content, input_spec) for payload in batch.payloads]
     inputs = [d for d in decoded if isinstance(d, np.ndarray)]
-    predictions = iter(services.predictor.predict(spec, adapted, np.stack(inputs)) if inputs else [])
+    predict = partial(services.predictor.predict, spec, adapted, false_reject=record.head.false_reject)
+    predictions = iter(predict(np.stack(inputs)) if inputs else [])
     names = [c.name for c in spec.classes]
     return [
         Result(id=given, error=d) if isinstance(d, ItemError) else _word(given, next(predictions), names, batch.top_k)

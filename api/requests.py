@@ -94,8 +94,20 @@ async def read_export(request: Request) -> ExportRequest:
             raise _as_problem(error) from error
 
 
+async def read_json(request: Request, schema: type[Body]) -> Body:
+    """A body that is JSON and nothing else."""
+    media_type = _plain_media_type(request)
+    if media_type not in ("application/json", "application/merge-patch+json"):
+        raise UnsupportedMediaType(f"send application/json, not {media_type or 'a body without Content-Type'}")
+    return await _json(request, schema)
+
+
+def _plain_media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 def _media_type(request: Request) -> str:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = _plain_media_type(request)
     if media_type == "application/json":
         return media_type
     if media_type == "multipart/form-data":

@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapter.models import Adaptation, ClassCount, JobError, ModelRecord, Status
+from adapter.quality import Quality
+from api import quality as words
+from api.schemas_quality import ModelQuality
 from meta_models.manifest import Calibration, Figure, InnerLoop, Limits, Manifest, Training
 
 PNG = (
@@ -126,6 +129,21 @@ class ExportRequest(_In):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"format": "onnx"}]})
 
 
+class ModelPatch(_In):
+    """What to change; fields that are left out stay. null takes the default again."""
+
+    name: str | None = Field(default=None, max_length=200)
+    ttl_seconds: int | None = Field(default=None, ge=60, description="Life from now on.")
+    stable: int | None = Field(default=None, ge=1, description="The version that `?version=stable` asks.")
+    false_reject_rate: float | None = Field(
+        default=None, ge=0, lt=1, description="Target share of known queries that may be rejected; 0 rejects nothing."
+    )
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"name": "letters, checked", "ttl_seconds": 86400}]}
+    )
+
+
 class Timings(BaseModel):
     """Milliseconds: waiting for a worker, adapting, and from acceptance to ready."""
 
@@ -147,14 +165,19 @@ class Model(BaseModel):
     id: str = Field(examples=["mdl_2f6d0c3e9f0b4d7c8a55f3e1c9b7a6d4"])
     object: Literal["model"] = "model"
     status: Status
-    version: int = 1
+    version: int = Field(default=1, description="What is shown here and asked by default: the newest that is ready.")
+    latest_version: int = 1
+    stable_version: int = Field(default=1, description="What `?version=stable` asks; moves only when patched.")
     name: str | None
     meta_model: str = Field(description="What was used, with its version.", examples=["omniglot-protonet@1"])
     modality: str = Field(examples=["image"])
     digest: str = Field(description="Names meta-model version, settings, examples and labels.")
     classes: list[ClassCount]
     adaptation: Adaptation
-    quality: dict[str, Any] | None = Field(default=None, description="Not measured yet.")
+    false_reject_rate: float | None = Field(
+        default=None, description="Target share of known queries that may be rejected; null: the meta-model's 5%."
+    )
+    quality: ModelQuality | None = Field(default=None, description="null until it is measured, soon after `ready`.")
     timings_ms: Timings
     created_at: datetime
     expires_at: datetime
@@ -167,15 +190,20 @@ class Model(BaseModel):
         return cls(
             id=record.id,
             status=record.status,
-            name=record.name,
+            version=record.version,
+            latest_version=record.head.latest,
+            stable_version=record.head.stable,
+            name=record.head.name,
             meta_model=spec.meta_model,
             modality=spec.modality,
             digest=spec.digest,
             classes=sorted(spec.classes, key=lambda c: c.name),
             adaptation=spec.adaptation,
+            false_reject_rate=record.head.false_reject,
+            quality=worded_quality(record),
             timings_ms=Timings(queue=record.queue_ms, adapt=record.adapt_ms, total=record.total_ms),
-            created_at=_moment(record.created_ms),
-            expires_at=_moment(record.expires_ms),
+            created_at=moment(record.head.created_ms),
+            expires_at=moment(record.expires_ms),
             error=_error(record.error) if record.status == "failed" else None,
         )
 
@@ -343,11 +371,18 @@ class Problem(BaseModel):
 TopK = Annotated[int, Field(ge=1)]
 
 
+def worded_quality(record: ModelRecord) -> ModelQuality | None:
+    """A record's quality, where it is measured."""
+    if not record.quality:
+        return None
+    return words.word(Quality.model_validate_json(record.quality), record.spec.classes)
+
+
 def _error(error: JobError | None) -> ModelError | None:
     return ModelError(code=error.code, detail=error.detail) if error else None
 
 
-def _moment(ms: int) -> datetime:
+def moment(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 

@@ -17,6 +17,7 @@ from adapter.reaper import Reaper
 from adapter.store import Records, Weights, connect
 from api.auth import Keys
 from api.decode import Decoder
+from api.streams import Streams
 from api.waiter import Waiter
 from meta_models.catalogue import Catalogue
 
@@ -38,6 +39,7 @@ class Services:
         self.cache = WeightsCache(settings.cache_mb * 2**20)
         self.decoder = Decoder(settings)
         self.waiter = Waiter(settings.records_url)
+        self.streams = Streams(settings.records_url)
         # Redis calls are short; arithmetic is bounded by the cores so that requests queue here, not there.
         self._store_pool = ThreadPoolExecutor(16, thread_name_prefix="store")
         self._compute_pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="compute")
@@ -49,6 +51,7 @@ class Services:
 
     async def stop(self) -> None:
         await self.waiter.stop()
+        await self.streams.close()
         self._reaper.stop()
         self.publisher.close()
         self._store_pool.shutdown()

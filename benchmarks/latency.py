@@ -24,14 +24,14 @@ from rich.table import Table
 from adapter.adapt import adapt
 from adapter.config import Settings
 from adapter.models import Adaptation
-from adapter.support_set import canonical
+from adapter.support_set import SupportSet, canonical
 from benchmarks.omniglot import TestClasses, test_classes
 from innerloop.client import Client
 from innerloop.embedded import Embedded
 from meta_models.catalogue import Catalogue
 from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.serving import ServedModel
-from meta_models.torch_model import TorchModel
+from meta_models.torch_model import Arrays, TorchModel
 
 SETTINGS = ((5, 1), (5, 5), (20, 1), (20, 5))
 RESULTS = Path(__file__).parent / "results" / "latency.json"
@@ -42,6 +42,11 @@ def clock(call: Callable[[], Any]) -> tuple[float, Any]:
     began = time.perf_counter()
     result = call()
     return (time.perf_counter() - began) * 1000, result
+
+
+def bare(model: TorchModel, support: SupportSet) -> Arrays:
+    """What a worker computes, without the service around it."""
+    return adapt(model, support, model.features(support.inputs), Adaptation())
 
 
 def measure(client: Client, name: str, classes: TestClasses, n_way: int, n_shot: int, rounds: int) -> dict[str, Any]:
@@ -56,10 +61,10 @@ def measure(client: Client, name: str, classes: TestClasses, n_way: int, n_shot:
         support = canonical(labels, classes.pool.inputs[episode.support.ravel()])
         query = classes.pool.inputs[episode.query[:1, 0]]
         files, question = classes.support(episode), classes.queries(episode)[:1]
-        times["adapt_bare"].append(clock(lambda s=support: adapt(torch_model, s, Adaptation()))[0])
+        times["adapt_bare"].append(clock(lambda s=support: bare(torch_model, s))[0])
         took, model = clock(lambda f=files: client.adapt(f, meta_model=name))
         times["adapt_http"].append(took)
-        adapted = adapt(torch_model, support, Adaptation())
+        adapted = bare(torch_model, support)
         client.predict(model["id"], question)  # fetches the weights once
         times["predict_bare"].append(clock(lambda a=adapted, q=query: served.logits(a, served.features(q)))[0])
         times["predict_http"].append(clock(lambda m=model, q=question: client.predict(m["id"], q))[0])

@@ -9,10 +9,11 @@ from meta_models.algorithms import InnerSettings
 from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec
 from meta_models.evaluate import Classifier, episode_logits
-from meta_models.manifest import Calibration
+from meta_models.manifest import FALSE_REJECT, Calibration
+from meta_models.measures import auroc, calibration_error, softmax
 
-FALSE_REJECT = 0.05
-"""Share of known-class queries that the rejection threshold may turn away."""
+FALSE_REJECTS = (0.005, 0.01, 0.02, FALSE_REJECT, 0.1, 0.2, 0.3, 0.5)
+"""Shares of known-class queries turned away, for which a threshold is stored."""
 
 GRID = ((2, 1), (2, 5), (5, 1), (5, 5), (10, 1), (10, 5), (20, 1), (20, 5))
 """(n_way, n_shot) settings that get an entry."""
@@ -80,35 +81,11 @@ def _fit(
         n_shot=n_shot,
         temperature=round(temperature, 4),
         rejection_logit=round(float(np.quantile(best, FALSE_REJECT)), 4),
-        expected_calibration_error=round(calibration_error(_softmax(logits / temperature), labels), 4),
+        expected_calibration_error=round(calibration_error(softmax(logits, temperature), labels), 4),
         unseen_auroc=round(auroc(best, unseen), 4),
+        rejection_logits=tuple((share, round(float(np.quantile(best, share)), 4)) for share in FALSE_REJECTS),
     )
 
 
-def calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.int64], n_bins: int = 15) -> float:
-    """Expected calibration error over equal-width bins (Guo et al. 2017, arXiv:1706.04599, eq. 3)."""
-    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
-    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
-    gaps = [
-        abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean()
-        for b in range(n_bins)
-        if (bins == b).any()
-    ]
-    return float(sum(gaps))
-
-
-def auroc(positive: NDArray[np.float32], negative: NDArray[np.float32]) -> float:
-    """Probability that a positive scores above a negative, ties counted half."""
-    negative = np.sort(negative)
-    below = np.searchsorted(negative, positive, "left")
-    not_above = np.searchsorted(negative, positive, "right")
-    return float((below + not_above).mean() / (2 * len(negative)))
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    return shifted / shifted.sum(1, keepdims=True)
-
-
 def _cross_entropy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    return float(-np.log(_softmax(logits)[np.arange(len(labels)), labels] + 1e-12).mean())
+    return float(-np.log(softmax(logits)[np.arange(len(labels)), labels] + 1e-12).mean())

@@ -1,4 +1,4 @@
-"""What a published meta-model says of itself. Knows pydantic only."""
+"""What a published meta-model says of itself."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from meta_models.preprocess import InputSpec
@@ -18,6 +19,17 @@ HEAD_FILE = "head.onnx"
 
 class ManifestError(ValueError):
     """A published folder is incomplete, damaged or from a newer format."""
+
+
+class NotCalibratedError(ValueError):
+    """No threshold was measured for a false-reject rate."""
+
+
+FALSE_REJECT = 0.05
+"""Share of known-class queries that `rejection_logit` may turn away."""
+
+NEVER = -1e30
+"""A rejection threshold below every logit; finite, so that JSON can carry it."""
 
 
 class _Part(BaseModel):
@@ -45,7 +57,8 @@ class InnerLoop(_Part):
 class Calibration(_Part):
     """Fitted on development episodes of one (n_way, n_shot).
 
-    `rejection_logit`: 5% of the queries of a known class have no logit above it.
+    `rejection_logit`: 5% of the queries of a known class have no logit above it. `rejection_logits` says the same
+    for other shares: (share, logit), ascending; older meta-models lack it.
     """
 
     n_way: int
@@ -54,6 +67,24 @@ class Calibration(_Part):
     rejection_logit: float
     expected_calibration_error: float
     unseen_auroc: float
+    rejection_logits: tuple[tuple[float, float], ...] = ()
+
+    def reject_below(self, false_reject: float | None) -> float:
+        """The logit below which a query is rejected, for a target share of known-class queries; None takes 5%.
+
+        Raises:
+            NotCalibratedError: that share was not measured; the message names the range that was.
+        """
+        if false_reject is None:
+            return self.rejection_logit
+        if false_reject == 0:
+            return NEVER
+        measured_at = self.rejection_logits or ((FALSE_REJECT, self.rejection_logit),)
+        shares, logits = [share for share, _ in measured_at], [logit for _, logit in measured_at]
+        if not shares[0] <= false_reject <= shares[-1]:
+            measured = f"{shares[0]} to {shares[-1]}" if len(shares) > 1 else f"{shares[0]} alone"
+            raise NotCalibratedError(f"false-reject rates were measured for {measured}, not for {false_reject}")
+        return float(np.interp(false_reject, shares, logits))
 
 
 class Figure(_Part):

@@ -9,6 +9,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from meta_models.manifest import BODY_FILE, HEAD_FILE, Calibration, Manifest, read_manifest
+from meta_models.measures import softmax
 
 Features = NDArray[np.float32] | NDArray[np.uint8]
 """The body's output; the pre-processed inputs themselves where there is no shared body."""
@@ -51,10 +52,7 @@ class ServedModel:
 
 def probabilities(logits: NDArray[np.float32], calibration: Calibration) -> NDArray[np.float64]:
     """Softmax at the calibrated temperature: (n, n_way), rows sum to 1."""
-    scaled = logits.astype(np.float64) / calibration.temperature
-    scaled -= scaled.max(1, keepdims=True)
-    exponentials = np.exp(scaled)
-    return exponentials / exponentials.sum(1, keepdims=True)
+    return softmax(logits, calibration.temperature)
 
 
 def cpu_session(source: Path | bytes) -> ort.InferenceSession:

@@ -25,3 +25,10 @@ def http(server: Embedded) -> Iterator[httpx.Client]:
     """An HTTP client of that service."""
     with httpx.Client(base_url=server.url, timeout=60) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def module_http(server: Embedded) -> Iterator[httpx.Client]:
+    """The same, for fixtures that live as long as a file's tests."""
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        yield client

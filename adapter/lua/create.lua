@@ -1,5 +1,5 @@
 -- Write a model record, its support set and its job in one step, unless the same one exists.
--- KEYS record, support, models, digest, idempotency, jobs
+-- KEYS record, support, models, digest, idempotency, jobs, events
 -- ARGV id, job, spec, support bytes, ttl ms, tombstone ms, grace ms, listed, fingerprint, idempotency ms,
 --      record prefix, name
 -- Returns {'created' | 'existing' | 'conflict', id}
@@ -29,6 +29,7 @@ if ARGV[8] == '1' then
       redis.call('HSET', prefix .. twin, 'expires_ms', now + ttl)
       redis.call('PEXPIRE', prefix .. twin, ttl + tonumber(ARGV[6]))
       redis.call('PEXPIRE', string.gsub(prefix, ':model:$', ':support:') .. twin, ttl)
+      redis.call('PEXPIRE', string.gsub(prefix, ':model:$', ':events:') .. twin, ttl)
       redis.call('PEXPIRE', KEYS[4], ttl)
     end
     if ARGV[12] ~= '' then redis.call('HSET', prefix .. twin, 'name', ARGV[12]) end
@@ -45,6 +46,8 @@ redis.call('HSET', KEYS[1], 'id', ARGV[1], 'spec', ARGV[3], 'status', 'queued', 
 redis.call('PEXPIRE', KEYS[1], ttl + tonumber(ARGV[6]))
 redis.call('SET', KEYS[2], ARGV[4], 'PX', ttl)
 redis.call('ZADD', KEYS[6], now + tonumber(ARGV[7]), ARGV[2])
+redis.call('XADD', KEYS[7], '*', 'event', 'status', 'version', 1, 'status', 'queued')
+redis.call('PEXPIRE', KEYS[7], ttl)
 if ARGV[8] == '1' then
   redis.call('ZADD', KEYS[3], now, ARGV[1])
   redis.call('SET', KEYS[4], ARGV[1], 'PX', ttl)

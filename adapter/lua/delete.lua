@@ -1,10 +1,15 @@
--- Forget a model.
--- KEYS record, support, models, digest, jobs   ARGV id, job, done channel
+-- Forget a model with all its versions.
+-- KEYS first record, its support, models, digest, jobs, events   ARGV id, job, done channel
 -- Returns 1 when there was one
+local latest = tonumber(redis.call('HGET', KEYS[1], 'latest') or '1')
 local existed = redis.call('DEL', KEYS[1])
-redis.call('DEL', KEYS[2])
+for version = 1, latest do
+  local suffix = version == 1 and '' or '.' .. version
+  redis.call('DEL', KEYS[1] .. suffix, KEYS[2] .. suffix)
+  redis.call('ZREM', KEYS[5], ARGV[2] .. suffix)
+  redis.call('PUBLISH', ARGV[3], ARGV[2] .. suffix)
+end
 redis.call('ZREM', KEYS[3], ARGV[1])
 if redis.call('GET', KEYS[4]) == ARGV[1] then redis.call('DEL', KEYS[4]) end
-redis.call('ZREM', KEYS[5], ARGV[2])
-redis.call('PUBLISH', ARGV[3], ARGV[2])
+redis.call('DEL', KEYS[6])
 return existed

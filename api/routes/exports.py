@@ -72,8 +72,8 @@ def _make(s: Services, record: ModelRecord, adapted: Arrays, stored: bytes, to: 
         model_id=record.id,
         spec=record.spec,
         adapted=adapted,
-        calibration=s.predictor.calibration(record.spec),
+        calibration=s.predictor.calibration(record.spec, record.head.false_reject),
         inputs=inputs,
-        served=s.predictor.predict(record.spec, adapted, inputs),
+        served=s.predictor.predict(record.spec, adapted, inputs, record.head.false_reject),
     )
     return export.FORMATS[to](subject)

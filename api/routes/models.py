@@ -1,4 +1,4 @@
-"""`/v1/models`: adapt, list, look, delete."""
+"""`/v1/models`: adapt, list, look, change, cancel, delete."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from adapter.errors import MalformedRequest
+from adapter.errors import MalformedRequest, NotCancelable
 from adapter.models import ModelRecord
 from adapter.store import cursor_after
-from api import adaptation
-from api.openapi import ADAPT_BODY, LOCATION, RETRY_AFTER, problems
-from api.requests import read_adapt
-from api.schemas import Model, ModelList
+from api import adaptation, patching
+from api.asking import IfMatch, etag, expected_revision
+from api.openapi import ADAPT_BODY, ETAG, LOCATION, RETRY_AFTER, json_body, problems
+from api.requests import read_adapt, read_json
+from api.schemas import Model, ModelList, ModelPatch
 from api.services import Services, owner, services
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
@@ -54,7 +55,7 @@ async def adapt(
     prepared = await s.in_compute(adaptation.prepare, s, given)
     created = await adaptation.accept(s, who, prepared, idempotency_key)
     record = await adaptation.settle(s, who, created.id, seconds)
-    if record.status == "failed":
+    if record.status in ("failed", "canceled"):
         raise adaptation.failure(record)
     return _respond(record, is_new=created.is_new)
 
@@ -75,23 +76,54 @@ async def list_models(
     )
 
 
-@router.get("/{model_id}", responses=problems(404, 410))
-async def get_model(model_id: str, s: S, who: Owner) -> Model:
-    """A model, whatever its status."""
+@router.get("/{model_id}", responses={200: {"headers": ETAG}, **problems(404, 410)})
+async def get_model(model_id: str, s: S, who: Owner, response: Response) -> Model:
+    """A model, whatever its status: as its newest version that is ready, else as the newest."""
+    record = await s.in_store(s.records.get, who, model_id)
+    response.headers["ETag"] = etag(record)
+    return Model.of(record)
+
+
+@router.patch(
+    "/{model_id}",
+    openapi_extra=json_body(ModelPatch),
+    responses={200: {"headers": ETAG}, **problems(400, 404, 408, 410, 412, 413, 415, 422)},
+)
+async def patch_model(
+    model_id: str, request: Request, s: S, who: Owner, response: Response, if_match: IfMatch = None
+) -> Model:
+    """Change its name, its life, its stable version or how readily it rejects; nothing is adapted."""
+    given = await read_json(request, ModelPatch)
+    record = await s.in_store(s.records.get, who, model_id)
+    revision = expected_revision(if_match, record)
+    changes = await s.in_store(patching.checked, s, record, given)
+    await s.in_store(s.records.patch, who, model_id, record.head.digest, changes, revision)
+    changed = await s.in_store(s.records.get, who, model_id)
+    response.headers["ETag"] = etag(changed)
+    return Model.of(changed)
+
+
+@router.post("/{model_id}/cancel", responses=problems(404, 409, 410))
+async def cancel_model(model_id: str, s: S, who: Owner) -> Model:
+    """Stop the newest adaptation while it waits or runs; a version that was ready stays."""
+    record = await s.in_store(s.records.get, who, model_id, "latest")
+    status = await s.in_store(s.records.cancel, record)
+    if status != "canceled":
+        raise NotCancelable(f"version {record.version} of model {model_id} is {status}; nothing is being adapted")
     return Model.of(await s.in_store(s.records.get, who, model_id))
 
 
 @router.delete("/{model_id}", status_code=204, responses=problems(404))
 async def delete_model(model_id: str, s: S, who: Owner) -> Response:
-    """Forget a model, its support set and its weights."""
-    record = await s.in_store(s.records.delete, who, model_id)
-    await s.in_store(s.weights.delete, who, record.spec.weights)
+    """Forget a model with all its versions, their support sets and weights."""
+    for weights in await s.in_store(s.records.delete, who, model_id):
+        await s.in_store(s.weights.delete, who, weights)
     return Response(status_code=204)
 
 
 def _respond(record: ModelRecord, *, is_new: bool) -> Response:
     ready = record.status == "ready"
-    headers = {"Location": f"/v1/models/{record.id}"}
+    headers = {"Location": f"/v1/models/{record.id}", "ETag": etag(record)}
     if not is_new:
         headers["Idempotent-Replayed"] = "true"
     if not ready:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from adapter.errors import AdaptationTimeout
 from adapter.models import ModelRecord
 from api import adaptation, prediction
+from api.asking import AskedVersion, which_version
 from api.openapi import CLASSIFY_BODY, PREDICT_BODY, problems
 from api.requests import read_classify, read_queries
 from api.schemas import Classified, Predictions, Timings
@@ -28,14 +29,14 @@ CLASSIFY_SECONDS = 60.0
     response_model=Predictions,
     responses=problems(400, 404, 408, 409, 410, 413, 415, 422),
 )
-async def predict(model_id: str, request: Request, s: S, who: Owner) -> Response:
+async def predict(model_id: str, request: Request, s: S, who: Owner, version: AskedVersion = None) -> Response:
     """Classify inputs. Each answer depends on the support set and that input alone."""
     batch = await read_queries(request)
     prediction.check_batch(s, batch)
-    record = await s.in_store(s.records.get, who, model_id)
+    record = await s.in_store(s.records.get, who, model_id, which_version(version))
     adapted = await adaptation.adapted_tensors(s, record)
-    results = await s.in_compute(prediction.answer, s, record.spec, adapted, batch)
-    return _json(Predictions(model=record.id, version=1, results=results))
+    results = await s.in_compute(prediction.answer, s, record, adapted, batch)
+    return _json(Predictions(model=record.id, version=record.version, results=results))
 
 
 @router.post(
@@ -52,10 +53,10 @@ async def classify(request: Request, s: S, who: Owner) -> Response:
     created = await adaptation.accept(s, who, prepared)
     try:
         record = await adaptation.settle(s, who, created.id, CLASSIFY_SECONDS)
-        if record.job:
+        if record.is_open:
             raise AdaptationTimeout("adapting takes too long for one request; use POST /v1/models", retry_after=5)
         adapted = await adaptation.adapted_tensors(s, record)
-        results = await s.in_compute(prediction.answer, s, record.spec, adapted, batch)
+        results = await s.in_compute(prediction.answer, s, record, adapted, batch)
     finally:
         await s.in_store(_forget, s, who, created.id, prepared.spec.weights)
     return _json(_classified(record, results))

@@ -84,7 +84,7 @@ def test_three_deaths_fail_the_model(records: Records) -> None:
 
 
 def test_the_reaper_hears_of_forgotten_jobs(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapter.store.GRACE_MS", 50)
+    monkeypatch.setattr("adapter.redis_store.GRACE_MS", 50)
     model_id = create(records)
     assert records.due_jobs() == []
     time.sleep(0.06)
@@ -231,3 +231,39 @@ def test_weights_round_trip(client: redis.Redis) -> None:
     assert found is not None
     assert np.array_equal(found["prototypes"], tensors["prototypes"])
     assert weights.get("bert", "d") is None
+
+
+def test_a_served_model_is_ready_while_its_job_goes_on(records: Records) -> None:
+    model_id = create(records)
+    claim = records.claim(job(model_id))
+    assert claim is not None
+    assert not claim.measured
+    assert records.serve(claim, 5)
+    record = records.get("anna", model_id)
+    assert (record.status, record.job, record.adapt_ms) == ("ready", "running", 5)
+    time.sleep(0.22)  # its worker dies before the quality is stored
+    heir = records.claim(job(model_id))
+    assert heir is not None
+    assert not heir.measured
+    assert not records.finish(claim, 6, "{}")
+    assert records.finish(heir, 7, '{"some": "quality"}')
+    record = records.get("anna", model_id)
+    assert (record.status, record.job, record.adapt_ms, record.quality) == ("ready", "", 5, '{"some": "quality"}')
+    assert records.request_restore(record)
+    again = records.claim(job(model_id))
+    assert again is not None
+    assert again.measured
+    records.finish(again, 1)
+    assert records.get("anna", model_id).quality == '{"some": "quality"}'
+
+
+def test_a_served_model_whose_measuring_fails_stays_ready(records: Records) -> None:
+    model_id = create(records)
+    for _ in range(3):
+        claim = records.claim(job(model_id))
+        assert claim is not None
+        records.serve(claim, 5)
+        time.sleep(0.22)
+    assert records.claim(job(model_id)) is None
+    record = records.get("anna", model_id)
+    assert (record.status, record.job) == ("ready", "")

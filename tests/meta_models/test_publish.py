@@ -10,12 +10,22 @@ import pytest
 import torch
 
 from meta_models import publish
-from meta_models.calibrate import auroc, calibrate, calibration_error
+from meta_models.calibrate import FALSE_REJECTS, calibrate
 from meta_models.catalogue import Catalogue, UnknownMetaModelError
 from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec
 from meta_models.evaluate import Accuracy, evaluate
-from meta_models.manifest import MANIFEST_FILE, META_PARAMS_FILE, Figure, Manifest, ManifestError, read_manifest
+from meta_models.manifest import (
+    FALSE_REJECT,
+    MANIFEST_FILE,
+    META_PARAMS_FILE,
+    NEVER,
+    Figure,
+    Manifest,
+    ManifestError,
+    NotCalibratedError,
+    read_manifest,
+)
 from meta_models.serving import ServedModel, probabilities
 from meta_models.torch_model import TorchModel, build_algorithm
 from tests.meta_models.test_algorithms import BACKBONE, SHAPE, VARIANTS, a_recipe, a_training
@@ -118,16 +128,24 @@ def test_confidence_interval_of_known_values() -> None:
     assert accuracy.ci95 == pytest.approx(1.96 * 0.1290994 / 2, rel=1e-5)
 
 
-def test_calibration_arithmetic() -> None:
-    sure_and_wrong = np.array([[1.0, 0.0]] * 4)
-    assert calibration_error(sure_and_wrong, np.array([1, 1, 1, 1])) == pytest.approx(1.0)
-    assert calibration_error(sure_and_wrong, np.array([0, 0, 0, 0])) == pytest.approx(0.0)
-    high, low = np.array([2.0, 3.0], np.float32), np.array([1.0, 2.0], np.float32)
-    assert auroc(high, low) == pytest.approx(0.875)
-
-
 def test_probabilities_sum_to_one_even_for_huge_logits(published: Path) -> None:
     calibration = read_manifest(published).calibration[0]
     rows = probabilities(np.array([[1e4, 0.0], [-1e4, 1e4]], np.float32), calibration)
     assert np.allclose(rows.sum(1), 1)
     assert np.isfinite(rows).all()
+
+
+def test_rejection_thresholds_follow_the_false_reject_rate(published: Path) -> None:
+    for entry in read_manifest(published).calibration:
+        shares, logits = zip(*entry.rejection_logits, strict=True)
+        assert shares == FALSE_REJECTS
+        assert list(logits) == sorted(logits)
+        assert entry.reject_below(None) == entry.reject_below(FALSE_REJECT) == entry.rejection_logit
+        assert entry.reject_below(0) == NEVER
+        assert entry.reject_below(0.1) <= entry.reject_below(0.15) <= entry.reject_below(0.2)
+        with pytest.raises(NotCalibratedError, match=r"0\.005 to 0\.5"):
+            entry.reject_below(0.6)
+        old = entry.model_copy(update={"rejection_logits": ()})
+        assert old.reject_below(FALSE_REJECT) == entry.rejection_logit
+        with pytest.raises(NotCalibratedError, match=r"0\.05 alone"):
+            old.reject_below(0.1)

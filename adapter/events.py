@@ -1,0 +1,92 @@
+"""What happened to a model, as a capped Redis stream: status changes by the scripts, inner steps by the worker."""
+
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false
+# (redis-py has no complete types)
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from adapter.errors import Unprocessable
+from adapter.models import Status
+from adapter.redis_store import RedisStore, events_key
+
+MAX_EVENTS = 1000
+"""A stream keeps about as many; the oldest go first."""
+
+Entry = tuple[bytes, dict[bytes, bytes]]
+
+_ID = re.compile(r"\d{1,19}(-\d{1,19})?")
+
+
+@dataclass(frozen=True)
+class Event:
+    """One entry of a model's stream.
+
+    Attributes:
+        id: grows with time; where a reader that was cut off goes on.
+        event: `status` has `status`; `step` has `step` and `support_loss`, the loss before that inner step.
+    """
+
+    id: str
+    event: Literal["status", "step"]
+    version: int
+    status: Status | None
+    step: int | None
+    support_loss: float | None
+
+    @property
+    def at_ms(self) -> int:
+        return int(self.id.partition("-")[0])
+
+    @classmethod
+    def read(cls, entry: Entry) -> Event:
+        """From a stream entry; a loss that is not finite is None."""
+        fields: Mapping[str, str] = {key.decode(): value.decode() for key, value in entry[1].items()}
+        loss = float(fields.get("support_loss", "nan"))
+        return cls(
+            id=entry[0].decode(),
+            event=fields["event"],  # pyright: ignore[reportArgumentType]
+            version=int(fields["version"]),
+            status=fields.get("status"),  # pyright: ignore[reportArgumentType]
+            step=int(fields["step"]) if "step" in fields else None,
+            support_loss=loss if math.isfinite(loss) else None,
+        )
+
+
+class Events(RedisStore):
+    """Write and read a model's stream."""
+
+    def tell_step(self, owner: str, record_id: str, step: int, support_loss: float) -> None:
+        """Append an inner step; nothing where the model is gone."""
+        fields = {
+            "event": "step",
+            "version": int(record_id.partition(".")[2] or 1),
+            "step": step,
+            "support_loss": f"{support_loss:.6g}",
+        }
+        self.client.xadd(events_key(owner, record_id), fields, maxlen=MAX_EVENTS, nomkstream=True)  # pyright: ignore[reportArgumentType]
+
+    def events(self, owner: str, model_id: str, after: str | None = None) -> list[Event]:
+        """Everything kept, oldest first, after the event with id `after`.
+
+        Raises:
+            Unprocessable: `after` is no id of an event.
+        """
+        start = f"({check_event_id(after)}" if after else "-"
+        return [Event.read(e) for e in cast("list[Entry]", self.client.xrange(events_key(owner, model_id), start))]
+
+
+def check_event_id(text: str) -> str:
+    """The id as Redis takes it.
+
+    Raises:
+        Unprocessable: it is none.
+    """
+    if not _ID.fullmatch(text):
+        raise Unprocessable(f"{text!r} is not the id of an event; send the last `id` received", pointer="Last-Event-ID")
+    return text

@@ -1,0 +1,115 @@
+"""Jobs under leases: whoever claims one holds it until the lease ends; a lost lease changes nothing any more."""
+
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false
+# (redis-py has no complete types)
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+from adapter import redis_store
+from adapter.models import JobError, ModelRecord, ModelSpec, dump_error
+from adapter.redis_store import DONE_CHANNEL, JOBS, RedisStore, events_key, record_key
+
+WORKER_TTL_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job held by this worker until its lease runs out.
+
+    `measured`: the model's quality is known already.
+    """
+
+    job: str
+    token: str
+    attempt: int
+    spec: ModelSpec
+    measured: bool = False
+
+    @property
+    def owner(self) -> str:
+        return self.job.split("/")[0]
+
+    @property
+    def record_id(self) -> str:
+        return self.job.split("/")[1]
+
+
+class Jobs(RedisStore):
+    """Claim, renew, end, hand out again."""
+
+    def request_restore(self, record: ModelRecord) -> bool:
+        """Open a job that adapts again because the weights are gone; false where one is open."""
+        keys = [record_key(record.owner, record.record_id), JOBS]
+        return bool(self.run("restore", keys, [record.job_name, redis_store.GRACE_MS]))
+
+    def claim(self, job: str) -> Claim | None:
+        """Take a job under a lease; None where it is done, taken or has killed too many workers."""
+        owner, record_id = job.split("/")
+        token = secrets.token_hex(8)
+        attempts = self.settings.max_attempts
+        given_up = JobError("worker_died", f"{attempts} workers died or fell silent while adapting this support set")
+        answer = self.run(
+            "claim",
+            [record_key(owner, record_id), JOBS, events_key(owner, record_id)],
+            [job, token, self._lease_ms, attempts, dump_error(given_up), DONE_CHANNEL],
+        )
+        if not answer:
+            return None
+        return Claim(job, token, int(answer[0]), ModelSpec.model_validate_json(answer[1]), measured=bool(answer[2]))
+
+    def extend(self, claim: Claim) -> bool:
+        """Renew the lease; false where it was lost or the model deleted."""
+        return bool(self.run("extend", self._keys(claim)[:2], [claim.job, claim.token, self._lease_ms]))
+
+    def serve(self, claim: Claim, adapt_ms: float) -> bool:
+        """The weights are stored: the model is ready, the job goes on. False where the lease was lost."""
+        return self._end(claim, "served", "", adapt_ms)
+
+    def finish(self, claim: Claim, adapt_ms: float, quality: str = "") -> bool:
+        """The weights are stored: the model is ready, the job over. False where the lease was lost."""
+        return self._end(claim, "ready", "", adapt_ms, quality)
+
+    def fail(self, claim: Claim, error: JobError) -> bool:
+        """Adapting this support set cannot work."""
+        return self._end(claim, "failed", dump_error(error), 0)
+
+    def retry(self, claim: Claim) -> bool:
+        """Give the job back; the attempt counts."""
+        return self._end(claim, "retry", "", 0)
+
+    def due_jobs(self, limit: int = 100) -> list[str]:
+        """Open jobs that nobody is working on."""
+        return [job.decode() for job in self.run("due", [JOBS], [redis_store.GRACE_MS, limit])]
+
+    def beat(self, worker: str) -> None:
+        """Say that this worker lives."""
+        self.client.set(f"il:worker:{worker}", "1", ex=WORKER_TTL_SECONDS)
+
+    def retire(self, worker: str) -> None:
+        """Say that this worker ends."""
+        self.client.delete(f"il:worker:{worker}")
+
+    def has_worker(self) -> bool:
+        """Whether any worker said so lately."""
+        workers = cast("Iterator[bytes]", self.client.scan_iter("il:worker:*", count=1000))
+        return next(workers, None) is not None
+
+    def lock(self, name: str, seconds: float) -> bool:
+        """Whether this process may do `name` now; for everyone else it is taken for `seconds`."""
+        return bool(self.client.set(f"il:lock:{name}", "1", nx=True, px=int(seconds * 1000)))
+
+    @property
+    def _lease_ms(self) -> int:
+        return int(self.settings.lease_seconds * 1000)
+
+    def _end(self, claim: Claim, outcome: str, error: str, adapt_ms: float, quality: str = "") -> bool:
+        arguments = [claim.job, claim.token, outcome, error, round(adapt_ms, 3), DONE_CHANNEL, quality]
+        return bool(self.run("finish", self._keys(claim), arguments))
+
+    def _keys(self, claim: Claim) -> list[str]:
+        return [record_key(claim.owner, claim.record_id), JOBS, events_key(claim.owner, claim.record_id)]

@@ -1,0 +1,25 @@
+-- Change what all versions of a model share.
+-- KEYS first record, its support, events, digest
+-- ARGV id, revision or '', ttl ms or '', tombstone ms, field, value, field, value …
+-- Returns 'patched' | 'stale' | 'gone'
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local head = redis.call('HMGET', KEYS[1], 'expires_ms', 'revision', 'latest')
+if not head[1] or tonumber(head[1]) <= now then return 'gone' end
+local revision = head[2] or '1'
+if ARGV[2] ~= '' and ARGV[2] ~= revision then return 'stale' end
+
+for i = 5, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+redis.call('HSET', KEYS[1], 'revision', tonumber(revision) + 1)
+if ARGV[3] ~= '' then
+  local ttl = tonumber(ARGV[3])
+  for version = 1, tonumber(head[3] or '1') do
+    local suffix = version == 1 and '' or '.' .. version
+    redis.call('HSET', KEYS[1] .. suffix, 'expires_ms', now + ttl)
+    redis.call('PEXPIRE', KEYS[1] .. suffix, ttl + tonumber(ARGV[4]))
+    redis.call('PEXPIRE', KEYS[2] .. suffix, ttl)
+  end
+  redis.call('PEXPIRE', KEYS[3], ttl)
+  if redis.call('GET', KEYS[4]) == ARGV[1] then redis.call('PEXPIRE', KEYS[4], ttl) end
+end
+return 'patched'

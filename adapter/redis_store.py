@@ -1,0 +1,84 @@
+"""What every store on Redis shares: how to connect, how keys are called, how scripts run."""
+
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false
+# (redis-py has no complete types)
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import OutOfMemoryError
+from redis.retry import Retry
+
+from adapter.config import Settings
+from adapter.errors import StoreFull
+
+DONE_CHANNEL = "il:done"
+JOBS = "il:jobs"
+
+TOMBSTONE_MS = 30 * 86_400_000
+"""An expired model answers 410 for this long, then 404."""
+
+GRACE_MS = 2_000
+"""A job that no worker claimed for this long gets another nudge."""
+
+
+def connect(url: str, timeout: float = 3.0) -> redis.Redis:
+    """A client that outlives a restart of Redis: retried for about two seconds, every command idempotent."""
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        health_check_interval=5,
+        retry=Retry(ExponentialBackoff(cap=0.4, base=0.02), 8),
+        retry_on_error=[redis.ConnectionError, redis.TimeoutError],
+    )
+
+
+class RedisStore:
+    """A client and the scripts of `lua/`, each of which makes one change in one step."""
+
+    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+        self.client = client
+        self.settings = settings
+        self._scripts = {
+            path.stem: client.register_script(path.read_text())
+            for path in (Path(__file__).parent / "lua").glob("*.lua")
+        }
+
+    def run(self, script: str, keys: list[str], arguments: list[Any]) -> Any:
+        """Run one of the scripts.
+
+        Raises:
+            StoreFull: Redis is out of memory.
+        """
+        try:
+            return self._scripts[script](keys=keys, args=arguments)
+        except OutOfMemoryError as error:
+            raise StoreFull("the store of models is full; delete models or raise its memory", retry_after=30) from error
+
+
+def record_key(owner: str, record_id: str) -> str:
+    return f"il:{owner}:model:{record_id}"
+
+
+def support_key(owner: str, record_id: str) -> str:
+    return f"il:{owner}:support:{record_id}"
+
+
+def events_key(owner: str, record_id: str) -> str:
+    """One stream for all versions of a model."""
+    return f"il:{owner}:events:{record_id.partition('.')[0]}"
+
+
+def record_id(model_id: str, version: int) -> str:
+    """A version is stored as a model of its own: the first under the model's id, the others as `id.version`."""
+    return model_id if version == 1 else f"{model_id}.{version}"
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)

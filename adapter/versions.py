@@ -1,0 +1,135 @@
+"""Models that change: a new version for every new support set, and what may be patched without one.
+
+A version is stored and adapted exactly as a model is, under `id.version`. What all versions share (name, life,
+which one is stable, how many there are, the revision that guards lost updates) stands in the first one's record.
+"""
+
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false
+# (redis-py has no complete types)
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adapter import redis_store
+from adapter.errors import LostUpdate, NotFound, Unprocessable
+from adapter.models import ModelRecord, ModelSpec, Status
+from adapter.redis_store import (
+    DONE_CHANNEL,
+    JOBS,
+    TOMBSTONE_MS,
+    RedisStore,
+    events_key,
+    record_id,
+    record_key,
+    support_key,
+)
+
+MAX_VERSIONS = 1000
+"""Each keeps its whole support set."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Fields to set; None leaves one as it is. `name` and `false_reject` are reset by an empty string."""
+
+    name: str | None = None
+    ttl_seconds: int | None = None
+    stable: int | None = None
+    false_reject: float | str | None = None
+
+
+class Versions(RedisStore):
+    """Grow, patch, cancel. `revision` names the state a change was made for; another one is a lost update."""
+
+    def grow(self, base: ModelRecord, spec: ModelSpec, support: bytes, *, quality: str | None = None) -> int:
+        """Store a new version and its job; its number.
+
+        With `quality` the version is ready at once: it has the adapted tensors of `base` under other class names.
+
+        Raises:
+            LostUpdate: the model changed after `base` was read.
+            NotFound: it was deleted or expired.
+            Unprocessable: it has as many versions as a model may have.
+        """
+        number, owner, model_id = base.head.latest + 1, base.owner, base.id
+        if number > MAX_VERSIONS:
+            raise Unprocessable(
+                f"model {model_id!r} has {MAX_VERSIONS} versions, the most there may be; adapt a new model",
+                code="too_many_versions",
+            )
+        version_id = record_id(model_id, number)
+        outcome = self.run(
+            "grow",
+            [
+                record_key(owner, model_id),
+                record_key(owner, version_id),
+                support_key(owner, version_id),
+                JOBS,
+                events_key(owner, model_id),
+                f"il:{owner}:digest:{base.head.digest}",
+            ],
+            [
+                model_id,
+                f"{owner}/{version_id}",
+                number,
+                base.head.revision,
+                spec.model_dump_json(),
+                support,
+                redis_store.GRACE_MS,
+                TOMBSTONE_MS,
+                "queued" if quality is None else "ready",
+                quality or "",
+            ],
+        )
+        self._check(outcome, model_id)
+        return number
+
+    def patch(self, owner: str, model_id: str, digest: str, patch: Patch, revision: int | None) -> None:
+        """Change what needs no adapting; `digest` is the first version's.
+
+        Raises:
+            LostUpdate: the model is not at `revision` any more.
+            NotFound: it was deleted or expired.
+        """
+        fields: list[str] = []
+        for name in ("name", "stable", "false_reject"):
+            value = getattr(patch, name)
+            if value is not None:
+                fields += [name, str(value)]
+        outcome = self.run(
+            "patch",
+            [
+                record_key(owner, model_id),
+                support_key(owner, model_id),
+                events_key(owner, model_id),
+                f"il:{owner}:digest:{digest}",
+            ],
+            [
+                model_id,
+                "" if revision is None else revision,
+                "" if patch.ttl_seconds is None else patch.ttl_seconds * 1000,
+                TOMBSTONE_MS,
+                *fields,
+            ],
+        )
+        self._check(outcome, model_id)
+
+    def cancel(self, record: ModelRecord) -> Status:
+        """Stop an adaptation that has not ended; the status afterwards.
+
+        Raises:
+            NotFound: deleted or expired meanwhile.
+        """
+        keys = [record_key(record.owner, record.record_id), JOBS, events_key(record.owner, record.id)]
+        status = self.run("cancel", keys, [record.job_name, DONE_CHANNEL])
+        if not status:
+            raise NotFound(f"no model {record.id!r}")
+        return status.decode()
+
+    @staticmethod
+    def _check(outcome: bytes, model_id: str) -> None:
+        if outcome == b"stale":
+            raise LostUpdate(f"model {model_id!r} was changed meanwhile; read it again and repeat the change")
+        if outcome == b"gone":
+            raise NotFound(f"no model {model_id!r}")

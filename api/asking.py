@@ -1,0 +1,52 @@
+"""What requests ask by header and query: which state of a model they change, which version they mean."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from fastapi import Header, Query
+
+from adapter.errors import LostUpdate, MalformedRequest
+from adapter.models import ModelRecord
+from adapter.store import WhichVersion
+
+IfMatch = Annotated[
+    str | None, Header(description="`ETag` of the state that the change is meant for; another one gives 412.")
+]
+AskedVersion = Annotated[
+    str | None,
+    Query(
+        pattern=r"^([1-9]\d{0,8}|stable|latest)$",
+        description="A number, `stable` or `latest`; left out: the newest version that is ready.",
+    ),
+]
+
+
+def etag(record: ModelRecord) -> str:
+    """Names what clients changed so far; a status that moves on by itself does not count."""
+    return f'"{record.head.revision}"'
+
+
+def expected_revision(if_match: str | None, record: ModelRecord) -> int | None:
+    """The revision that must still be there, None where any will do (RFC 9110, section 13.1.1).
+
+    Raises:
+        LostUpdate: it is not.
+        MalformedRequest: not an entity tag.
+    """
+    if if_match is None or if_match.strip() == "*":
+        return None
+    tags = [tag.strip() for tag in if_match.split(",")]
+    if not all(re.fullmatch(r'(W/)?"[^"]*"', tag) for tag in tags):
+        raise MalformedRequest(f"If-Match takes an ETag in quotes, not {if_match!r}", pointer="If-Match")
+    if etag(record) not in tags:
+        raise LostUpdate(f"model {record.id} is at {etag(record)}, not {if_match}; read it again and repeat the change")
+    return record.head.revision
+
+
+def which_version(asked: str | None) -> WhichVersion:
+    """As the store takes it."""
+    if asked is None or asked in ("stable", "latest"):
+        return asked
+    return int(asked)

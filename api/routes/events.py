@@ -1,0 +1,64 @@
+"""`/v1/models/{id}/events`: what happens to a model while it is adapted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Response
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from adapter.events import check_event_id
+from api.openapi import problems
+from api.schemas_events import EventList, ModelEvent
+from api.services import Services, owner, services
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+S = Annotated[Services, Depends(services)]
+Owner = Annotated[str, Depends(owner)]
+
+PING_SECONDS = 15
+
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-sent events, or a list where `Accept` names `application/json`",
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": 'id: 1718000000000-0\nevent: status\ndata: {"version":1,"status":"ready"}\n\n',
+            }
+        },
+    },
+    204: {"description": "Nothing happened after `Last-Event-ID`, and nothing will: do not reconnect"},
+}
+
+
+@router.get("/{model_id}/events", response_model=EventList, responses={**_ANSWERS, **problems(404, 410, 422)})
+async def list_events(
+    model_id: str,
+    s: S,
+    who: Owner,
+    accept: Annotated[str, Header(description="`text/event-stream` (default) or `application/json`.")] = "*/*",
+    last_event_id: Annotated[str | None, Header(description="Go on after this event.")] = None,
+) -> Response:
+    """Status changes and the support loss before each inner step, of all versions; ends once nothing is adapted."""
+
+    async def is_over() -> bool:
+        return not (await s.in_store(s.records.get, who, model_id, "latest")).is_open
+
+    over = await is_over()
+    after = check_event_id(last_event_id) if last_event_id else None
+    if "application/json" in accept and "text/event-stream" not in accept:
+        found = await s.in_store(s.records.events, who, model_id, after)
+        body = EventList(data=[ModelEvent.of(e) for e in found]).model_dump_json(exclude_none=True)
+        return Response(body, media_type="application/json")
+    if over and after and not await s.in_store(s.records.events, who, model_id, after):
+        return Response(status_code=204)
+
+    async def told() -> AsyncGenerator[ServerSentEvent]:
+        async for event in s.streams.follow(who, model_id, after, is_over):
+            data = ModelEvent.of(event).model_dump_json(exclude_none=True)
+            yield ServerSentEvent(data, id=event.id, event=event.event)
+
+    return EventSourceResponse(told(), ping=PING_SECONDS, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,69 @@
+"""Arithmetic of accuracy and confidence. Knows numpy only, so that API, worker and training share it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Z95 = 1.96
+"""Standard normal quantile of a two-sided 95% interval."""
+
+CALIBRATION_BINS = 15
+
+
+def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float64]:
+    """(n, n_way) logits to rows that sum to 1."""
+    scaled = logits.astype(np.float64) / temperature
+    scaled -= scaled.max(1, keepdims=True)
+    exponentials = np.exp(scaled)
+    return exponentials / exponentials.sum(1, keepdims=True)
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """95% confidence interval of a proportion (Wilson 1927); n at least 1."""
+    z, p = Z95, right / n
+    centre, reach = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = ((centre + side * reach) / (1 + z * z / n) for side in (-1, 1))
+    # Exact at the ends, where rounding would exclude the proportion itself.
+    return (low if right else 0.0, high if right < n else 1.0)
+
+
+def paired_difference(lost: int, gained: int, n: int) -> tuple[float, float, float]:
+    """Difference of two proportions measured on the same n things, with its 95% confidence interval.
+
+    Args:
+        lost: right before, wrong after.
+        gained: wrong before, right after.
+        n: all of them, at least 1.
+
+    The interval adds half a thing to each cell of the 2×2 table (Agresti & Min 2005, doi:10.1002/sim.1781), so
+    that it stays honest where nothing changed.
+    """
+    b, c, total = lost + 0.5, gained + 0.5, n + 2
+    centre = (c - b) / total
+    reach = Z95 * math.sqrt(b + c - (c - b) ** 2 / total) / total
+    return (gained - lost) / n, max(-1.0, centre - reach), min(1.0, centre + reach)
+
+
+def calibration_error(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64], n_bins: int = CALIBRATION_BINS
+) -> float:
+    """Expected calibration error over equal-width bins (Guo et al. 2017, arXiv:1706.04599, eq. 3)."""
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    gaps = [
+        abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean()
+        for b in range(n_bins)
+        if (bins == b).any()
+    ]
+    return float(sum(gaps))
+
+
+def auroc(positive: NDArray[np.float32], negative: NDArray[np.float32]) -> float:
+    """Probability that a positive scores above a negative, ties counted half."""
+    negative = np.sort(negative)
+    below = np.searchsorted(negative, positive, "left")
+    not_above = np.searchsorted(negative, positive, "right")
+    return float((below + not_above).mean() / (2 * len(negative)))

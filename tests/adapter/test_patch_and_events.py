@@ -1,0 +1,133 @@
+"""Patches, cancellation and the stream of events, on a real Redis."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from adapter.errors import LostUpdate, NotFound
+from adapter.models import JobError
+from adapter.store import JOBS, Patch, Records
+from tests.adapter.test_store import create, job, spec
+
+
+def test_a_patch_sets_what_it_names_and_counts_a_revision(records: Records) -> None:
+    model_id = create(records)
+    records.patch("anna", model_id, spec().digest, Patch(name="x", false_reject=0.1), None)
+    head = records.get("anna", model_id).head
+    assert (head.name, head.false_reject, head.revision, head.stable) == ("x", 0.1, 2, 1)
+    records.patch("anna", model_id, spec().digest, Patch(name="", false_reject=""), 2)
+    head = records.get("anna", model_id).head
+    assert (head.name, head.false_reject, head.revision) == (None, None, 3)
+
+
+def test_a_patch_for_another_revision_changes_nothing(records: Records) -> None:
+    model_id = create(records)
+    records.patch("anna", model_id, spec().digest, Patch(name="first"), 1)
+    with pytest.raises(LostUpdate):
+        records.patch("anna", model_id, spec().digest, Patch(name="second", ttl_seconds=9999), 1)
+    head = records.get("anna", model_id).head
+    assert (head.name, head.revision) == ("first", 2)
+    assert head.expires_ms < head.created_ms + 200_000
+
+
+def test_a_new_life_reaches_every_key(records: Records) -> None:
+    model_id = create(records, ttl=100)
+    records.patch("anna", model_id, spec().digest, Patch(ttl_seconds=1000), None)
+    for kind in ("support", "events"):
+        assert records.client.pttl(f"il:anna:{kind}:{model_id}") > 900_000
+    assert records.client.pttl("il:anna:digest:sha256:1") > 900_000
+    records.patch("anna", model_id, spec().digest, Patch(ttl_seconds=60), None)
+    for kind in ("support", "events"):
+        assert records.client.pttl(f"il:anna:{kind}:{model_id}") <= 60_000
+    assert records.client.pttl("il:anna:digest:sha256:1") <= 60_000
+
+
+def test_gone_models_are_not_patched(records: Records) -> None:
+    model_id = create(records)
+    with pytest.raises(NotFound):
+        records.patch("bert", model_id, spec().digest, Patch(name="mine"), None)
+    records.delete("anna", model_id)
+    with pytest.raises(NotFound):
+        records.patch("anna", model_id, spec().digest, Patch(name="x"), None)
+    assert records.client.keys("il:anna:*") == []
+
+
+def test_cancel_takes_the_job_from_its_worker(records: Records) -> None:
+    model_id = create(records)
+    claim = records.claim(job(model_id))
+    assert claim is not None
+    assert records.cancel(records.get("anna", model_id)) == "canceled"
+    assert not records.extend(claim)
+    assert not records.finish(claim, 1)
+    assert records.claim(job(model_id)) is None
+    assert records.client.zcard(JOBS) == 0
+    assert records.get("anna", model_id).status == "canceled"
+    assert records.create("anna", spec(), b"s", 100).id != model_id
+
+
+def test_what_has_ended_is_not_canceled(records: Records) -> None:
+    ready, failed = create(records), create(records, digest="sha256:2")
+    for model_id in (ready, failed):
+        claim = records.claim(job(model_id))
+        assert claim is not None
+        if model_id == ready:
+            records.finish(claim, 1)
+        else:
+            records.fail(claim, JobError("x", "y"))
+    assert records.cancel(records.get("anna", ready)) == "ready"
+    assert records.cancel(records.get("anna", failed)) == "failed"
+
+
+def test_events_tell_the_story_once(records: Records) -> None:
+    model_id = create(records)
+    slow = records.claim(job(model_id))
+    assert slow is not None
+    records.tell_step("anna", model_id, 0, 1.25)
+    records.tell_step("anna", model_id, 1, float("nan"))
+    time.sleep(0.22)
+    heir = records.claim(job(model_id))
+    assert heir is not None
+    records.finish(slow, 1)
+    records.finish(heir, 1)
+    told = records.events("anna", model_id)
+    assert [(e.event, e.status, e.step, e.support_loss) for e in told] == [
+        ("status", "queued", None, None),
+        ("status", "adapting", None, None),
+        ("step", None, 0, 1.25),
+        ("step", None, 1, None),
+        ("status", "ready", None, None),
+    ]
+    assert [e.version for e in told] == [1] * 5
+    assert records.events("anna", model_id, told[1].id) == told[2:]
+    assert records.events("anna", model_id, told[-1].id) == []
+
+
+def test_a_restore_is_no_news(records: Records) -> None:
+    model_id = create(records)
+    claim = records.claim(job(model_id))
+    assert claim is not None
+    records.finish(claim, 1)
+    before = records.events("anna", model_id)
+    assert records.request_restore(records.get("anna", model_id))
+    again = records.claim(job(model_id))
+    assert again is not None
+    records.finish(again, 1)
+    assert records.events("anna", model_id) == before
+
+
+def test_a_step_of_a_deleted_model_leaves_nothing(records: Records) -> None:
+    model_id = create(records)
+    records.delete("anna", model_id)
+    records.tell_step("anna", model_id, 0, 1.0)
+    assert records.client.keys("il:anna:*") == []
+
+
+def test_the_stream_is_capped(records: Records) -> None:
+    model_id = create(records)
+    for step in range(1500):
+        records.tell_step("anna", model_id, step, 1.0)
+    kept = records.events("anna", model_id)
+    assert 1000 <= len(kept) < 1200
+    assert kept[-1].step == 1499

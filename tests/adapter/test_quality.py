@@ -1,0 +1,203 @@
+"""Held-out accuracy: the closed form against doing it the long way, and what is read off it."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from adapter.measure import FOLDS, cross_validate, fold_of, leave_one_out
+from adapter.models import Adaptation, ClassCount
+from adapter.quality import Quality, compare, judge
+from adapter.support_set import SupportSet, canonical
+from api.quality import word, word_comparison
+from meta_models.catalogue import ZOO
+from meta_models.manifest import read_manifest
+from meta_models.torch_model import TorchModel
+from tests.drawings import sketch
+
+COUNTS = {"a": 6, "b": 1, "c": 3, "d": 2}
+
+
+def a_support(counts: dict[str, int] = COUNTS, *, noise: float = 40) -> SupportSet:
+    """Blurred sketches that a meta-model confuses now and then."""
+    rng = np.random.default_rng(0)
+    labels = [name for name, n in counts.items() for _ in range(n)]
+    rows = [
+        np.asarray(sketch(ord(name), example, 28), np.float64)[None] + rng.normal(0, noise, (1, 28, 28))
+        for name, n in counts.items()
+        for example in range(n)
+    ]
+    inputs = np.clip(np.stack(rows), 0, 255).astype(np.uint8)
+    return canonical(labels, inputs, [f"/support/{i}" for i in range(len(labels))])
+
+
+@pytest.fixture(scope="module", params=["omniglot-protonet", "omniglot-maml"])
+def model(request: pytest.FixtureRequest) -> TorchModel:
+    folder = ZOO / request.param
+    return TorchModel.load(folder, read_manifest(folder))
+
+
+@pytest.fixture(scope="module")
+def protonet() -> TorchModel:
+    folder = ZOO / "omniglot-protonet"
+    return TorchModel.load(folder, read_manifest(folder))
+
+
+def test_the_closed_form_is_adapting_without_each_example(protonet: TorchModel) -> None:
+    support = a_support()
+    features = protonet.features(support.inputs)
+    adapted = protonet.adapt(features, support.labels, 4)
+    quality = leave_one_out(protonet, support, features, adapted, 1.0)
+    assert quality is not None
+    counts = np.array(support.counts)
+    for i, label in enumerate(support.labels):
+        if counts[label] == 1:
+            assert quality.given[i] == -1
+            continue
+        rest = np.arange(len(support.labels)) != i
+        without = protonet.adapt(features[rest], support.labels[rest], 4)
+        assert quality.given[i] == int(protonet.logits(without, features[i : i + 1]).argmax())
+    assert (quality.method, quality.folds) == ("leave_one_out", None)
+
+
+def test_only_averages_have_the_closed_form(model: TorchModel) -> None:
+    support = a_support()
+    features = model.features(support.inputs)
+    adapted = model.adapt(features, support.labels, 4)
+    assert (leave_one_out(model, support, features, adapted, 1.0) is not None) == model.shares_body
+    if model.shares_body:
+        moved = {"prototypes": adapted["prototypes"] + np.float32(0.1)}
+        assert leave_one_out(model, support, features, moved, 1.0) is None
+
+
+def test_cross_validation_never_asks_about_what_it_saw(model: TorchModel) -> None:
+    support = a_support()
+    folds = fold_of(support)
+    features = model.features(support.inputs)
+    settings = Adaptation() if model.algorithm.inner is None else Adaptation(inner_steps=2, inner_lr=0.01)
+    quality = cross_validate(model, support, features, settings, 1.0)
+    zero = None if model.algorithm.inner is None else type(model.algorithm.inner)(0, 0.01)
+    for fold in range(FOLDS):
+        held = folds == fold
+        if held.any():
+            adapted = model.adapt(features[~held], support.labels[~held], 4, zero)
+            expected = model.logits(adapted, features[held]).argmax(1)
+            assert np.array(quality.given)[held].tolist() == expected.tolist()
+    assert [g == -1 for g in quality.given] == (folds == -1).tolist()
+    assert quality.folds == FOLDS
+    assert quality.method == ("cross_validation" if model.shares_body else "cross_validation_without_inner_steps")
+
+
+def test_folds_keep_every_class() -> None:
+    support = a_support({"a": 1, "b": 2, "c": 12})
+    folds = fold_of(support)
+    for fold in range(FOLDS):
+        assert set(support.labels[folds != fold]) == {0, 1, 2}
+    spread = np.bincount(folds[support.labels == support.classes.index("c")])
+    assert spread.max() - spread.min() <= 1
+
+
+def by_hand(counts: dict[str, int], given: dict[str, str], sure: float = 4.0) -> tuple[SupportSet, Quality]:
+    """A quality in which each class's last example is given another class."""
+    support = a_support(counts)
+    logits = np.zeros((len(support.labels), len(support.classes)), np.float32)
+    for i, name in enumerate(support.names):
+        last = i == len(support.labels) - 1 or support.names[i + 1] != name
+        logits[i, support.classes.index(given.get(name, name) if last else name)] = sure
+        if counts[name] == 1:
+            logits[i] = np.nan
+    return support, judge(support, logits, 1.0, "leave_one_out")
+
+
+def counted(support: SupportSet) -> tuple[ClassCount, ...]:
+    return tuple(ClassCount(name=n, examples=c) for n, c in zip(support.classes, support.counts, strict=True))
+
+
+def test_figures_and_advice() -> None:
+    support, quality = by_hand({"a": 6, "b": 1, "c": 2}, {"a": "c", "c": "a"})
+    worded = word(quality, counted(support))
+    assert (worded.n, worded.accuracy) == (8, 6 / 8)
+    assert worded.ci95 is not None
+    assert worded.ci95 == pytest.approx((0.409, 0.929), abs=0.001)
+    assert [(c.name, c.n, c.accuracy, c.mistaken_for) for c in worded.per_class] == [
+        ("a", 6, 5 / 6, "c"),
+        ("b", 0, None, None),
+        ("c", 2, 0.5, "a"),
+    ]
+    assert worded.warnings[:2] == [
+        "class 'b' has 1 example, which cannot check itself; add 4",
+        "class 'c' has 2 examples; add 3",
+    ]
+    assert {(s.label, s.looks_like) for s in worded.suspicious} == {("a", "c"), ("c", "a")}
+    assert all(s.source.startswith("/support/") for s in worded.suspicious)
+    assert "2 examples look like another class; see suspicious" in worded.warnings
+
+
+def test_unsure_mistakes_are_not_suspicious() -> None:
+    support, _ = by_hand({"a": 6, "c": 6}, {})
+    logits = np.zeros((12, 2), np.float32)
+    logits[np.arange(12), support.labels] = 4.0
+    logits[0] = 0.0
+    logits[0, 1 - support.labels[0]] = 0.2
+    assert judge(support, logits, 1.0, "leave_one_out").suspicious == ()
+
+
+def test_nothing_to_hold_out() -> None:
+    support, quality = by_hand({"a": 1, "b": 1}, {})
+    worded = word(quality, counted(support))
+    assert (worded.n, worded.accuracy, worded.ci95, worded.calibration_error) == (0, None, None, None)
+    assert "accuracy cannot be measured" in worded.warnings[-1]
+
+
+def test_many_small_classes_are_counted_not_listed() -> None:
+    support, quality = by_hand(dict.fromkeys("abcdefgh", 2), {})
+    warnings = word(quality, counted(support)).warnings
+    assert len(warnings) == 6
+    assert warnings[-1] == "3 more classes have fewer than 5 examples; add some to each"
+
+
+def test_classes_that_share_an_example() -> None:
+    inputs = np.stack([np.full((1, 4, 4), v, np.uint8) for v in (1, 2, 2, 3)])
+    support = canonical(["a", "a", "b", "b"], inputs)
+    quality = judge(support, np.eye(4, 2, dtype=np.float32), 1.0, "leave_one_out")
+    assert "classes 'a' and 'b' share an example; remove it from one" in word(quality, counted(support)).warnings
+
+
+def test_before_and_after_compare_the_same_examples() -> None:
+    old, before = by_hand({"a": 6, "c": 6}, {})
+    new, after = by_hand({"a": 6, "c": 6, "e": 6}, {"a": "e", "c": "e"})
+    common = compare(old, before, new, after)
+    assert common is not None
+    worded = word_comparison(common)
+    assert (worded.n, worded.before, worded.after) == (12, 1.0, 10 / 12)
+    assert worded.difference == pytest.approx(-2 / 12)
+    assert worded.ci95[0] < worded.difference < worded.ci95[1]
+    assert worded.verdict.endswith("within chance"), "two of twelve prove nothing"
+    assert [(c.name, c.n, c.before, c.after) for c in worded.per_class] == [("a", 6, 1.0, 5 / 6), ("c", 6, 1.0, 5 / 6)]
+
+
+def test_a_change_beyond_chance_is_called_one() -> None:
+    old, before = by_hand({"a": 20, "c": 20}, {})
+    worse = before.model_copy(update={"given": tuple([1 - g for g in before.given[:12]]) + before.given[12:]})
+    lost, won = compare(old, before, old, worse), compare(old, worse, old, before)
+    assert lost is not None
+    assert won is not None
+    assert word_comparison(lost).verdict == "the old classes got worse"
+    assert word_comparison(won).verdict == "the old classes got better"
+
+
+def test_measuring_slows_ready_by_less_than_a_quarter(protonet: TorchModel) -> None:
+    """Measured on two cores: 7% at 5-way 1-shot, below 2% from 20-way 5-shot on."""
+    support = a_support(dict.fromkeys("abcdefghij", 5))
+    adapting, measuring = [], []
+    for _ in range(7):
+        began = time.perf_counter()
+        features = protonet.features(support.inputs)
+        adapted = protonet.adapt(features, support.labels, 10)
+        between = time.perf_counter()
+        assert leave_one_out(protonet, support, features, adapted, 1.0)
+        adapting.append(between - began)
+        measuring.append(time.perf_counter() - between)
+    assert np.median(measuring) < 0.25 * np.median(adapting)

@@ -1,0 +1,88 @@
+"""Changing a model without adapting: name, life, rejection, and what guards lost updates."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.asking import adapt, assert_problem, drawn, predict
+from tests.drawings import png
+
+
+@pytest.fixture(scope="module")
+def path(module_http: httpx.Client) -> str:
+    return f"/v1/models/{adapt(module_http, drawn(3, 2, first=3000))['id']}"
+
+
+def test_name_is_changed_and_taken_away(http: httpx.Client, path: str) -> None:
+    answer = http.patch(path, json={"name": "letters"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["name"] == "letters"
+    assert http.get(path).json() == answer.json()
+    assert http.patch(path, json={}).json()["name"] == "letters"
+    assert http.patch(path, json={"name": None}).json()["name"] is None
+
+
+def test_life_counts_from_now(http: httpx.Client, path: str) -> None:
+    for sent, seconds in ((3600, 3600), (90_000, 90_000), (None, 604_800)):
+        expires = datetime.fromisoformat(http.patch(path, json={"ttl_seconds": sent}).json()["expires_at"])
+        assert (expires - datetime.now(UTC)).total_seconds() == pytest.approx(seconds, abs=10)
+
+
+def test_rejecting_nothing(http: httpx.Client, path: str) -> None:
+    """A rate of 0 rejects nothing; null goes back to the meta-model's threshold."""
+    strangers = [png(3900 + i, 0) for i in range(40)]
+    model = path.rsplit("/", 1)[-1]
+    before = [r["rejected"] for r in predict(http, model, strangers)]
+    assert any(before)
+    assert http.patch(path, json={"false_reject_rate": 0}).json()["false_reject_rate"] == 0
+    assert not any(r["rejected"] for r in predict(http, model, strangers))
+    assert http.patch(path, json={"false_reject_rate": None}).json()["false_reject_rate"] is None
+    assert [r["rejected"] for r in predict(http, model, strangers)] == before
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "pointer"),
+    [
+        ({"nmae": "x"}, "invalid_request", "/nmae"),
+        ({"name": "x" * 201}, "invalid_request", "/name"),
+        ({"ttl_seconds": 5}, "invalid_request", "/ttl_seconds"),
+        ({"ttl_seconds": 10**9}, "invalid_request", "/ttl_seconds"),
+        ({"stable": 2}, "invalid_request", "/stable"),
+        ({"stable": None}, "invalid_request", "/stable"),
+        ({"false_reject_rate": 1.5}, "invalid_request", "/false_reject_rate"),
+        ({"false_reject_rate": 0.999}, "rejection_not_calibrated", "/false_reject_rate"),
+    ],
+)
+def test_refusals_name_the_field(http: httpx.Client, path: str, body: dict[str, Any], code: str, pointer: str) -> None:
+    before = http.get(path).json()
+    problem = assert_problem(http.patch(path, json=body), 422, code)
+    assert problem["errors"][0]["pointer"] == pointer
+    assert http.get(path).json() == before
+
+
+def test_if_match_guards_lost_updates(http: httpx.Client, path: str) -> None:
+    tag = http.get(path).headers["etag"]
+    first = http.patch(path, json={"name": "one"}, headers={"If-Match": tag})
+    assert first.status_code == 200
+    assert first.headers["etag"] != tag
+    assert_problem(http.patch(path, json={"name": "two"}, headers={"If-Match": tag}), 412, "lost_update")
+    assert http.get(path).json()["name"] == "one"
+    several = f"{tag}, {first.headers['etag']}"
+    assert http.patch(path, json={"name": "two"}, headers={"If-Match": several}).status_code == 200
+    assert http.patch(path, json={"name": "three"}, headers={"If-Match": "*"}).status_code == 200
+    assert_problem(http.patch(path, json={"name": "x"}, headers={"If-Match": "3"}), 400, "malformed_request")
+
+
+def test_only_json_is_taken(http: httpx.Client, path: str) -> None:
+    assert_problem(http.patch(path, content=b"name=x", headers={"Content-Type": "text/plain"}), 415)
+    assert_problem(http.patch(path, content=b"{", headers={"Content-Type": "application/json"}), 400, "invalid_json")
+    merge = {"Content-Type": "application/merge-patch+json"}
+    assert http.patch(path, content=b'{"name": "merged"}', headers=merge).json()["name"] == "merged"
+
+
+def test_absent_models_cannot_be_patched(http: httpx.Client) -> None:
+    assert_problem(http.patch("/v1/models/mdl_absent", json={"name": "x"}), 404, "not_found")
