@@ -75,7 +75,7 @@ def _features(classifier: Classifier, pool: ClassPool) -> Features:
     """Features of the pool's own examples; its `inputs` may hold many more, whose rows stay zero."""
     own = np.concatenate(pool.class_examples)
     computed = classifier.features(pool.inputs[own])
-    features = np.zeros((len(pool.inputs), *computed.shape[1:]), computed.dtype)
+    features = np.zeros((len(pool.inputs), *computed.shape[1:]), np.float32)
     features[own] = computed
     return features
 
