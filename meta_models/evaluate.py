@@ -65,7 +65,7 @@ def episode_logits(
     A shared body sees each image once: a feature depends on its own image alone, so this changes
     nothing but the time it takes.
     """
-    features = classifier.features(pool.inputs) if classifier.shares_body else pool.inputs
+    features = _features(classifier, pool) if classifier.shares_body else pool.inputs
     for number in range(n_episodes):
         episode = sample_episode(pool, spec, seed, number)
         kept = np.ones(episode.support.shape, bool)
@@ -76,6 +76,15 @@ def episode_logits(
         n_way, n_query = episode.query.shape
         adapted = classifier.adapt(support, episode.support_labels[kept], n_way, inner)
         yield classifier.logits(adapted, query), np.repeat(np.arange(n_way), n_query)
+
+
+def _features(classifier: Classifier, pool: ClassPool) -> Features:
+    """Features of the pool's own examples; its `inputs` may hold many more, whose rows stay zero."""
+    own = np.concatenate(pool.class_examples)
+    computed = classifier.features(pool.inputs[own])
+    features = np.zeros((len(pool.inputs), *computed.shape[1:]), np.float32)
+    features[own] = computed
+    return features
 
 
 def evaluate(
