@@ -6,7 +6,6 @@ FewShotClassifier().fit(pictures, labels).predict(more_pictures)
 from __future__ import annotations
 
 import inspect
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -204,10 +203,12 @@ class FewShotClassifier:
 
     def _fit(self, inputs: list[Any], labels: list[Any]) -> Self:
         encoded = [as_bytes(given) for given in inputs]
-        classes = np.unique(np.asarray(labels))
-        names = Counter(str(label) for label in classes)
-        if twice := [name for name, n in names.items() if n > 1]:
+        read_as: dict[str, set[Any]] = {}
+        for label in labels:
+            read_as.setdefault(str(label), set()).add(label)
+        if twice := [name for name, found in read_as.items() if len(found) > 1]:
             raise ValueError(f"labels must differ as text; more than one reads {twice[0]!r}")
+        classes = np.unique(np.asarray(labels))
         # As the array has them: a list of 1 and "b" becomes an array of text.
         named = [str(label) for label in np.asarray(labels)]
         with self._client() as client:

@@ -1,9 +1,8 @@
-"""`adapt`, `predict`, `evaluate` and `meta-models`: a server seen from a folder of files."""
+"""`adapt`, `predict`, `classify`, `evaluate` and `meta-models`: a server seen from a folder of files."""
 
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections import Counter
 from pathlib import Path
@@ -11,19 +10,19 @@ from typing import Annotated, Any
 
 import typer
 
-from innerloop.cli.console import fail, friendly, out
+from innerloop.cli.console import AsJson, ExitCode, fail, friendly, out, print_json
 from innerloop.client import DEFAULT_URL, Client, InnerloopHTTPError, read_folder
 
 Url = Annotated[str, typer.Option(envvar="INNERLOOP_URL", help="The server.")]
 Key = Annotated[str | None, typer.Option(envvar="INNERLOOP_API_KEY", help="Bearer key, where the server wants one.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
-_EXPECTED = (InnerloopHTTPError, ConnectionError, TimeoutError, ValueError, OSError)
+EXPECTED = (InnerloopHTTPError, ConnectionError, TimeoutError, ValueError, OSError)
 
 
 def register(app: typer.Typer) -> None:
     app.command()(adapt)
     app.command()(predict)
+    app.command()(classify)
     app.command()(evaluate)
     app.command("meta-models")(meta_models)
 
@@ -39,11 +38,12 @@ def adapt(
     as_json: AsJson = False,
 ) -> None:
     """Adapt to labelled files; prints the model id."""
-    with friendly(*_EXPECTED), Client(url, key) as client:
-        support = [(label, path.read_bytes()) for label, path in _pairs(source)]
-        model = client.adapt(support, name=name, meta_model=meta_model, inner_steps=inner_steps, inner_lr=inner_lr)
+    with friendly(*EXPECTED), Client(url, key) as client:
+        model = client.adapt(
+            _pairs(source), name=name, meta_model=meta_model, inner_steps=inner_steps, inner_lr=inner_lr
+        )
     if as_json:
-        out.print_json(json.dumps(model))
+        print_json(model)
         return
     classes = ", ".join(f"{c['name']} ({c['examples']})" for c in model["classes"])
     out.print(f"[bold]{model['id']}[/]  {model['status']} in {model['timings_ms']['total']:.0f} ms", highlight=False)
@@ -51,27 +51,52 @@ def adapt(
 
 
 def predict(
-    model: Annotated[str, typer.Argument(help="Model id.")],
-    files: Annotated[list[Path], typer.Argument(help="Image files.")],
+    given: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL FILES...", help="Model id, then image files; with --onnx, files alone."),
+    ],
+    onnx: Annotated[Path | None, typer.Option(help="An exported model: no server is asked.")] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Scores listed for each file.")] = 3,
     url: Url = DEFAULT_URL,
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """Classify files; exit code 3 where some could not be read."""
-    from rich.table import Table
+    if onnx is not None:
+        from innerloop import offline
 
-    with friendly(*_EXPECTED), Client(url, key) as client:
-        results = client.predict(model, [path.read_bytes() for path in files], top_k=top_k)
-    if as_json:
-        out.print_json(json.dumps([{"file": str(f), **r} for f, r in zip(files, results, strict=True)]))
+        files = [Path(name) for name in given]
+        with friendly(*EXPECTED):
+            results = offline.predict(onnx, files, top_k=top_k)
     else:
-        table = Table("file", "answer", "scores", box=None, header_style="dim")
-        for path, result in zip(files, results, strict=True):
-            table.add_row(str(path), *_row(result))
-        out.print(table)
-    if any("error" in result for result in results):
-        raise typer.Exit(3)
+        files = [Path(name) for name in given[1:]]
+        if not files:
+            raise typer.BadParameter("give a model id and at least one file", param_hint="FILES")
+        with friendly(*EXPECTED), Client(url, key) as client:
+            results = client.predict(given[0], files, top_k=top_k)
+    _show(files, results, as_json=as_json)
+
+
+def classify(
+    files: Annotated[list[Path], typer.Argument(help="Image files.")],
+    support: Annotated[Path, typer.Option(help="Labelled files: a folder per class, or a CSV of path,label.")],
+    onnx: Annotated[Path | None, typer.Option(help="An adapting export: no server is asked.")] = None,
+    meta_model: Annotated[str | None, typer.Option(help="A published name or alias.")] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="Scores listed for each file.")] = 3,
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Adapt and classify in one go, nothing kept; exit code 3 where some files could not be read."""
+    if onnx is not None:
+        from innerloop import offline
+
+        with friendly(*EXPECTED):
+            results = offline.classify(onnx, _pairs(support), files, top_k=top_k)
+    else:
+        with friendly(*EXPECTED), Client(url, key) as client:
+            results = client.classify(_pairs(support), files, meta_model=meta_model, top_k=top_k)["results"]
+    _show(files, results, as_json=as_json)
 
 
 def evaluate(
@@ -84,15 +109,15 @@ def evaluate(
     """Accuracy of a model on labelled files, with its 95% confidence interval."""
     from rich.table import Table
 
-    with friendly(*_EXPECTED), Client(url, key) as client:
+    with friendly(*EXPECTED), Client(url, key) as client:
         pairs = _pairs(source)
         known = {c["name"] for c in client.model(model)["classes"]}
         if strange := sorted({label for label, _ in pairs} - known):
             raise fail(f"the model does not know class {strange[0]!r}; it knows {', '.join(sorted(known))}")
-        results = client.predict(model, [path.read_bytes() for _, path in pairs], top_k=1)
+        results = client.predict(model, [path for _, path in pairs], top_k=1)
     report = _report([label for label, _ in pairs], results)
     if as_json:
-        out.print_json(json.dumps(report))
+        print_json(report)
         return
     low, high = report["ci95"]
     out.print(
@@ -111,10 +136,10 @@ def meta_models(url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False
     """List the published meta-models of a server."""
     from rich.table import Table
 
-    with friendly(*_EXPECTED), Client(url, key) as client:
+    with friendly(*EXPECTED), Client(url, key) as client:
         found = client.meta_models()
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
         return
     table = Table(
         "meta-model", "alias", "algorithm", "inner steps", "accuracy, inductive (%)", box=None, header_style="dim"
@@ -145,6 +170,21 @@ def _pairs(source: Path) -> list[tuple[str, Path]]:
     if not rows or not {"path", "label"} <= rows[0].keys():
         raise ValueError(f"{source} must be a folder of class folders or a CSV with columns path and label")
     return [(row["label"], source.parent / row["path"]) for row in rows]
+
+
+def _show(files: list[Path], results: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Results of `predict` and `classify`."""
+    from rich.table import Table
+
+    if as_json:
+        print_json([{"file": str(f), **r} for f, r in zip(files, results, strict=True)])
+    else:
+        table = Table("file", "answer", "scores", box=None, header_style="dim")
+        for path, result in zip(files, results, strict=True):
+            table.add_row(str(path), *_row(result))
+        out.print(table)
+    if any("error" in result for result in results):
+        raise typer.Exit(ExitCode.SOME_UNREADABLE)
 
 
 def _row(result: dict[str, Any]) -> tuple[str, str]:

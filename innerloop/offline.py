@@ -1,0 +1,95 @@
+"""Exports at work without a server: files in, the same results as the service words them. No torch.
+
+predict(Path("letters.onnx"), [Path("a.png")])
+classify(Path("adapting.onnx"), [("ka", Path("ka/1.png")), …], [Path("a.png")])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from meta_models.exported import AdaptingClassifier, ExportedClassifier
+from meta_models.preprocess import BlankImageError
+
+Preprocess = Callable[[Image.Image], NDArray[np.uint8]]
+
+
+def predict(onnx: Path, files: Sequence[Path], *, top_k: int = 5) -> list[dict[str, Any]]:
+    """One result per file, in order, from an exported classifier; a file that cannot be read has an `error`.
+
+    Raises:
+        NotAnExportError: `onnx` is no exported classifier.
+    """
+    exported = ExportedClassifier(onnx)
+    return _answer(files, exported.preprocess, exported.classes, exported, top_k)
+
+
+def classify(
+    onnx: Path, support: Sequence[tuple[str, Path]], files: Sequence[Path], *, top_k: int = 5
+) -> list[dict[str, Any]]:
+    """One result per file, in order: the graph adapts to `support` and classifies.
+
+    Raises:
+        NotAnExportError: `onnx` is no adapting graph.
+        ValueError: the support set cannot be used; the message says why.
+    """
+    graph = AdaptingClassifier(onnx)
+    read = [(label, path, _read(path, graph.preprocess)) for label, path in support]
+    if broken := [f"{path}: {found['detail']}" for _, path, found in read if isinstance(found, dict)]:
+        raise ValueError(f"{len(broken)} of {len(read)} examples cannot be used\n  " + "\n  ".join(broken[:5]))
+    classes = tuple(sorted({label for label, _, _ in read}))
+    labels = np.array([classes.index(label) for label, _, _ in read], dtype=np.int64)
+    examples = np.stack([found for _, _, found in read if not isinstance(found, dict)])
+    return _answer(
+        files,
+        graph.preprocess,
+        classes,
+        lambda queries: graph(examples, labels, len(classes), queries),
+        top_k,
+    )
+
+
+def _answer(
+    files: Sequence[Path],
+    preprocess: Preprocess,
+    classes: tuple[str, ...],
+    run: Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.bool_]]],
+    top_k: int,
+) -> list[dict[str, Any]]:
+    read = [_read(path, preprocess) for path in files]
+    inputs = [found for found in read if not isinstance(found, dict)]
+    answers = iter(zip(*run(np.stack(inputs)), strict=True) if inputs else ())
+    return [
+        {"error": found} if isinstance(found, dict) else _word(classes, *next(answers), top_k=top_k) for found in read
+    ]
+
+
+def _read(path: Path, preprocess: Preprocess) -> NDArray[np.uint8] | dict[str, Any]:
+    try:
+        with Image.open(path) as picture:
+            return preprocess(picture)
+    except BlankImageError as error:
+        return {"code": "blank_image", "status": 422, "detail": str(error)}
+    except (UnidentifiedImageError, SyntaxError, ValueError) as error:
+        return {"code": "undecodable_image", "status": 422, "detail": str(error)}
+    except OSError as error:
+        if error.errno is not None:  # the file itself cannot be read
+            raise
+        return {"code": "undecodable_image", "status": 422, "detail": str(error)}
+
+
+def _word(classes: tuple[str, ...], row: NDArray[np.float32], rejected: np.bool_, top_k: int) -> dict[str, Any]:
+    # Equal probabilities are listed by name, as the service does.
+    order = sorted(range(len(classes)), key=lambda i: (-row[i], classes[i]))
+    return {
+        "label": None if rejected else classes[order[0]],
+        "confidence": float(row[order[0]]),
+        "rejected": bool(rejected),
+        "scores": [{"label": classes[i], "probability": float(row[i])} for i in order[:top_k]],
+    }

@@ -1,0 +1,129 @@
+"""The command line as scripts see it: exit codes, JSON, files in and out."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from innerloop.cli.console import ExitCode
+from innerloop.embedded import Embedded
+from tests.asking import META_MODELS
+from tests.drawings import png
+
+ROOT = Path(__file__).parent.parent.parent
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run(server: Embedded, tmp_path: Path) -> Run:
+    """`innerloop` with arguments, from the folder `tmp_path`, against the session's server."""
+
+    def innerloop(*arguments: str, expect: int = 0, url: str = server.url) -> subprocess.CompletedProcess[str]:
+        environment = {"PYTHONPATH": str(ROOT), "INNERLOOP_URL": url, "PATH": "/usr/bin:/bin", "COLUMNS": "200"}
+        ran = subprocess.run(
+            [sys.executable, "-m", "innerloop", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == expect, f"{arguments}\n{ran.stdout}\n{ran.stderr}"
+        return ran
+
+    return innerloop
+
+
+@pytest.fixture
+def support(tmp_path: Path) -> Path:
+    """Three classes of two drawings, and a drawing of each to ask about beside them."""
+    for kind in range(3):
+        folder = tmp_path / "support" / f"kind {kind}"
+        folder.mkdir(parents=True)
+        for example in range(2):
+            (folder / f"{example}.png").write_bytes(png(6000 + kind, example))
+        (tmp_path / f"query-{kind}.png").write_bytes(png(6000 + kind, 50))
+    return tmp_path / "support"
+
+
+QUERIES = ("query-0.png", "query-1.png", "query-2.png")
+
+
+def best(results: list[dict[str, Any]]) -> list[str]:
+    return [r["scores"][0]["label"] for r in results]
+
+
+def test_a_model_leaves_the_server_and_answers_the_same(run: Run, support: Path, tmp_path: Path) -> None:
+    model = json.loads(run("adapt", "support", "--json").stdout)
+    asked = json.loads(run("predict", model["id"], *QUERIES, "--json").stdout)
+    assert best(asked) == ["kind 0", "kind 1", "kind 2"]
+    written = json.loads(run("export", model["id"], "-o", "lines.onnx", "--json").stdout)
+    assert written["bytes"] == (tmp_path / "lines.onnx").stat().st_size
+    offline = json.loads(run("predict", "--onnx", "lines.onnx", *QUERIES, "--json", url="http://127.0.0.1:1").stdout)
+    for there, here in zip(asked, offline, strict=True):
+        assert {k: v for k, v in here.items() if k in ("file", "label", "rejected")} == {
+            k: v for k, v in there.items() if k in ("file", "label", "rejected")
+        }
+        assert here["confidence"] == pytest.approx(there["confidence"], abs=1e-5)
+    run("export", model["id"], "-o", "lines.safetensors")
+    assert (tmp_path / "lines.safetensors").stat().st_size > 100
+    shown = run("predict", "--onnx", "lines.onnx", *QUERIES).stdout
+    assert re.search(r"query-1\.png.*kind 1", shown)
+
+
+@pytest.mark.parametrize("meta_model", META_MODELS)
+def test_an_adapting_graph_answers_as_the_server(run: Run, support: Path, meta_model: str) -> None:
+    report = json.loads(run("export", "--adapting", meta_model, "-o", "adapting.onnx", "--json").stdout)
+    assert report["parity"]["max_difference"] <= 1e-4
+    question = ("--support", "support", *QUERIES, "--json")
+    here = json.loads(run("classify", "--onnx", "adapting.onnx", *question, url="http://127.0.0.1:1").stdout)
+    there = json.loads(run("classify", "--meta-model", meta_model, *question).stdout)
+    for mine, served in zip(here, there, strict=True):
+        assert mine["label"] == served["label"]
+        ours = {s["label"]: s["probability"] for s in mine["scores"]}
+        theirs = {s["label"]: s["probability"] for s in served["scores"]}
+        assert ours == pytest.approx(theirs, abs=1e-4)
+
+
+def test_exit_codes(run: Run, support: Path, tmp_path: Path) -> None:
+    model = json.loads(run("adapt", "support", "--json").stdout)["id"]
+    (tmp_path / "torn.png").write_bytes(png(1, 1)[:50])
+    run("export", model, "-o", "lines.onnx")
+    for how in ((model,), ("--onnx", "lines.onnx")):
+        mixed = run("predict", *how, "query-0.png", "torn.png", "--json", expect=ExitCode.SOME_UNREADABLE)
+        good, bad = json.loads(mixed.stdout)
+        assert good["scores"][0]["label"] == "kind 0"
+        assert bad["error"]["code"] == "undecodable_image"
+    run("predict", "mdl_none", "query-0.png", expect=ExitCode.REFUSED)
+    run("predict", "--onnx", "query-0.png", "query-0.png", expect=ExitCode.REFUSED)
+    run("classify", "--onnx", "lines.onnx", "--support", "support", "query-0.png", expect=ExitCode.REFUSED)
+    run("predict", model, expect=2)
+    run("export", "-o", "x.onnx", expect=2)
+    run("export", model, "-o", "x", "--format", "pickle", expect=2)
+    unreached = run("meta-models", "--json", url="http://127.0.0.1:1", expect=ExitCode.TRY_AGAIN)
+    assert "innerloop serve" in json.loads(unreached.stderr)["error"]["detail"]
+    assert unreached.stdout == ""
+
+
+def test_errors_are_json_where_json_is_asked_for(run: Run, support: Path) -> None:
+    refused = run("predict", "mdl_none", "query-0.png", "--json", expect=ExitCode.REFUSED)
+    problem = json.loads(refused.stderr)["error"]
+    assert (problem["code"], problem["status"]) == ("not_found", 404)
+    assert "error" in run("predict", "mdl_none", "query-0.png", expect=ExitCode.REFUSED).stderr
+
+
+def test_exit_codes_and_commands_are_documented(run: Run) -> None:
+    page = (ROOT / "docs" / "command-line.md").read_text()
+    for code in (0, 2, *ExitCode):
+        assert f"| {int(code)} |" in page
+    from innerloop.cli import app
+
+    names = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
+    assert not [name for name in names if f"`{name}" not in page and f" `{name}`" not in page]
