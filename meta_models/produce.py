@@ -83,26 +83,34 @@ def produce(
 def _choose_inner(
     model: TorchModel, recipe: Recipe, pool: ClassPool, run: Path, say: Say
 ) -> tuple[TorchModel, Recipe, str]:
-    """Steps and step size by development accuracy; the log keeps everything that was tried."""
+    """Steps and step size by mean development accuracy over the recipe's settings: what helps one number of shots may
+    harm another. The log keeps everything that was tried."""
     if not recipe.search.inner_steps:
         return model, recipe, ""
-    n_way, n_shot = recipe.development.settings[0]
-    spec = recipe.development_spec(n_way, n_shot)
-    tried: list[tuple[Accuracy, InnerSettings]] = []
+    settings = recipe.development.settings
+    tried: list[tuple[list[Accuracy], InnerSettings]] = []
     with (run / SEARCH_LOG).open("w") as log:
         for steps in recipe.search.inner_steps:
             # At zero steps the step size means nothing: try it once.
             for rate in recipe.search.inner_lr if steps else recipe.search.inner_lr[:1]:
                 inner = InnerSettings(steps, rate)
-                accuracy = evaluate(model, pool, spec, recipe.development.n_episodes, seed=3, inner=inner)
-                tried.append((accuracy, inner))
-                line = {"inner_steps": steps, "inner_lr": rate, "accuracy": accuracy.mean, "ci95": accuracy.ci95}
-                log.write(json.dumps({"n_way": n_way, "n_shot": n_shot, **line}) + "\n")
+                found: list[Accuracy] = []
+                for n_way, n_shot in settings:
+                    spec = recipe.development_spec(n_way, n_shot)
+                    found.append(evaluate(model, pool, spec, recipe.development.n_episodes, seed=3, inner=inner))
+                    line = {"n_way": n_way, "n_shot": n_shot, "inner_steps": steps, "inner_lr": rate}
+                    log.write(json.dumps({**line, "accuracy": found[-1].mean, "ci95": found[-1].ci95}) + "\n")
                 log.flush()
-                say(f"{steps} steps of {rate}: {accuracy} on development episodes")
-    best, chosen = max(tried, key=lambda t: t[0].mean)
-    zero = next((accuracy for accuracy, inner in tried if inner.inner_steps == 0), None)
-    notes = f"Development {n_way}w{n_shot}s with {chosen.inner_steps} inner steps: {best}; with 0 steps: {zero}."
+                tried.append((found, inner))
+                shown = ", ".join(f"{w}w{s}s {a}" for (w, s), a in zip(settings, found, strict=True))
+                say(f"{steps} steps of {rate}: {shown} on development episodes")
+    best, chosen = max(tried, key=lambda t: sum(a.mean for a in t[0]))
+    zero = next((found for found, inner in tried if inner.inner_steps == 0), [])
+    notes = "; ".join(
+        f"development {n_way}w{n_shot}s with {chosen.inner_steps} steps of {chosen.inner_lr}: {after}"
+        + (f", with 0 steps: {zero[i]}" if zero else "")
+        for i, ((n_way, n_shot), after) in enumerate(zip(settings, best, strict=True))
+    )
     algorithm = {**recipe.algorithm, "inner": {"inner_steps": chosen.inner_steps, "inner_lr": chosen.inner_lr}}
     recipe = recipe.model_copy(update={"algorithm": algorithm})
     rebuilt = build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
