@@ -59,6 +59,11 @@ def adapt(http: httpx.Client, examples: Iterable[Labelled], **options: Any) -> d
     return model
 
 
+def without_quality(model: dict[str, Any]) -> dict[str, Any]:
+    """Where every weight is adapted, quality comes a moment after `ready`."""
+    return {key: value for key, value in model.items() if key != "quality"}
+
+
 def settled(http: httpx.Client, location: str) -> dict[str, Any]:
     """The model once nothing more happens to it."""
     deadline = time.monotonic() + 60

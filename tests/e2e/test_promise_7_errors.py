@@ -14,6 +14,7 @@ from tests.asking import archive_of, assert_problem, drawn, parts_of, support_of
 from tests.drawings import b64, blank, bomb, encoded, png, sketch
 
 GOOD = support_of(drawn(2, 2, first=2700))
+MAML = {"meta_model": "omniglot-maml", "support": GOOD}
 TORN = png(1, 1)[:200]
 JSON = {"Content-Type": "application/json"}
 
@@ -67,10 +68,10 @@ BAD_REQUESTS: dict[str, tuple[Callable[[httpx.Client], httpx.Response], int, str
     "ttl is text": (post(json={"support": GOOD, "ttl_seconds": "long"}), 422, "invalid_request"),
     "long name": (post(json={"support": GOOD, "name": "x" * 201}), 422, "invalid_request"),
     "name is a number": (post(json={"support": GOOD, "name": 5}), 422, "invalid_request"),
-    "too many steps": (post(json={"support": GOOD, "adaptation": {"inner_steps": 10**6}}), 422, "invalid_request"),
-    "negative steps": (post(json={"support": GOOD, "adaptation": {"inner_steps": -1}}), 422, "invalid_request"),
-    "zero inner_lr": (post(json={"support": GOOD, "adaptation": {"inner_lr": 0}}), 422, "invalid_request"),
-    "huge inner_lr": (post(json={"support": GOOD, "adaptation": {"inner_lr": 1e300}}), 422, "invalid_request"),
+    "too many steps": (post(json={**MAML, "adaptation": {"inner_steps": 10**6}}), 422, "invalid_request"),
+    "negative steps": (post(json={**MAML, "adaptation": {"inner_steps": -1}}), 422, "invalid_request"),
+    "zero inner_lr": (post(json={**MAML, "adaptation": {"inner_lr": 0}}), 422, "invalid_request"),
+    "huge inner_lr": (post(json={**MAML, "adaptation": {"inner_lr": 1e300}}), 422, "invalid_request"),
     "inner_lr is not a number": (
         post(content=b'{"support": [], "adaptation": {"inner_lr": NaN}}', headers=JSON), 422, "invalid_request",
     ),
