@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.schemas import AdaptRequest, ClassifyRequest, ModelPatch, PredictRequest, Problem
+from api.schemas_evaluation import EvaluateRequest
 from api.schemas_growth import ClassPatch, ExamplesRequest, Version
 
 _BODIES: list[type[BaseModel]] = [
@@ -19,6 +20,7 @@ _BODIES: list[type[BaseModel]] = [
     ModelPatch,
     ExamplesRequest,
     ClassPatch,
+    EvaluateRequest,
     Problem,
 ]
 _REF = "#/components/schemas/{model}"
@@ -72,6 +74,7 @@ PREDICT_BODY = body(PredictRequest, _QUERY_PARTS)
 CLASSIFY_BODY = body(ClassifyRequest, {**_SUPPORT_PARTS, **_QUERY_PARTS})
 
 
+EVALUATE_BODY = body(EvaluateRequest, _labelled_parts("queries"))
 EXAMPLES_BODY = body(ExamplesRequest, _labelled_parts("examples"))
 
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}

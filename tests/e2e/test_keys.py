@@ -43,6 +43,7 @@ def test_another_owners_model_is_not_found(guarded: str) -> None:
             bert.get(path),
             bert.delete(path),
             bert.post(f"{path}/predictions", json={"inputs": inputs_json([0])}),
+            bert.post(f"{path}/evaluations", json={"queries": support_json(1, 1)}),
             bert.patch(path, json={"name": "mine"}),
             bert.post(f"{path}/cancel"),
             bert.get(f"{path}/events"),
