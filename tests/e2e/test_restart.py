@@ -8,7 +8,7 @@ import httpx
 
 from adapter.config import Settings
 from innerloop.embedded import Embedded
-from tests.asking import adapt, drawn, predict, support_of
+from tests.asking import adapt, drawn, measured, predict, support_of
 from tests.drawings import png
 
 
@@ -28,7 +28,7 @@ def test_models_outlive_a_restart(tmp_path: Path) -> None:
         answers = [predict(http, model["id"], queries) for model in models]
         gone = adapt(http, drawn(2, 1, first=3020))
         assert http.delete(f"/v1/models/{gone['id']}").status_code == 204
-        with_key = http.post("/v1/models", json=keyed, headers=key).json()
+        with_key = measured(http, http.post("/v1/models", json=keyed, headers=key).json())
         listed = http.get("/v1/models").json()
         assert [m["id"] for m in listed["data"]] == [with_key["id"], *(m["id"] for m in reversed(models))]
         assert (listed["has_more"], listed["next_cursor"]) == (False, None)
