@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ORT := $(if $(shell command -v nvidia-smi 2>/dev/null),gpu,cpu)
 DATA ?= data
 
-.PHONY: install serve demo test check soak faults benchmark clean
+.PHONY: install serve demo test check soak faults benchmark openapi clean
 
 install: $(VENV)/.installed
 
@@ -36,6 +36,9 @@ faults: install  ## kill -9 campaign: every process, many times
 benchmark: install  ## accuracy and latency through HTTP; Omniglot in DATA
 	$(BIN)/python -m benchmarks.http_accuracy --data $(DATA)
 	$(BIN)/python -m benchmarks.latency --data $(DATA)
+
+openapi: install  ## write docs/openapi.json anew
+	$(BIN)/python -c "import json; from api.app import create_app; print(json.dumps(create_app().openapi(), indent=1))" > docs/openapi.json
 
 clean:
 	rm -rf $(VENV) build *.egg-info

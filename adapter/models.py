@@ -29,10 +29,25 @@ class Adaptation(BaseModel):
     inner_lr: float | None = None
 
 
+OriginKind = Literal["examples_added", "example_removed", "class_renamed", "class_removed"]
+
+
+class Origin(BaseModel):
+    """What made a version: a change of version `base`, in numbers of examples."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: OriginKind
+    base: int
+    added: int
+    removed: int
+
+
 class ModelSpec(BaseModel):
     """The part of a record that never changes.
 
     `classes` are in canonical order, the order of the adapted tensors; `weights` names those tensors.
+    `origin` is None for a first version.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,6 +59,7 @@ class ModelSpec(BaseModel):
     digest: str
     weights: str
     ephemeral: bool = False
+    origin: Origin | None = None
 
     @property
     def mean_shot(self) -> float:

@@ -106,7 +106,7 @@ def check_names(labels: Sequence[str], pointer: str) -> None:
     errors: list[ErrorItem] = [
         {"pointer": f"{pointer}/{i}/label", "code": "bad_label", "detail": problem}
         for i, label in enumerate(labels)
-        if (problem := _label_problem(label))
+        if (problem := label_problem(label))
     ]
     if errors:
         raise Unprocessable(f"{len(errors)} of {len(labels)} labels cannot be used", code="bad_label", errors=errors)
@@ -164,7 +164,8 @@ def decode(data: bytes) -> SupportSet:
     )
 
 
-def _label_problem(label: str) -> str | None:
+def label_problem(label: str) -> str | None:
+    """Why it cannot name a class, or None."""
     if not label.strip():
         return "a label must not be empty"
     if len(label) > MAX_LABEL_LENGTH:

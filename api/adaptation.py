@@ -19,9 +19,10 @@ from adapter.errors import (
     NoWorker,
     Unprocessable,
 )
-from adapter.models import Adaptation, ClassCount, ModelRecord, ModelSpec
+from adapter.models import Adaptation, ClassCount, ModelRecord, ModelSpec, Origin
 from adapter.redis_store import record_id
 from adapter.store import Arrays, Created
+from adapter.support_set import SupportSet
 from api.requests import AdaptInput
 from api.schemas import AdaptationIn
 from api.services import Services
@@ -57,16 +58,7 @@ def prepare(services: Services, given: AdaptInput, *, ephemeral: bool = False) -
     support_set.check_labels(given.labels, manifest.limits)
     inputs = services.decoder.support(given.support, manifest.input)
     support = support_set.canonical(given.labels, inputs, [p.pointer for p in given.support])
-    chosen = settings.model_dump()
-    spec = ModelSpec(
-        meta_model=manifest.reference,
-        modality=manifest.modality,
-        classes=tuple(ClassCount(name=n, examples=c) for n, c in zip(support.classes, support.counts, strict=True)),
-        adaptation=settings,
-        digest=support.digest(manifest.reference, chosen),
-        weights=f"once-{secrets.token_hex(16)}" if ephemeral else support.weights_digest(manifest.reference, chosen),
-        ephemeral=ephemeral,
-    )
+    spec = describe(manifest, settings, support, once=ephemeral)
     ttl = CLASSIFY_TTL_SECONDS if ephemeral else given.options.ttl_seconds or services.settings.default_ttl_seconds
     if ttl > services.settings.max_ttl_seconds:
         raise Unprocessable(
@@ -75,6 +67,23 @@ def prepare(services: Services, given: AdaptInput, *, ephemeral: bool = False) -
             pointer="/ttl_seconds",
         )
     return Prepared(given.options.name, spec, support_set.encode(support), ttl)
+
+
+def describe(
+    manifest: Manifest, settings: Adaptation, support: SupportSet, *, once: bool = False, origin: Origin | None = None
+) -> ModelSpec:
+    """The record of a support set; with `once` its tensors are nobody else's and go at once."""
+    chosen = settings.model_dump()
+    return ModelSpec(
+        meta_model=manifest.reference,
+        modality=manifest.modality,
+        classes=tuple(ClassCount(name=n, examples=c) for n, c in zip(support.classes, support.counts, strict=True)),
+        adaptation=settings,
+        digest=support.digest(manifest.reference, chosen),
+        weights=f"once-{secrets.token_hex(16)}" if once else support.weights_digest(manifest.reference, chosen),
+        ephemeral=once,
+        origin=origin,
+    )
 
 
 async def accept(services: Services, owner: str, prepared: Prepared, idempotency_key: str | None = None) -> Created:

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from adapter.config import Settings
 from api import openapi, problems
 from api.middleware import Boundary
-from api.routes import events, exports, health, meta_models, models, predictions
+from api.routes import evaluations, events, exports, growth, health, meta_models, models, predictions, versions
 from api.services import Services
 
 ABOUT = """Post a handful of labelled examples, get a model id; post queries to it, get answers.
@@ -39,7 +39,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(Boundary, settings=settings)
     problems.install(app)
-    for module in (models, events, predictions, exports, meta_models, health):
+    for module in (models, events, growth, versions, predictions, evaluations, exports, meta_models, health):
         app.include_router(module.router)
     openapi.describe(app)
     return app

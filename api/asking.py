@@ -14,6 +14,7 @@ from adapter.store import WhichVersion
 IfMatch = Annotated[
     str | None, Header(description="`ETag` of the state that the change is meant for; another one gives 412.")
 ]
+Prefer = Annotated[str | None, Header(description="`wait=N` seconds (default 10) or `respond-async`.")]
 AskedVersion = Annotated[
     str | None,
     Query(
@@ -21,6 +22,8 @@ AskedVersion = Annotated[
         description="A number, `stable` or `latest`; left out: the newest version that is ready.",
     ),
 ]
+
+DEFAULT_WAIT_SECONDS = 10.0
 
 
 def etag(record: ModelRecord) -> str:
@@ -50,3 +53,17 @@ def which_version(asked: str | None) -> WhichVersion:
     if asked is None or asked in ("stable", "latest"):
         return asked
     return int(asked)
+
+
+def wait_seconds(prefer: str | None) -> float:
+    """Seconds to wait for the result (RFC 7240)."""
+    if prefer is None:
+        return DEFAULT_WAIT_SECONDS
+    if "respond-async" in prefer:
+        return 0.0
+    match = re.search(r"\bwait=(\S+)", prefer)
+    if match is None:
+        return DEFAULT_WAIT_SECONDS
+    if not re.fullmatch(r"\d+(\.\d+)?,?", match[1]):
+        raise MalformedRequest(f"Prefer: wait takes seconds, not {match[1]!r}", pointer="Prefer")
+    return float(match[1].rstrip(","))

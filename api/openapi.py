@@ -10,20 +10,41 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.schemas import AdaptRequest, ClassifyRequest, ExportRequest, ModelPatch, PredictRequest, Problem
+from api.schemas_evaluation import EvaluateRequest
+from api.schemas_growth import ClassPatch, ExamplesRequest, Version
 
-_BODIES: list[type[BaseModel]] = [AdaptRequest, PredictRequest, ClassifyRequest, ExportRequest, ModelPatch, Problem]
+_BODIES: list[type[BaseModel]] = [
+    AdaptRequest,
+    PredictRequest,
+    ClassifyRequest,
+    ModelPatch,
+    ExportRequest,
+    ExamplesRequest,
+    ClassPatch,
+    EvaluateRequest,
+    Problem,
+]
 _REF = "#/components/schemas/{model}"
 
 _FILES = {"type": "array", "items": {"type": "string", "contentMediaType": "application/octet-stream"}}
+
+
+def _labelled_parts(name: str) -> dict[str, Any]:
+    """Multipart parts that carry a label."""
+    return {
+        f"{name}[<label>]": {**_FILES, "description": "Image files of class <label>; one part per file."},
+        "archive": {
+            "type": "string",
+            "contentMediaType": "application/zip",
+            "description": f"A zip with a folder per class, instead of or beside {name} parts.",
+        },
+    }
+
+
 _SUPPORT_PARTS: dict[str, Any] = {
     "meta_model": {"type": "string"},
     "adaptation": {"type": "string", "description": "JSON of `adaptation`."},
-    "support[<label>]": {**_FILES, "description": "Image files of class <label>; one part per file."},
-    "archive": {
-        "type": "string",
-        "contentMediaType": "application/zip",
-        "description": "A zip with a folder per class, instead of or beside support parts.",
-    },
+    **_labelled_parts("support"),
 }
 _QUERY_PARTS: dict[str, Any] = {"inputs": _FILES, "top_k": {"type": "integer", "minimum": 1, "default": 5}}
 
@@ -55,9 +76,22 @@ CLASSIFY_BODY = body(ClassifyRequest, {**_SUPPORT_PARTS, **_QUERY_PARTS})
 EXPORT_BODY = body(ExportRequest, {"format": {"type": "string", "enum": ["onnx", "safetensors"]}})
 
 
+EVALUATE_BODY = body(EvaluateRequest, _labelled_parts("queries"))
+EXAMPLES_BODY = body(ExamplesRequest, _labelled_parts("examples"))
+
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
 ETAG = {"ETag": {"schema": {"type": "string"}, "description": "State of the model, for `If-Match`."}}
 LOCATION = {"Location": {"schema": {"type": "string"}, "description": "Path of the model."}}
+
+
+def version_answers(done: int) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a route that makes a version: ready, or on its way."""
+    headers = {**LOCATION, **ETAG}
+    later = "Accepted; follow `Location` after `Retry-After` seconds"
+    return {
+        done: {"description": "Ready", "headers": headers},
+        202: {"model": Version, "description": later, "headers": {**headers, **RETRY_AFTER}},
+    }
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

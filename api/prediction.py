@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adapter.errors import TooLarge, Unprocessable
 from adapter.models import ModelRecord
@@ -38,7 +39,7 @@ def answer(services: Services, record: ModelRecord, adapted: Arrays, batch: Quer
     """One result per input, in order; an input that cannot be decoded gets its own error."""
     spec = record.spec
     input_spec = services.catalogue.resolve(spec.meta_model).manifest.input
-    decoded = [_decode(services, payload.content, input_spec) for payload in batch.payloads]
+    decoded = [decode(services, payload.content, input_spec) for payload in batch.payloads]
     inputs = [d for d in decoded if isinstance(d, np.ndarray)]
     predict = partial(services.predictor.predict, spec, adapted, false_reject=record.head.false_reject)
     predictions = iter(predict(np.stack(inputs)) if inputs else [])
@@ -49,7 +50,8 @@ def answer(services: Services, record: ModelRecord, adapted: Arrays, batch: Quer
     ]
 
 
-def _decode(services: Services, content: bytes | str, spec: InputSpec) -> np.ndarray | ItemError:
+def decode(services: Services, content: bytes | str, spec: InputSpec) -> NDArray[np.uint8] | ItemError:
+    """One query as the meta-model reads it, or what is wrong with it."""
     try:
         return services.decoder.one(content, spec)
     except UndecodableError as error:

@@ -19,13 +19,21 @@ from starlette.exceptions import HTTPException
 
 from adapter.errors import ErrorItem, MalformedRequest, TooLarge, Unprocessable, UnsupportedMediaType
 from api.decode import Payload
-from api.schemas import AdaptationIn, AdaptOptions, AdaptRequest, ClassifyRequest, ExportRequest, PredictRequest
+from api.schemas import (
+    AdaptationIn,
+    AdaptOptions,
+    AdaptRequest,
+    ClassifyRequest,
+    ExportRequest,
+    PredictRequest,
+    SupportExample,
+)
 
 MAX_PARTS = 10_000
 MAX_ZIP_RATIO = 200
 MAX_ZIP_BYTES = 256 * 2**20
 
-_SUPPORT = re.compile(r"support\[(.+)\]", re.DOTALL)
+_LABELLED = re.compile(r"(support|examples|queries)\[(.+)\]", re.DOTALL)
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -55,10 +63,19 @@ async def read_adapt(request: Request) -> AdaptInput:
     """Body of `POST /v1/models`."""
     if _media_type(request) == "application/json":
         body = await _json(request, AdaptRequest)
-        return AdaptInput(body, _json_support(body))
+        return AdaptInput(body, _json_labelled(body.support, "support"))
     async with _form(request) as form:
         options = _options(form, {"meta_model", "name", "ttl_seconds", "adaptation"})
-        return AdaptInput(options, await _form_support(form))
+        return AdaptInput(options, await _form_labelled(form, "support"))
+
+
+async def read_labelled(request: Request, schema: type[BaseModel], name: str) -> list[Payload]:
+    """A body that is nothing but labelled inputs, in the member or the parts called `name`."""
+    if _media_type(request) == "application/json":
+        return _json_labelled(getattr(await _json(request, schema), name), name)
+    async with _form(request) as form:
+        _known(form, set(), labelled=name)
+        return await _form_labelled(form, name)
 
 
 async def read_queries(request: Request) -> QueryBatch:
@@ -67,7 +84,7 @@ async def read_queries(request: Request) -> QueryBatch:
         body = await _json(request, PredictRequest)
         return _json_queries(body)
     async with _form(request) as form:
-        _known(form, {"inputs", "top_k"}, support=False)
+        _known(form, {"inputs", "top_k"})
         return await _form_queries(form)
 
 
@@ -76,10 +93,10 @@ async def read_classify(request: Request) -> tuple[AdaptInput, QueryBatch]:
     if _media_type(request) == "application/json":
         body = await _json(request, ClassifyRequest)
         options = AdaptOptions(meta_model=body.meta_model, adaptation=body.adaptation)
-        return AdaptInput(options, _json_support(body)), _json_queries(body)
+        return AdaptInput(options, _json_labelled(body.support, "support")), _json_queries(body)
     async with _form(request) as form:
         options = _options(form, {"meta_model", "adaptation"}, also={"inputs", "top_k"})
-        return AdaptInput(options, await _form_support(form)), await _form_queries(form)
+        return AdaptInput(options, await _form_labelled(form, "support")), await _form_queries(form)
 
 
 async def read_export(request: Request) -> ExportRequest:
@@ -87,7 +104,7 @@ async def read_export(request: Request) -> ExportRequest:
     if _media_type(request) == "application/json":
         return await _json(request, ExportRequest)
     async with _form(request) as form:
-        _known(form, {"format"}, support=False)
+        _known(form, {"format"})
         try:
             return ExportRequest.model_validate({name: str(value) for name, value in form.items()})
         except ValidationError as error:
@@ -142,10 +159,9 @@ def _pointer(location: Sequence[int | str]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
 
 
-def _json_support(body: AdaptRequest | ClassifyRequest) -> list[Payload]:
+def _json_labelled(examples: Sequence[SupportExample], name: str) -> list[Payload]:
     return [
-        Payload(example.input.image, f"/support/{i}/input/image", example.label)
-        for i, example in enumerate(body.support)
+        Payload(example.input.image, f"/{name}/{i}/input/image", example.label) for i, example in enumerate(examples)
     ]
 
 
@@ -182,17 +198,23 @@ async def _closed(request: Request) -> None:
         raise MalformedRequest("the multipart body has no closing boundary; it was cut off or names another one")
 
 
-def _known(form: FormData, names: set[str], *, support: bool) -> None:
-    unknown = [n for n in form if n not in names and not (support and (n == "archive" or _SUPPORT.fullmatch(n)))]
+def _known(form: FormData, names: set[str], *, labelled: str | None = None) -> None:
+    """Refuse parts that nobody reads; `labelled` names those that carry a label."""
+    unknown = [n for n in form if n not in names and not (labelled and (n == "archive" or _label(n, labelled)))]
     if unknown:
-        expected = sorted(names) + (["support[<label>]", "archive"] if support else [])
+        expected = sorted(names) + ([f"{labelled}[<label>]", "archive"] if labelled else [])
         raise Unprocessable(
             f"unknown part {unknown[0]!r}; expected {', '.join(expected)}", code="unknown_field", pointer=unknown[0]
         )
 
 
+def _label(part: str, name: str) -> str | None:
+    match = _LABELLED.fullmatch(part)
+    return match[2] if match and match[1] == name else None
+
+
 def _options(form: FormData, names: set[str], also: set[str] = frozenset()) -> AdaptOptions:  # pyright: ignore[reportArgumentType]
-    _known(form, names | also, support=True)
+    _known(form, names | also, labelled="support")
     fields = {name: str(form[name]) for name in names if name in form and name != "adaptation"}
     try:
         adaptation = AdaptationIn.model_validate_json(str(form.get("adaptation") or "{}"))
@@ -204,14 +226,14 @@ def _options(form: FormData, names: set[str], also: set[str] = frozenset()) -> A
         raise _as_problem(error) from error
 
 
-async def _form_support(form: FormData) -> list[Payload]:
+async def _form_labelled(form: FormData, labelled: str) -> list[Payload]:
     payloads: list[Payload] = []
     for name, part in form.multi_items():
         if name == "archive":
             payloads += _unzip(await _bytes(name, part))
-        elif match := _SUPPORT.fullmatch(name):
+        elif label := _label(name, labelled):
             file_name = part.filename if isinstance(part, UploadFile) else ""
-            payloads.append(Payload(await _bytes(name, part), f"{name} {file_name}".strip(), match[1]))
+            payloads.append(Payload(await _bytes(name, part), f"{name} {file_name}".strip(), label))
     return payloads
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapter.models import Adaptation, ClassCount, JobError, ModelRecord, Status
+from adapter.models import Adaptation, ClassCount, ModelRecord, Status
 from adapter.quality import Quality
 from api import quality as words
 from api.schemas_quality import ModelQuality
@@ -21,31 +21,31 @@ PNG = (
 """A small drawing for examples."""
 
 
-class _In(BaseModel):
+class In(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class ImageInput(_In):
+class ImageInput(In):
     """A PNG, JPEG, WebP, GIF, BMP or TIFF file in base64."""
 
     image: str = Field(examples=[PNG])
 
 
-class SupportExample(_In):
+class SupportExample(In):
     """One labelled example."""
 
     label: str = Field(examples=["ka"])
     input: ImageInput
 
 
-class AdaptationIn(_In):
+class AdaptationIn(In):
     """Inner-loop settings; null takes the meta-model's default."""
 
     inner_steps: int | None = Field(default=None, ge=0)
     inner_lr: float | None = Field(default=None, gt=0)
 
 
-class AdaptOptions(_In):
+class AdaptOptions(In):
     """Everything of an adapt request but its examples."""
 
     meta_model: str | None = Field(
@@ -78,14 +78,14 @@ class AdaptRequest(AdaptOptions):
     )
 
 
-class QueryInput(_In):
+class QueryInput(In):
     """One input to classify; `id` comes back with its answer."""
 
     id: str | None = Field(default=None, max_length=200)
     image: str
 
 
-class PredictRequest(_In):
+class PredictRequest(In):
     """Inputs to classify."""
 
     inputs: list[QueryInput]
@@ -96,7 +96,7 @@ class PredictRequest(_In):
     )
 
 
-class ClassifyRequest(_In):
+class ClassifyRequest(In):
     """A support set and queries in one request; nothing is kept."""
 
     meta_model: str | None = None
@@ -121,7 +121,7 @@ class ClassifyRequest(_In):
     )
 
 
-class ExportRequest(_In):
+class ExportRequest(In):
     """What to take away: a self-contained ONNX classifier, or the adapted tensors in safetensors."""
 
     format: Literal["onnx", "safetensors"]
@@ -129,7 +129,7 @@ class ExportRequest(_In):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"format": "onnx"}]})
 
 
-class ModelPatch(_In):
+class ModelPatch(In):
     """What to change; fields that are left out stay. null takes the default again."""
 
     name: str | None = Field(default=None, max_length=200)
@@ -201,10 +201,10 @@ class Model(BaseModel):
             adaptation=spec.adaptation,
             false_reject_rate=record.head.false_reject,
             quality=worded_quality(record),
-            timings_ms=Timings(queue=record.queue_ms, adapt=record.adapt_ms, total=record.total_ms),
+            timings_ms=timings(record),
             created_at=moment(record.head.created_ms),
             expires_at=moment(record.expires_ms),
-            error=_error(record.error) if record.status == "failed" else None,
+            error=model_error(record),
         )
 
 
@@ -378,8 +378,15 @@ def worded_quality(record: ModelRecord) -> ModelQuality | None:
     return words.word(Quality.model_validate_json(record.quality), record.spec.classes)
 
 
-def _error(error: JobError | None) -> ModelError | None:
-    return ModelError(code=error.code, detail=error.detail) if error else None
+def model_error(record: ModelRecord) -> ModelError | None:
+    """Why a version failed."""
+    if record.status != "failed" or record.error is None:
+        return None
+    return ModelError(code=record.error.code, detail=record.error.detail)
+
+
+def timings(record: ModelRecord) -> Timings:
+    return Timings(queue=record.queue_ms, adapt=record.adapt_ms, total=record.total_ms)
 
 
 def moment(ms: int) -> datetime:

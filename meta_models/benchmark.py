@@ -82,8 +82,8 @@ class Cost:
 
 
 def default_episodes(shares_body: bool) -> int:
-    """10,000, or 500 where every episode costs passes through the backbone."""
-    return 10_000 if shares_body else 500
+    """10,000, or 1,000 where every episode costs passes through the backbone."""
+    return 10_000 if shares_body else 1_000
 
 
 class Subject:

@@ -47,7 +47,7 @@ def produce(
         data: folder of the data set, filled where it is empty.
         run: folder of checkpoint, logs and plots.
         zoo: where the published folder goes, as `zoo/<name>`.
-        episodes: test episodes a figure; by default 10,000, or 500 where every episode costs gradient steps.
+        episodes: test episodes a figure; by default 10,000, or 1,000 where every episode costs gradient steps.
         device: where to train.
         say, on_progress: told what happens.
 

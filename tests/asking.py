@@ -51,17 +51,22 @@ def archive_of(files: dict[str, bytes]) -> dict[str, tuple[str, bytes, str]]:
 
 
 def adapt(http: httpx.Client, examples: Iterable[Labelled], **options: Any) -> dict[str, Any]:
-    """A ready model."""
+    """A model that is ready and measured, so that nothing about it changes by itself any more."""
     answer = http.post("/v1/models", json={"support": support_of(examples), **options}, headers={"Prefer": "wait=60"})
     assert answer.status_code == 201, answer.text
     model: dict[str, Any] = answer.json()
     assert model["status"] == "ready"
+    return measured(http, model)
+
+
+def measured(http: httpx.Client, model: dict[str, Any]) -> dict[str, Any]:
+    """The model once its quality is there; where every weight is adapted it comes after `ready`."""
+    deadline = time.monotonic() + 60
+    while model["quality"] is None:
+        assert time.monotonic() < deadline, f"{model['id']} is still not measured after a minute"
+        time.sleep(0.01)
+        model = http.get(f"/v1/models/{model['id']}").json()
     return model
-
-
-def without_quality(model: dict[str, Any]) -> dict[str, Any]:
-    """Where every weight is adapted, quality comes a moment after `ready`."""
-    return {key: value for key, value in model.items() if key != "quality"}
 
 
 def settled(http: httpx.Client, location: str) -> dict[str, Any]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from adapter.errors import MalformedRequest, NotCancelable
+from adapter.errors import NotCancelable
 from adapter.models import ModelRecord
 from adapter.store import cursor_after
 from api import adaptation, patching
-from api.asking import IfMatch, etag, expected_revision
+from api.asking import IfMatch, Prefer, etag, expected_revision, wait_seconds
 from api.openapi import ADAPT_BODY, ETAG, LOCATION, RETRY_AFTER, json_body, problems
 from api.requests import read_adapt, read_json
 from api.schemas import Model, ModelList, ModelPatch
@@ -21,8 +20,6 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 
 S = Annotated[Services, Depends(services)]
 Owner = Annotated[str, Depends(owner)]
-
-DEFAULT_WAIT_SECONDS = 10.0
 
 
 @router.post(
@@ -44,13 +41,13 @@ async def adapt(
     request: Request,
     s: S,
     who: Owner,
-    prefer: Annotated[str | None, Header(description="`wait=N` seconds (default 10) or `respond-async`.")] = None,
+    prefer: Prefer = None,
     idempotency_key: Annotated[
         str | None, Header(max_length=200, description="The same key with the same content gives the same model.")
     ] = None,
 ) -> Response:
     """Adapt a meta-model to a support set. The same content again answers with the same model."""
-    seconds = min(_wait(prefer), s.settings.max_wait_seconds)
+    seconds = min(wait_seconds(prefer), s.settings.max_wait_seconds)
     given = await read_adapt(request)
     prepared = await s.in_compute(adaptation.prepare, s, given)
     created = await adaptation.accept(s, who, prepared, idempotency_key)
@@ -130,17 +127,3 @@ def _respond(record: ModelRecord, *, is_new: bool) -> Response:
         headers["Retry-After"] = "1"
     body = Model.of(record).model_dump_json()
     return Response(body, 201 if ready else 202, headers, media_type="application/json")
-
-
-def _wait(prefer: str | None) -> float:
-    """Seconds to wait for the result (RFC 7240)."""
-    if prefer is None:
-        return DEFAULT_WAIT_SECONDS
-    if "respond-async" in prefer:
-        return 0.0
-    match = re.search(r"\bwait=(\S+)", prefer)
-    if match is None:
-        return DEFAULT_WAIT_SECONDS
-    if not re.fullmatch(r"\d+(\.\d+)?,?", match[1]):
-        raise MalformedRequest(f"Prefer: wait takes seconds, not {match[1]!r}", pointer="Prefer")
-    return float(match[1].rstrip(","))

@@ -12,7 +12,7 @@ from api import adaptation, prediction
 from api.asking import AskedVersion, which_version
 from api.openapi import CLASSIFY_BODY, PREDICT_BODY, problems
 from api.requests import read_classify, read_queries
-from api.schemas import Classified, Predictions, Timings
+from api.schemas import Classified, Predictions, timings
 from api.services import Services, owner, services
 
 router = APIRouter(prefix="/v1", tags=["predictions"])
@@ -67,7 +67,7 @@ def _classified(record: ModelRecord, results: list[prediction.Result]) -> Classi
         meta_model=record.spec.meta_model,
         classes=sorted(record.spec.classes, key=lambda c: c.name),
         results=results,
-        timings_ms=Timings(queue=record.queue_ms, adapt=record.adapt_ms, total=record.total_ms),
+        timings_ms=timings(record),
     )
 
 

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 def accuracy(
     data: Annotated[Path, typer.Option(help="Folder of the data set; downloaded where it is empty.")] = Path("data"),
     episodes: Annotated[
-        int | None, typer.Option(min=2, help="Episodes a figure; default 10,000, 500 where no body is shared.")
+        int | None, typer.Option(min=2, help="Episodes a figure; default 10,000, 1,000 where no body is shared.")
     ] = None,
     only: Annotated[str, typer.Option(help="Meta-models whose name contains this.")] = "",
     log: Annotated[Path, typer.Option(help="Measured figures; what it has is not measured again.")] = Path(

@@ -120,7 +120,7 @@ def test_whoever_waits_for_a_canceled_model_hears_of_it(http: httpx.Client) -> N
 def test_the_same_content_after_a_cancel_is_adapted_anew(http: httpx.Client) -> None:
     body = {
         "support": support_of(drawn(3, 1, first=3160)),
-        **{k: v for k, v in slow(0, steps=50).items() if k != "support"},
+        **{k: v for k, v in slow(0, steps=8).items() if k != "support"},
     }
     first = http.post("/v1/models", json=body, headers=ASYNC)
     assert http.post(f"{first.headers['location']}/cancel").status_code == 200

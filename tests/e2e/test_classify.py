@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.asking import META_MODELS, adapt, assert_problem, best, drawn, predict, support_of, without_quality
+from tests.asking import META_MODELS, adapt, assert_problem, best, drawn, measured, predict, support_of
 from tests.drawings import b64, inputs_json, png
 
 
@@ -34,11 +34,11 @@ def test_answers_as_a_kept_model_does(http: httpx.Client, meta_model: str) -> No
     body = {"support": support_of(examples), "inputs": inputs, "top_k": 200, **options}
     once = http.post("/v1/classify", json=body)
     assert once.status_code == 200, once.text
-    kept = adapt(http, examples, **options)
+    kept = measured(http, adapt(http, examples, **options))
     assert once.json()["results"] == predict(http, kept["id"], queries)
     # A model of the same content stays as it was.
     assert http.post("/v1/classify", json=body).json()["results"] == once.json()["results"]
-    assert without_quality(http.get(f"/v1/models/{kept['id']}").json()) == without_quality(kept)
+    assert http.get(f"/v1/models/{kept['id']}").json() == kept
 
 
 def test_broken_inputs_are_answered_one_by_one(http: httpx.Client) -> None:

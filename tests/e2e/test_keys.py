@@ -43,9 +43,20 @@ def test_another_owners_model_is_not_found(guarded: str) -> None:
             bert.get(path),
             bert.delete(path),
             bert.post(f"{path}/predictions", json={"inputs": inputs_json([0])}),
+            bert.post(f"{path}/evaluations", json={"queries": support_json(1, 1)}),
+            bert.patch(path, json={"name": "mine"}),
+            bert.post(f"{path}/cancel"),
+            bert.get(f"{path}/events"),
+            bert.get(f"{path}/versions"),
+            bert.get(f"{path}/versions/1"),
+            bert.get(f"{path}/examples"),
+            bert.post(f"{path}/examples", json={"examples": support_json(1, 1)}),
+            bert.delete(f"{path}/examples/ex_none"),
+            bert.patch(f"{path}/classes/class 0", json={"name": "mine"}),
+            bert.delete(f"{path}/classes/class 0"),
         ]
         absent = bert.get("/v1/models/mdl_absent")
-        assert [r.status_code for r in refused] == [404] * 3
+        assert [r.status_code for r in refused] == [404] * len(refused)
         assert refused[0].json()["code"] == absent.json()["code"]
         assert bert.get("/v1/models").json()["data"] == []
         twin = bert.post("/v1/models", json={"support": support_json(2, 1)}).json()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,12 +27,22 @@ ROUTES = {
     ("delete", "/v1/models/{model_id}"),
     ("post", "/v1/models/{model_id}/cancel"),
     ("get", "/v1/models/{model_id}/events"),
+    ("get", "/v1/models/{model_id}/examples"),
+    ("post", "/v1/models/{model_id}/examples"),
+    ("delete", "/v1/models/{model_id}/examples/{example_id}"),
+    ("patch", "/v1/models/{model_id}/classes/{name}"),
+    ("delete", "/v1/models/{model_id}/classes/{name}"),
+    ("get", "/v1/models/{model_id}/versions"),
+    ("get", "/v1/models/{model_id}/versions/{number}"),
     ("post", "/v1/models/{model_id}/predictions"),
     ("post", "/v1/models/{model_id}/exports"),
+    ("post", "/v1/models/{model_id}/evaluations"),
     ("post", "/v1/classify"),
     ("get", "/healthz"),
     ("get", "/readyz"),
 }
+
+COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"
 
 WITHOUT_BODY = {"/v1/models/{model_id}/cancel"}
 
@@ -51,6 +63,11 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 def validator(document: dict[str, Any], schema: dict[str, Any]) -> Draft202012Validator:
     """Of a schema that refers to the document's components."""
     return Draft202012Validator({**schema, "components": document["components"]})
+
+
+def test_the_committed_document_is_the_served_one(document: dict[str, Any]) -> None:
+    """After a change of the API: `make openapi`, and look at the difference."""
+    assert json.loads(COMMITTED.read_text()) == document
 
 
 def test_document_is_valid(document: dict[str, Any]) -> None:

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
 import httpx
 import pytest
 
-from tests.asking import META_MODELS, adapt, drawn
+from tests.asking import META_MODELS, adapt, drawn, support_of
 from tests.drawings import png
-
-
-def measured(http: httpx.Client, model: dict[str, Any]) -> dict[str, Any]:
-    """The quality once it is there: at once, or soon after `ready` where every weight is adapted."""
-    deadline = time.monotonic() + 30
-    while model["quality"] is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-        model = http.get(f"/v1/models/{model['id']}").json()
-    assert model["quality"] is not None
-    return model["quality"]
 
 
 @pytest.mark.parametrize("meta_model", META_MODELS)
 def test_every_model_carries_its_accuracy(http: httpx.Client, meta_model: str) -> None:
-    quality = measured(http, adapt(http, drawn(4, 5, first=3200), meta_model=meta_model))
+    quality = adapt(http, drawn(4, 5, first=3200), meta_model=meta_model)["quality"]
     assert quality["n"] == 20
     assert quality["accuracy"] >= 0.9, "sketches are easy"
     assert quality["ci95"][0] <= quality["accuracy"] <= quality["ci95"][1]
@@ -36,18 +23,19 @@ def test_every_model_carries_its_accuracy(http: httpx.Client, meta_model: str) -
 
 
 def test_a_shared_body_is_measured_before_ready(http: httpx.Client) -> None:
-    quality = adapt(http, drawn(3, 2, first=3210), meta_model="omniglot-protonet")["quality"]
+    body = {"support": support_of(drawn(3, 2, first=3210)), "meta_model": "omniglot-protonet"}
+    quality = http.post("/v1/models", json=body, headers={"Prefer": "wait=60"}).json()["quality"]
     assert (quality["method"], quality["folds"], quality["n"]) == ("leave_one_out", None, 6)
 
 
 def test_advice_names_the_class_and_the_number(http: httpx.Client) -> None:
     examples = [("plenty", png(3220, i)) for i in range(6)] + [("bug", png(3221, i)) for i in range(2)]
-    quality = measured(http, adapt(http, examples))
+    quality = adapt(http, examples)["quality"]
     assert quality["warnings"] == ["class 'bug' has 2 examples; add 3"]
 
 
 def test_one_shot_says_that_it_cannot_know(http: httpx.Client) -> None:
-    quality = measured(http, adapt(http, drawn(3, 1, first=3230)))
+    quality = adapt(http, drawn(3, 1, first=3230))["quality"]
     assert (quality["n"], quality["accuracy"], quality["ci95"]) == (0, None, None)
     assert "cannot be measured" in quality["warnings"][-1]
 
@@ -56,7 +44,7 @@ def test_one_shot_says_that_it_cannot_know(http: httpx.Client) -> None:
 def test_a_wrong_label_is_found(http: httpx.Client, meta_model: str) -> None:
     examples = [*drawn(3, 6, first=3240), ("class 0", png(3241, 50))]
     model = adapt(http, examples, meta_model=meta_model)
-    quality = measured(http, model)
+    quality = model["quality"]
     assert [(s["source"], s["label"], s["looks_like"]) for s in quality["suspicious"]] == [
         ("/support/18/input/image", "class 0", "class 1")
     ]

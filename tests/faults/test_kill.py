@@ -6,7 +6,7 @@ import concurrent.futures
 
 import pytest
 
-from tests.drawings import inputs_json
+from tests.drawings import inputs_json, support_json
 from tests.faults.victim import Victim, quick, slow, until
 
 
@@ -15,6 +15,19 @@ def test_worker_killed_while_adapting(victim: Victim) -> None:
     until(lambda: victim.status(model_id) == "adapting")
     victim.kill("worker")
     victim.all_ready([model_id])
+
+
+def test_worker_killed_while_adapting_a_version(victim: Victim) -> None:
+    model_id = victim.adapt_later({**slow(4), "support": quick(60)["support"]})
+    victim.all_ready([model_id])
+    path = f"/v1/models/{model_id}"
+    body = {"examples": support_json(4, 4, first=60_000)}
+    grown = victim.http.post(f"{path}/examples", json=body, headers={"Prefer": "respond-async"})
+    assert grown.status_code == 202, grown.text
+    victim.kill("worker")
+    victim.kill("redis-records")
+    until(lambda: victim.http.get(f"{path}/versions/2").json().get("status") == "ready")
+    assert victim.http.get(path).json()["version"] == 2
 
 
 def test_redis_killed_with_queued_jobs(victim: Victim) -> None:

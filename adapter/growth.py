@@ -1,0 +1,90 @@
+"""A support set becomes another one: examples and classes come, go and change their names. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapter.errors import NotFound, Unprocessable
+from adapter.quality import example_name
+from adapter.support_set import SupportSet, canonical, label_problem
+
+
+def add_examples(
+    support: SupportSet, labels: Sequence[str], inputs: NDArray[np.uint8], sources: Sequence[str]
+) -> SupportSet:
+    """With these examples too; one that its class has already is passed over, so that a retry adds nothing."""
+    known = set(zip(support.example_ids, support.names, strict=True))
+    added = canonical(labels, inputs, sources)
+    fresh: list[int] = []
+    for row, key in enumerate(zip(added.example_ids, added.names, strict=True)):
+        if key not in known:
+            known.add(key)
+            fresh.append(row)
+    if not fresh:
+        return support
+    names = added.names
+    return canonical(
+        support.names + [names[row] for row in fresh],
+        np.concatenate([support.inputs, added.inputs[fresh]]),
+        [*support.sources, *(added.sources[row] for row in fresh)],
+    )
+
+
+def remove_example(support: SupportSet, name: str, label: str | None = None) -> SupportSet:
+    """Without the example of that name, in every class or in class `label` alone.
+
+    Raises:
+        NotFound: there is none.
+    """
+    gone = [
+        example_name(example) == name and label in (None, of)
+        for example, of in zip(support.example_ids, support.names, strict=True)
+    ]
+    if not any(gone):
+        raise NotFound(f"no example {name!r}" + ("" if label is None else f" in class {label!r}"))
+    return _only(support, ~np.array(gone))
+
+
+def remove_class(support: SupportSet, name: str) -> SupportSet:
+    """Without that class.
+
+    Raises:
+        NotFound: there is none.
+    """
+    return _only(support, support.labels != _number(support, name))
+
+
+def rename_class(support: SupportSet, old: str, new: str) -> SupportSet:
+    """The same examples under another name.
+
+    Raises:
+        NotFound: there is no class `old`.
+        Unprocessable: `new` is no label, or another class has it.
+    """
+    _number(support, old)
+    if problem := label_problem(new):
+        raise Unprocessable(problem, code="bad_label", pointer="/name")
+    if new != old and new in support.classes:
+        raise Unprocessable(
+            f"there is a class {new!r} already; to join the two, add the examples of one to the other and remove it",
+            code="class_exists",
+            pointer="/name",
+        )
+    return canonical([new if name == old else name for name in support.names], support.inputs, support.sources)
+
+
+def _number(support: SupportSet, name: str) -> int:
+    if name not in support.classes:
+        raise NotFound(f"no class {name!r}; there are {', '.join(sorted(support.classes))}")
+    return support.classes.index(name)
+
+
+def _only(support: SupportSet, kept: NDArray[np.bool_]) -> SupportSet:
+    rows = np.flatnonzero(kept)
+    if not len(rows):
+        raise Unprocessable("the support set would be empty; delete the model instead", code="too_few_classes")
+    names = support.names
+    return canonical([names[row] for row in rows], support.inputs[rows], [support.sources[row] for row in rows])

@@ -1,0 +1,117 @@
+"""From labelled queries to a report."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapter.errors import ErrorItem, TooLarge, Unprocessable
+from adapter.models import ModelRecord
+from adapter.store import Arrays
+from api import prediction
+from api.decode import Payload
+from api.schemas import ItemError
+from api.schemas_evaluation import (
+    CalibrationBin,
+    CalibrationReport,
+    ClassReport,
+    ConfusionMatrix,
+    Evaluation,
+    UnreadableQuery,
+)
+from api.services import Services
+from meta_models.measures import CALIBRATION_BINS, calibration_error, wilson
+
+
+def check(services: Services, record: ModelRecord, payloads: list[Payload]) -> None:
+    """Refuse what cannot be evaluated before anything is decoded.
+
+    Raises:
+        Unprocessable: no query, or labels that are no class of the model: each is named.
+        TooLarge: too many.
+    """
+    if not payloads:
+        raise Unprocessable("queries is empty; send at least one", code="no_queries", pointer="/queries")
+    if len(payloads) > services.settings.max_queries:
+        raise TooLarge(
+            f"at most {services.settings.max_queries} queries a request, found {len(payloads)}",
+            code="too_many_inputs",
+            pointer="/queries",
+        )
+    known = {c.name for c in record.spec.classes}
+    errors: list[ErrorItem] = [
+        {"pointer": f"/queries/{i}/label", "code": "unknown_class", "detail": f"the model has no class {p.label!r}"}
+        for i, p in enumerate(payloads)
+        if p.label not in known
+    ]
+    if errors:
+        raise Unprocessable(
+            f"{len(errors)} of {len(payloads)} labels are no class of the model; it has {', '.join(sorted(known))}",
+            code="unknown_class",
+            errors=errors,
+        )
+
+
+def evaluate(services: Services, record: ModelRecord, adapted: Arrays, payloads: list[Payload]) -> Evaluation:
+    """Decode, predict, count; CPU work only. Unreadable queries are listed and counted nowhere."""
+    spec = services.catalogue.resolve(record.spec.meta_model).manifest.input
+    decoded = [prediction.decode(services, p.content, spec) for p in payloads]
+    readable = [(p, d) for p, d in zip(payloads, decoded, strict=True) if not isinstance(d, ItemError)]
+    # Classes by name, as clients see them; the columns of the probabilities follow.
+    names = sorted(c.name for c in record.spec.classes)
+    columns = [[c.name for c in record.spec.classes].index(name) for name in names]
+    labels = np.array([names.index(p.label or "") for p, _ in readable], np.int64)
+    predictions = (
+        services.predictor.predict(record.spec, adapted, np.stack([d for _, d in readable]), record.head.false_reject)
+        if readable
+        else []
+    )
+    probabilities = np.array([p.probabilities[columns] for p in predictions]).reshape(len(readable), len(names))
+    counts = np.zeros((len(names), len(names)), np.int64)
+    np.add.at(counts, (labels, probabilities.argmax(1)), 1)
+    right, n = int(counts.trace()), len(readable)
+    return Evaluation(
+        model=record.id,
+        version=record.version,
+        n=n,
+        accuracy=right / n if n else None,
+        ci95=wilson(right, n) if n else None,
+        rejected=sum(p.rejected for p in predictions),
+        per_class=[_of_class(i, names, counts) for i in range(len(names))],
+        confusion_matrix=ConfusionMatrix(labels=names, counts=counts.tolist()),
+        calibration=_calibration(probabilities, labels) if n else None,
+        unreadable=[UnreadableQuery(index=i, error=d) for i, d in enumerate(decoded) if isinstance(d, ItemError)],
+    )
+
+
+def _of_class(i: int, names: list[str], counts: NDArray[np.int64]) -> ClassReport:
+    right, own, given = int(counts[i, i]), int(counts[i].sum()), int(counts[:, i].sum())
+    wrong = counts[i].copy()
+    wrong[i] = 0
+    return ClassReport(
+        name=names[i],
+        n=own,
+        recall=right / own if own else None,
+        ci95=wilson(right, own) if own else None,
+        precision=right / given if given else None,
+        f1=2 * right / (own + given) if own + given else None,
+        mistaken_for=names[int(wrong.argmax())] if wrong.any() else None,
+    )
+
+
+def _calibration(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> CalibrationReport:
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    places = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    return CalibrationReport(
+        expected_calibration_error=calibration_error(probabilities, labels),
+        bins=[
+            CalibrationBin(
+                low=place / CALIBRATION_BINS,
+                high=(place + 1) / CALIBRATION_BINS,
+                n=int((places == place).sum()),
+                confidence=float(confidence[places == place].mean()),
+                accuracy=float(right[places == place].mean()),
+            )
+            for place in sorted({int(p) for p in places})
+        ],
+    )

@@ -1,0 +1,140 @@
+"""From a change of a support set to a new version of its model, ready or on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from adapter import growth, support_set
+from adapter.errors import LostUpdate, NotFound, NoWorker, TooLarge, Unprocessable
+from adapter.models import ModelRecord, Origin, OriginKind
+from adapter.quality import Quality, compare
+from adapter.support_set import SupportSet
+from api import adaptation
+from api.asking import expected_revision
+from api.decode import Payload
+from api.quality import word_comparison
+from api.schemas_quality import ExamplesComparison
+from api.services import Services
+from meta_models.catalogue import UnknownMetaModelError
+from meta_models.manifest import Manifest
+
+TRIES = 5
+"""Changes of others that one without `If-Match` lets pass before it gives up."""
+
+Change = Callable[[SupportSet], SupportSet]
+
+
+@dataclass(frozen=True)
+class Grown:
+    """`is_new` is false where the change changed nothing."""
+
+    record: ModelRecord
+    is_new: bool
+
+
+async def grow(
+    services: Services, owner: str, model_id: str, kind: OriginKind, change: Change, if_match: str | None
+) -> Grown:
+    """Apply `change` to the newest support set and store the result as a new version.
+
+    Raises:
+        NotFound, Expired, Unprocessable, LostUpdate, NoWorker, QueueFull, StoreFull.
+    """
+    for _ in range(TRIES):
+        base = await services.in_store(services.records.newest_kept, owner, model_id)
+        expected_revision(if_match, base)
+        old = await stored_support(services, base)
+        new = await services.in_compute(change, old)
+        if new is old or (new.content, new.classes) == (old.content, old.classes):
+            return Grown(base, is_new=False)
+        try:
+            number = await services.in_store(_store, services, base, kind, old, new)
+        except LostUpdate:
+            if if_match is not None:
+                raise
+            continue
+        return Grown(await services.in_store(services.records.get, owner, model_id, number), is_new=True)
+    raise LostUpdate(f"model {model_id} is being changed by others all the time; try again, or send If-Match")
+
+
+async def stored_support(services: Services, record: ModelRecord) -> SupportSet:
+    """The support set of a version.
+
+    Raises:
+        NotFound: deleted meanwhile.
+    """
+    data = await services.in_store(services.records.support, record.owner, record.record_id)
+    if data is None:
+        raise NotFound(f"no model {record.id!r}")
+    return support_set.decode(data)
+
+
+def adding(services: Services, record: ModelRecord, payloads: list[Payload]) -> Change:
+    """The change that adds these examples: validated and decoded; CPU work only.
+
+    Raises:
+        Unprocessable: names each example that cannot be used.
+        TooLarge: more than the model may have.
+    """
+    manifest = _manifest(services, record)
+    labels = [p.label or "" for p in payloads]
+    if not payloads:
+        raise Unprocessable("examples is empty; send at least one", code="no_examples", pointer="/examples")
+    if len(payloads) > manifest.limits.max_examples:
+        raise TooLarge(f"at most {manifest.limits.max_examples} examples, found {len(payloads)}")
+    support_set.check_names(labels, "/examples")
+    inputs = services.decoder.support(payloads, manifest.input)
+    return lambda support: growth.add_examples(support, labels, inputs, [p.pointer for p in payloads])
+
+
+async def comparison(services: Services, record: ModelRecord) -> ExamplesComparison | None:
+    """How the examples that were there before fare now; None for a first version, a new name, or not measured."""
+    origin = record.spec.origin
+    if origin is None or origin.kind == "class_renamed" or not record.quality:
+        return None
+    base = await services.in_store(services.records.get, record.owner, record.id, origin.base)
+    if not base.quality:
+        return None
+    old, new = await stored_support(services, base), await stored_support(services, record)
+
+    def compared() -> ExamplesComparison | None:
+        before, after = (Quality.model_validate_json(r.quality) for r in (base, record))
+        found = compare(old, before, new, after)
+        return word_comparison(found) if found else None
+
+    return await services.in_compute(compared)
+
+
+def _store(services: Services, base: ModelRecord, kind: OriginKind, old: SupportSet, new: SupportSet) -> int:
+    """Write the version, then nudge a worker; a mere change of names needs none."""
+    manifest = _manifest(services, base)
+    support_set.check_counts(new.names, manifest.limits)
+    was, now = (set(zip(s.example_ids, s.names, strict=True)) for s in (old, new))
+    renamed = kind == "class_renamed"
+    origin = Origin(
+        kind=kind,
+        base=base.version,
+        added=0 if renamed else len(now - was),
+        removed=0 if renamed else len(was - now),
+    )
+    spec = adaptation.describe(manifest, base.spec.adaptation, new, origin=origin)
+    known = base.quality if renamed and base.status == "ready" and base.quality else None
+    if known is None:
+        if not services.records.has_worker():
+            raise NoWorker("no worker is running; start one with `innerloop worker`", retry_after=5)
+        services.records.admit()
+    number = services.records.grow(base, spec, support_set.encode(new), quality=known)
+    if known is None:
+        services.publisher.nudge(services.records.get(base.owner, base.id, number).job_name)
+    return number
+
+
+def _manifest(services: Services, record: ModelRecord) -> Manifest:
+    try:
+        return services.catalogue.resolve(record.spec.meta_model).manifest
+    except UnknownMetaModelError as error:
+        raise Unprocessable(
+            f"{record.spec.meta_model} is not published here any more, so model {record.id} cannot change",
+            code="unknown_meta_model",
+        ) from error

@@ -1,0 +1,77 @@
+"""Labelled queries and what a model makes of them, as JSON."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.schemas import PNG, In, ItemError, SupportExample
+from api.schemas_quality import Interval
+
+
+class EvaluateRequest(In):
+    """Queries whose label is known; the model has not seen them."""
+
+    queries: list[SupportExample]
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"queries": [{"label": "ka", "input": {"image": PNG}}]}]}
+    )
+
+
+class ClassReport(BaseModel):
+    """One class: `recall` of its own queries, `precision` of the queries given to it."""
+
+    name: str
+    n: int
+    recall: float | None = Field(description="Share of its queries given to it; null without queries.")
+    ci95: Interval | None = Field(description="Wilson interval of the recall.")
+    precision: float | None = Field(description="Share of the queries given to it that are its own; null without any.")
+    f1: float | None
+    mistaken_for: str | None
+
+
+class ConfusionMatrix(BaseModel):
+    """`counts[i][j]`: queries of class `labels[i]` given class `labels[j]`."""
+
+    labels: list[str]
+    counts: list[list[int]]
+
+
+class CalibrationBin(BaseModel):
+    """Queries whose confidence lies between `low` and `high`."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
+
+
+class CalibrationReport(BaseModel):
+    """Whether a confidence of 0.9 is right nine times in ten."""
+
+    expected_calibration_error: float
+    bins: list[CalibrationBin] = Field(description="Without the empty ones.")
+
+
+class UnreadableQuery(BaseModel):
+    index: int
+    error: ItemError
+
+
+class Evaluation(BaseModel):
+    """Each query answered by its support set and itself alone; a rejected one counts by its best guess."""
+
+    object: Literal["evaluation"] = "evaluation"
+    model: str
+    version: int
+    n: int = Field(description="Queries that could be read.")
+    accuracy: float | None
+    ci95: Interval | None = Field(description="Wilson interval.")
+    rejected: int = Field(description="Queries found unlike every class.")
+    per_class: list[ClassReport]
+    confusion_matrix: ConfusionMatrix
+    calibration: CalibrationReport | None
+    unreadable: list[UnreadableQuery]
