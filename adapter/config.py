@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     meta_models_dir: Path | None = Field(default=None, description="Folder of your own published meta-models.")
     api_processes: int = Field(default=1, ge=1, description="API processes of `innerloop serve` and `innerloop api`.")
     worker_processes: int = Field(default=1, ge=1, description="Adapting processes a worker; 1 for each GPU.")
+    worker_threads: int = Field(
+        default=0, ge=0, description="CPU threads of an adapting process; 0: all cores but one, shared among them."
+    )
     device: str = Field(default="auto", description="`cpu`, `cuda` or `auto`: where workers adapt.")
     default_ttl_seconds: int = Field(default=7 * 86400, ge=60, description="Life of a model that does not ask for one.")
     max_ttl_seconds: int = Field(default=365 * 86400, ge=60, description="Longest life a model may ask for.")

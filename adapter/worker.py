@@ -46,8 +46,10 @@ class Worker:
 
         from adapter.adapt import adapt
 
-        threads = max(1, (os.cpu_count() or 1) // settings.worker_processes)
-        torch.set_num_threads(threads)
+        # All cores but one: with a thread on every core, one that has to wait for the API or Redis holds up the others,
+        # and a step takes many times as long.
+        shared = max(1, ((os.cpu_count() or 1) - 1) // settings.worker_processes)
+        torch.set_num_threads(settings.worker_threads or shared)
         self.records = Records(connect(settings.records_url), settings)
         self.weights = Weights(connect(settings.weights_url))
         self._lease_seconds = settings.lease_seconds
