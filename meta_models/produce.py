@@ -106,8 +106,12 @@ def _choose_inner(
                 say(f"{steps} steps of {rate}: {shown} on development episodes")
     best, chosen = max(tried, key=lambda t: sum(a.mean for a in t[0]))
     zero = next((found for found, inner in tried if inner.inner_steps == 0), [])
-    notes = "; ".join(
-        f"development {n_way}w{n_shot}s with {chosen.inner_steps} steps of {chosen.inner_lr}: {after}"
+    if chosen.inner_steps == 0:
+        zero, verdict = [], "No number of inner steps tried beats none on development episodes: "
+    else:
+        verdict = "On development episodes: "
+    notes = verdict + "; ".join(
+        f"{n_way}w{n_shot}s with {chosen.inner_steps} steps of {chosen.inner_lr}: {after}"
         + (f", with 0 steps: {zero[i]}" if zero else "")
         for i, ((n_way, n_shot), after) in enumerate(zip(settings, best, strict=True))
     )
