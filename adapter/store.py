@@ -244,7 +244,7 @@ class Records(Jobs, Versions, Events):
         if record is None:
             raise NotFound(f"no model {model_id!r}")
         versions = [self.peek(owner, model_id, n) for n in range(1, record.head.latest + 1)]
-        self.run(
+        existed = self.run(
             "delete",
             [
                 record_key(owner, model_id),
@@ -256,6 +256,8 @@ class Records(Jobs, Versions, Events):
             ],
             [model_id, f"{owner}/{model_id}", DONE_CHANNEL],
         )
+        if not existed:  # another request was faster
+            raise NotFound(f"no model {model_id!r}")
         return {v.spec.weights for v in versions if v is not None}
 
     def support(self, owner: str, record_id: str) -> bytes | None:
