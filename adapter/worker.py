@@ -28,6 +28,7 @@ from meta_models.catalogue import Catalogue, Published
 if TYPE_CHECKING:
     from adapter.store import Arrays
     from adapter.support_set import SupportSet
+    from meta_models.serving_path import ServingPath
     from meta_models.torch_model import Features, TorchModel
 
 log = logging.getLogger("innerloop.worker")
@@ -58,7 +59,7 @@ class Worker:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         published = list(Catalogue(settings.meta_models_dir))
         self._manifests = {p.manifest.reference: p.manifest for p in published}
-        self._models = {p.manifest.reference: _load(p, device) for p in published}
+        self._paths = {p.manifest.reference: _load(p, device) for p in published}
         self._adapt = adapt
 
     def run(self, job: str) -> bool:
@@ -86,13 +87,13 @@ class Worker:
         stored, measured = self.weights.exists(owner, spec.weights), claim.measured or spec.ephemeral
         if stored and measured:
             return self.records.finish(claim, _ms_since(began))
-        model = self._models.get(spec.meta_model)
-        if model is None:
+        path = self._paths.get(spec.meta_model)
+        if path is None:
             return self.records.fail(
                 claim, JobError("meta_model_gone", f"{spec.meta_model} is not published on this worker")
             )
         support = support_set.decode(data)
-        features = model.features(support.inputs)
+        model, features = path.torch_model, path.features(support.inputs)
         adapted = self.weights.get(owner, spec.weights) if stored else None
         if adapted is None:
 
@@ -164,18 +165,23 @@ class Worker:
             thread.join()
 
 
-def _load(published: Published, device: str) -> TorchModel:
+def _load(published: Published, device: str) -> ServingPath:
     """Load a meta-model and adapt once: the first adaptation of a process is slow, and no client waits for it here."""
     import numpy as np
 
     from meta_models.algorithms import InnerSettings
+    from meta_models.serving import ServedModel
+    from meta_models.serving_path import ServingPath
     from meta_models.torch_model import TorchModel
 
-    model = TorchModel.load(published.folder, published.manifest, device)
+    path = ServingPath(
+        ServedModel(published.folder, published.manifest),
+        TorchModel.load(published.folder, published.manifest, device),
+    )
     inputs = np.random.default_rng(0).integers(0, 256, (4, *published.manifest.input.shape), dtype=np.uint8)
-    one_step = InnerSettings(1, 0.0) if model.algorithm.inner else None
-    model.adapt(model.features(inputs), np.array([0, 0, 1, 1]), 2, one_step)
-    return model
+    one_step = InnerSettings(1, 0.0) if path.torch_model.algorithm.inner else None
+    path.adapt(path.features(inputs), np.array([0, 0, 1, 1]), 2, one_step)
+    return path
 
 
 def _ms_since(began: float) -> float:

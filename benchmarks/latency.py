@@ -1,6 +1,6 @@
 """What the service adds to the arithmetic: HTTP against the bare call, in turn, in one run.
 
-POST-to-ready is compared with the adaptation call alone (torch, same threads as the worker), a one-query
+POST-to-ready is compared with the adaptation call alone (same graphs, same threads as the worker), a one-query
 prediction with the ONNX run alone. Absolute times depend on the machine and its load; the differences are
 what the service costs.
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -31,6 +33,7 @@ from innerloop.embedded import Embedded
 from meta_models.catalogue import Catalogue
 from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.serving import ServedModel
+from meta_models.serving_path import ServingPath
 from meta_models.torch_model import Arrays, TorchModel
 
 SETTINGS = ((5, 1), (5, 5), (20, 1), (20, 5))
@@ -44,15 +47,16 @@ def clock(call: Callable[[], Any]) -> tuple[float, Any]:
     return (time.perf_counter() - began) * 1000, result
 
 
-def bare(model: TorchModel, support: SupportSet) -> Arrays:
+def bare(path: ServingPath, support: SupportSet) -> Arrays:
     """What a worker computes, without the service around it."""
-    return adapt(model, support, model.features(support.inputs), Adaptation())
+    return adapt(path.torch_model, support, path.features(support.inputs), Adaptation())
 
 
 def measure(client: Client, name: str, classes: TestClasses, n_way: int, n_shot: int, rounds: int) -> dict[str, Any]:
     """Medians of the four calls, made in turn `rounds` times, each on a support set never seen before."""
     published = Catalogue().resolve(name)
-    torch_model, served = TorchModel.load(published.folder, published.manifest), ServedModel(published.folder)
+    served = ServedModel(published.folder)
+    path = ServingPath(served, TorchModel.load(published.folder, published.manifest))
     times: dict[str, list[float]] = {"adapt_bare": [], "adapt_http": [], "predict_bare": [], "predict_http": []}
     spec = EpisodeSpec(n_way, n_shot, 1)
     for number in range(rounds + 3):
@@ -61,10 +65,10 @@ def measure(client: Client, name: str, classes: TestClasses, n_way: int, n_shot:
         support = canonical(labels, classes.pool.inputs[episode.support.ravel()])
         query = classes.pool.inputs[episode.query[:1, 0]]
         files, question = classes.support(episode), classes.queries(episode)[:1]
-        times["adapt_bare"].append(clock(lambda s=support: bare(torch_model, s))[0])
+        times["adapt_bare"].append(clock(lambda s=support: bare(path, s))[0])
         took, model = clock(lambda f=files: client.adapt(f, meta_model=name))
         times["adapt_http"].append(took)
-        adapted = bare(torch_model, support)
+        adapted = bare(path, support)
         client.predict(model["id"], question)  # fetches the weights once
         times["predict_bare"].append(clock(lambda a=adapted, q=query: served.logits(a, served.features(q)))[0])
         times["predict_http"].append(clock(lambda m=model, q=question: client.predict(m["id"], q))[0])
@@ -84,6 +88,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--rounds", type=int, default=60)
     arguments = parser.parse_args()
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))  # as a worker of one process
     classes = test_classes("omniglot-protonet", arguments.data, turned=False)
     rows: list[dict[str, Any]] = []
     with (

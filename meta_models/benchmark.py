@@ -20,9 +20,9 @@ from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.evaluate import evaluate
 from meta_models.manifest import META_PARAMS_FILE
 from meta_models.meta_train import split
-from meta_models.publish import ServingPath
 from meta_models.recipe import Recipe, load_recipe
 from meta_models.serving import ServedModel
+from meta_models.serving_path import ServingPath
 from meta_models.torch_model import TorchModel
 
 SETTINGS = ((5, 1), (5, 5), (20, 1), (20, 5))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from meta_models.algorithms import InnerSettings
 from meta_models.algorithms.protocol import CapsSteps
 from meta_models.manifest import (
     BODY_FILE,
@@ -28,7 +26,7 @@ from meta_models.manifest import (
 )
 from meta_models.recipe import Recipe
 from meta_models.serving import ServedModel
-from meta_models.torch_model import Arrays, Features, TorchModel
+from meta_models.torch_model import Arrays, TorchModel
 
 PARITY = 1e-4
 """Largest difference between ONNX and torch probabilities that a published folder may show."""
@@ -36,29 +34,6 @@ PARITY = 1e-4
 
 class PublishError(RuntimeError):
     """The folder must not be published; the message says why."""
-
-
-@dataclass(frozen=True)
-class ServingPath:
-    """Adapts as the worker does and predicts as the API does; what every reported accuracy runs through."""
-
-    served: ServedModel
-    torch_model: TorchModel
-
-    @property
-    def shares_body(self) -> bool:
-        return self.served.shares_body
-
-    def features(self, inputs: NDArray[np.uint8]) -> Features:
-        return self.served.features(inputs)
-
-    def adapt(
-        self, features: Features, labels: NDArray[np.int64], n_way: int, inner: InnerSettings | None = None
-    ) -> Arrays:
-        return self.torch_model.adapt(features, labels, n_way, inner)
-
-    def logits(self, adapted: Arrays, features: Features) -> NDArray[np.float32]:
-        return self.served.logits(adapted, features)
 
 
 def export(model: TorchModel, recipe: Recipe, training: Training, folder: Path) -> Manifest:

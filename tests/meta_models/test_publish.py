@@ -27,6 +27,7 @@ from meta_models.manifest import (
     read_manifest,
 )
 from meta_models.serving import ServedModel, probabilities
+from meta_models.serving_path import ServingPath
 from meta_models.torch_model import TorchModel, build_algorithm
 from tests.meta_models.test_algorithms import BACKBONE, SHAPE, VARIANTS, a_recipe, a_training
 
@@ -42,7 +43,7 @@ def model() -> TorchModel:
 def published(model: TorchModel, pool: ClassPool, tmp_path: Path) -> Path:
     folder = tmp_path / "zoo" / "sketches"
     manifest = publish.export(model, a_recipe(VARIANTS["protonet-cosine"]), a_training(), folder)
-    path = publish.ServingPath(ServedModel(folder, manifest), model)
+    path = ServingPath(ServedModel(folder, manifest), model)
     accuracy = evaluate(path, pool, EpisodeSpec(5, 1, 3), 20, 0)
     figure = Figure(
         protocol="sketches",
@@ -117,7 +118,7 @@ def test_the_alias_names_the_best_by_protocol_l(published: Path) -> None:
 
 
 def test_serving_and_torch_give_the_same_accuracy(published: Path, model: TorchModel, pool: ClassPool) -> None:
-    path = publish.ServingPath(ServedModel(published), model)
+    path = ServingPath(ServedModel(published), model)
     spec = EpisodeSpec(5, 1, 3)
     assert evaluate(path, pool, spec, 20, 1).mean == pytest.approx(evaluate(model, pool, spec, 20, 1).mean, abs=0.01)
 

@@ -1,0 +1,35 @@
+"""How the service adapts and predicts, in one process: what the worker runs, and every reported accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meta_models.algorithms import InnerSettings
+from meta_models.serving import ServedModel
+from meta_models.torch_model import Arrays, Features, TorchModel
+
+
+@dataclass(frozen=True)
+class ServingPath:
+    """Adapts as the worker does and predicts as the API does; what every reported accuracy runs through."""
+
+    served: ServedModel
+    torch_model: TorchModel
+
+    @property
+    def shares_body(self) -> bool:
+        return self.served.shares_body
+
+    def features(self, inputs: NDArray[np.uint8]) -> Features:
+        return self.served.features(inputs)
+
+    def adapt(
+        self, features: Features, labels: NDArray[np.int64], n_way: int, inner: InnerSettings | None = None
+    ) -> Arrays:
+        return self.torch_model.adapt(features, labels, n_way, inner)
+
+    def logits(self, adapted: Arrays, features: Features) -> NDArray[np.float32]:
+        return self.served.logits(adapted, features)
