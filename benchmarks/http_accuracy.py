@@ -2,7 +2,7 @@
 
 The episodes are the first of those behind the figures in the model cards (same seed), so the two must agree.
 
-    python -m benchmarks.http_accuracy --data data --episodes 1000
+    python -m benchmarks.http_accuracy --data data
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
     """Run every setting and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data"))
-    parser.add_argument("--episodes", type=int, default=1000)
+    parser.add_argument("--episodes", type=int, default=300)
     parser.add_argument("--only", default="", help="run meta-models whose name contains this")
     arguments = parser.parse_args()
     console = Console()

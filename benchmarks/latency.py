@@ -68,6 +68,9 @@ def measure(client: Client, name: str, classes: TestClasses, n_way: int, n_shot:
         times["adapt_bare"].append(clock(lambda s=support: bare(path, s))[0])
         took, model = clock(lambda f=files: client.adapt(f, meta_model=name))
         times["adapt_http"].append(took)
+        # Where quality comes after `ready`, the next job would wait for it.
+        while client.model(model["id"])["quality"] is None:
+            time.sleep(0.01)
         adapted = bare(path, support)
         client.predict(model["id"], question)  # fetches the weights once
         times["predict_bare"].append(clock(lambda a=adapted, q=query: served.logits(a, served.features(q)))[0])

@@ -114,7 +114,7 @@ def _flatten(picture: Image.Image) -> NDArray[np.uint8]:
 def _ink(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Distance from the border's median colour, largest over the channels: (height, width) uint8."""
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    background = np.sort(border, axis=0)[len(border) // 2]
+    background = np.partition(border, len(border) // 2, axis=0)[len(border) // 2]
     distance = np.maximum(pixels, background) - np.minimum(pixels, background)
     return distance if pixels.ndim == 2 else distance.max(-1)
 
