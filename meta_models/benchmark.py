@@ -67,7 +67,7 @@ class Row(Job):
 
 @dataclass(frozen=True)
 class Cost:
-    """What adapting to 20 classes of one example costs, single-threaded.
+    """What adapting to 20 classes of one example costs in this process.
 
     Attributes:
         adapt_ms: median, body included.
@@ -128,7 +128,7 @@ class Subject:
             episode = sample_episode(pool, spec, TEST_SEED, number)
             support, query = pool.inputs[episode.support.ravel()], pool.inputs[episode.query.ravel()[:1]]
             began = time.perf_counter()
-            adapted = self.path.adapt(self.path.torch_model.features(support), np.arange(20), 20)
+            adapted = self.path.adapt(self.path.features(support), np.arange(20), 20)
             adapting.append(time.perf_counter() - began)
             began = time.perf_counter()
             self.path.logits(adapted, self.path.features(query))
