@@ -55,13 +55,15 @@ def write(rows: Sequence[Row], costs: Sequence[Cost], page: Path, picture: Path)
 
 
 def draw(rows: Sequence[Row], target: Path) -> None:
-    """Accuracy against steps, shots, imbalance and wrong labels, a panel each, with 95% confidence intervals."""
+    """Accuracy against steps, shots, imbalance and wrong labels, a panel for each measured one, with 95% intervals."""
     import matplotlib.pyplot as plt
 
     names = sorted({row.meta_model for row in rows if row.curve != "table"})
     colours = {name: plt.colormaps["tab20"](number % 20) for number, name in enumerate(names)}
-    figure, axes = plt.subplots(1, len(AXES), figsize=(4.2 * len(AXES), 3.8), layout="constrained")
-    for axis, (curve, label) in zip(axes, AXES.items(), strict=True):
+    shown = [curve for curve in AXES if any(row.curve == curve for row in rows)]
+    figure, grid = plt.subplots(1, len(shown), figsize=(4.2 * len(shown), 3.8), layout="constrained", squeeze=False)
+    axes = list(grid[0])
+    for axis, curve in zip(axes, shown, strict=True):
         for name in names:
             points = sorted((r for r in rows if (r.curve, r.meta_model) == (curve, name)), key=lambda r: r.x)
             if points:
@@ -75,12 +77,11 @@ def draw(rows: Sequence[Row], target: Path) -> None:
                     markersize=3.5,
                     capsize=2,
                 )
-        axis.set(xlabel=label)
+        axis.set(xlabel=AXES[curve])
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
-    axes[list(AXES).index("imbalance")].set_xticks(
-        range(len(COUNTS)), ["\n".join(map(str, counts)) for counts in COUNTS], fontsize=7
-    )
+        if curve == "imbalance":
+            axis.set_xticks(range(len(COUNTS)), ["\n".join(map(str, counts)) for counts in COUNTS], fontsize=7)
     axes[0].set(ylabel="accuracy, protocol L (%)")
     handles = {label: h for axis in axes for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False)
