@@ -9,11 +9,8 @@ is compared with torch before anything is written.
 
 from __future__ import annotations
 
-import logging
-import tempfile
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -28,6 +25,7 @@ from meta_models.algorithms import InnerSettings
 from meta_models.algorithms.inner_loop import CHUNK
 from meta_models.exported import AdaptingAbout, AdaptingClassifier, Parity
 from meta_models.manifest import META_PARAMS_FILE, Manifest
+from meta_models.onnx_export import to_onnx
 from meta_models.publish import PARITY, PublishError, random_blocks
 from meta_models.serving import probabilities
 from meta_models.torch_model import TorchModel
@@ -168,9 +166,8 @@ def _trace(module: _Adapts, about: AdaptingAbout) -> onnx.ModelProto:
     support = torch.export.Dim("n_support", min=2, max=about.max_support)
     classes = torch.export.Dim("n_way", min=2, max=about.max_classes)
     sizes = ({0: support}, {0: support}, {0: classes}, {0: torch.export.Dim("n_query", min=1)})
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports that torchvision is absent, each time
-    with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
-        warnings.simplefilter("ignore")  # tracing and the exporter warn about their own internals
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # tracing warns about its own internals
         traced = make_fx(
             lambda support, labels, classes, queries: module(support, labels, classes, queries),
             decomposition_table=decompositions.table(),
@@ -178,18 +175,7 @@ def _trace(module: _Adapts, about: AdaptingAbout) -> onnx.ModelProto:
             _allow_non_fake_inputs=True,
         )(*example)
         program = torch.export.export(traced, example, dynamic_shapes=sizes, strict=False)
-        path = Path(folder) / "adapting.onnx"
-        torch.onnx.export(
-            program.run_decompositions(decompositions.table()),
-            (),
-            path,
-            input_names=INPUTS,
-            output_names=("probabilities", "rejected"),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-        return onnx.load(path)
+        return to_onnx(program.run_decompositions(decompositions.table()), (), INPUTS, ("probabilities", "rejected"))
 
 
 def _finish(model: onnx.ModelProto, about: AdaptingAbout) -> bytes:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
-import warnings
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
@@ -24,6 +23,8 @@ from meta_models.manifest import (
     Training,
     sha256,
 )
+from meta_models.measures import softmax
+from meta_models.onnx_export import to_onnx
 from meta_models.recipe import Recipe
 from meta_models.serving import ServedModel
 from meta_models.torch_model import Arrays, TorchModel
@@ -55,7 +56,8 @@ def export(model: TorchModel, recipe: Recipe, training: Training, folder: Path) 
     shapes = _symbolic_shapes(model, recipe)
     if model.shares_body:
         inputs = torch.zeros((2, *recipe.input.shape), dtype=torch.uint8)
-        _to_onnx(_Body(model), (inputs,), ["inputs"], ["features"], {"inputs": {0: "n"}}, folder / BODY_FILE)
+        body = to_onnx(_Body(model).eval(), (inputs,), ["inputs"], ["features"], {"inputs": {0: "n"}})
+        onnx.save(body, folder / BODY_FILE)
     _export_head(model, recipe, shapes, folder / HEAD_FILE)
     manifest = Manifest(
         name=recipe.name,
@@ -89,8 +91,8 @@ def check_parity(served: ServedModel, model: TorchModel, n_draws: int = 5) -> fl
         labels = np.arange(n_support) % n_way
         adapted = model.adapt(model.features(inputs[:n_support]), labels, n_way)
         query = inputs[n_support:]
-        there = _softmax(model.logits(adapted, model.features(query)))
-        here = _softmax(served.logits(adapted, served.features(query)))
+        there = softmax(model.logits(adapted, model.features(query)))
+        here = softmax(served.logits(adapted, served.features(query)))
         worst = max(worst, float(np.abs(here - there).max()))
     if not worst <= PARITY:
         raise PublishError(
@@ -188,40 +190,11 @@ def _export_head(model: TorchModel, recipe: Recipe, shapes: dict[str, tuple[int 
     dynamic = {
         name: {axis: size for axis, size in enumerate(shape) if isinstance(size, str)} for name, shape in shapes.items()
     }
-    _to_onnx(
-        _Head(model),
+    head = to_onnx(
+        _Head(model).eval(),
         (tensors, features),  # a dictionary in the last place would be taken for keyword arguments
         [*tensors, "features"],
         ["logits"],
         {"adapted": dynamic, "features": {0: "n"}},
-        path,
     )
-
-
-def _to_onnx(
-    module: nn.Module,
-    example: tuple[object, ...],
-    inputs: list[str],
-    outputs: list[str],
-    dynamic: dict[str, object],
-    path: Path,
-) -> None:
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports that torchvision is absent, each time
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns about its own internals
-        torch.onnx.export(
-            module.eval(),
-            example,
-            path,
-            input_names=inputs,
-            output_names=outputs,
-            dynamic_shapes=dynamic,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    shifted = np.exp(logits - logits.max(1, keepdims=True))
-    return shifted / shifted.sum(1, keepdims=True)
+    onnx.save(head, path)

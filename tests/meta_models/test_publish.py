@@ -11,7 +11,7 @@ import torch
 
 from meta_models import publish
 from meta_models.calibrate import FALSE_REJECTS, calibrate
-from meta_models.catalogue import Catalogue, UnknownMetaModelError
+from meta_models.catalogue import ZOO, Catalogue, UnknownMetaModelError
 from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec
 from meta_models.evaluate import Accuracy, evaluate
@@ -93,6 +93,12 @@ def test_graphs_that_disagree_with_torch_are_refused(published: Path, model: Tor
     drifted = {**model.meta_params, name: model.meta_params[name].flip(0)}
     with pytest.raises(publish.PublishError, match="differ by"):
         publish.check_parity(ServedModel(published), TorchModel(model.algorithm, drifted))
+
+
+def test_graphs_do_not_tell_where_they_were_made(published: Path) -> None:
+    graphs = [*published.glob("*.onnx"), *ZOO.glob("*/*.onnx")]
+    assert len(graphs) > 2
+    assert not [path for path in graphs if b".py" in path.read_bytes()]
 
 
 def test_a_card_without_figures_is_refused(model: TorchModel, tmp_path: Path) -> None:

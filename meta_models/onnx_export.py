@@ -1,0 +1,63 @@
+"""From torch to ONNX, without a trace of the machine that did it."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable, Sequence
+
+import onnx
+import torch
+from torch import nn
+
+
+def to_onnx(
+    source: nn.Module | torch.export.ExportedProgram,
+    example: tuple[object, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    dynamic: dict[str, object] | None = None,
+) -> onnx.ModelProto:
+    """A graph with named inputs and outputs.
+
+    Args:
+        source: a module, traced on `example`, or what was traced already.
+        example: arguments of the module.
+        inputs, outputs: names in the graph.
+        dynamic: by argument, axis and name of every size that is left open; a traced program has its own.
+    """
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports that torchvision is absent, each time
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals
+        program = torch.onnx.export(
+            source,
+            example,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=dynamic,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None  # noqa: S101 - dynamo's exporter always returns one
+    model = program.model_proto
+    forget_origin(model)
+    return model
+
+
+def forget_origin(model: onnx.ModelProto) -> None:
+    """Remove what the exporter notes of each node: stack traces with the paths of this machine."""
+    for function in model.functions:
+        _forget(function.node)
+    _forget(model.graph.node)
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del value.metadata_props[:]
+
+
+def _forget(nodes: Iterable[onnx.NodeProto]) -> None:
+    for node in nodes:
+        del node.metadata_props[:]
+        node.ClearField("doc_string")
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                _forget(graph.node)
