@@ -10,7 +10,7 @@ beside the service: where their probabilities differ, nothing is handed out (pro
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from meta_models import bundle
 from meta_models.catalogue import Published
 from meta_models.exported import TOLERANCE, ClassifierAbout, ExportedClassifier, Parity
 from meta_models.manifest import BODY_FILE, HEAD_FILE, META_PARAMS_FILE, Calibration, Manifest
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 MAX_PROOF_EXAMPLES = 256
 """Support examples that an export is compared on; a larger support set is sampled evenly."""
@@ -83,9 +86,13 @@ def onnx_classifier(subject: Subject) -> Export:
     Raises:
         ExportDiffers: its answers are not those of the service.
     """
+    from onnx import helper
+
     about = ClassifierAbout(**subject.about())
-    parity = prove(subject, *ExportedClassifier(_compose(subject, about))(subject.inputs))
-    return Export(_compose(subject, about.model_copy(update={"parity": parity})), parity)
+    model = _compose(subject, about)
+    parity = prove(subject, *ExportedClassifier(model.SerializeToString())(subject.inputs))
+    helper.set_model_props(model, about.model_copy(update={"parity": parity}).to_metadata())
+    return Export(model.SerializeToString(), parity)
 
 
 def safetensors_bundle(subject: Subject) -> Export:
@@ -121,7 +128,7 @@ def prove(subject: Subject, probabilities: NDArray[np.floating[Any]], rejected: 
     return Parity(reference="service", max_difference=worst, tolerance=TOLERANCE, examples=len(subject.inputs))
 
 
-def _compose(subject: Subject, about: ClassifierAbout) -> bytes:
+def _compose(subject: Subject, about: ClassifierAbout) -> ModelProto:
     """Body, head, adapted tensors, temperature and threshold in one graph: inputs → probabilities, rejected."""
     # Imported here: an API process that exports nothing does without.
     import onnx
@@ -159,7 +166,7 @@ def _compose(subject: Subject, about: ClassifierAbout) -> bytes:
     model.producer_name = "innerloop"
     helper.set_model_props(model, about.to_metadata())
     onnx.checker.check_model(model, full_check=True)
-    return model.SerializeToString()
+    return model
 
 
 def _describe(manifest: Manifest) -> str:

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from adapter import export, support_set
-from adapter.errors import NotFound
+from adapter import export
 from adapter.models import ModelRecord
 from adapter.store import Arrays
-from api import adaptation
+from adapter.support_set import SupportSet
+from api import adaptation, growing
 from api.openapi import EXPORT_BODY, problems
 from api.requests import read_export
 from api.services import Services, owner, services
@@ -48,10 +48,8 @@ async def export_model(model_id: str, request: Request, s: S, who: Owner) -> Res
     asked = await read_export(request)
     record = await s.in_store(s.records.get, who, model_id)
     adapted = await adaptation.adapted_tensors(s, record)
-    stored = await s.in_store(s.records.support, who, record.id)
-    if stored is None:
-        raise NotFound(f"no model {model_id!r}")
-    made = await s.in_compute(_make, s, record, adapted, stored, asked.format)
+    support = await growing.stored_support(s, record)
+    made = await s.in_compute(_make, s, record, adapted, support, asked.format)
     parity = made.parity
     return Response(
         made.data,
@@ -64,9 +62,8 @@ async def export_model(model_id: str, request: Request, s: S, who: Owner) -> Res
     )
 
 
-def _make(s: Services, record: ModelRecord, adapted: Arrays, stored: bytes, to: str) -> export.Export:
-    support = support_set.decode(stored).inputs
-    inputs = support[export.proof_rows(len(support))]
+def _make(s: Services, record: ModelRecord, adapted: Arrays, support: SupportSet, to: str) -> export.Export:
+    inputs = support.inputs[export.proof_rows(len(support.inputs))]
     subject = export.Subject(
         published=s.catalogue.resolve(record.spec.meta_model),
         model_id=record.id,

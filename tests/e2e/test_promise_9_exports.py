@@ -14,7 +14,7 @@ from PIL import Image
 from meta_models.bundle import Bundle
 from meta_models.exported import TOLERANCE, ExportedClassifier, NotAnExportError
 from meta_models.preprocess import preprocess
-from tests.asking import META_MODELS, adapt, assert_problem, drawn, predict, probabilities
+from tests.asking import META_MODELS, adapt, assert_problem, drawn, predict, probabilities, support_of
 from tests.drawings import png
 
 
@@ -53,6 +53,19 @@ def test_the_exported_graph_answers_as_the_service(http: httpx.Client, meta_mode
     )
     assert answer.headers["content-disposition"] == f'attachment; filename="{model["id"]}.onnx"'
     onnx.checker.check_model(answer.content, full_check=True)
+
+
+def test_a_grown_model_is_compared_on_its_own_support_set(http: httpx.Client) -> None:
+    model = adapt(http, drawn(2, 2, first=3060))
+    more = [("new", png(3070, shot)) for shot in range(3)]
+    grown = http.post(
+        f"/v1/models/{model['id']}/examples", json={"examples": support_of(more)}, headers={"Prefer": "wait=60"}
+    )
+    assert grown.status_code == 201, grown.text
+    exported = ExportedClassifier(export(http, model["id"], "onnx").content)
+    assert set(exported.classes) == {"class 0", "class 1", "new"}
+    assert exported.about.parity is not None
+    assert exported.about.parity.examples == 2 * 2 + 3
 
 
 @pytest.mark.parametrize("meta_model", META_MODELS)
