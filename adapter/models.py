@@ -86,7 +86,7 @@ class Head:
     """What all versions of a model share. Times are Redis time, in milliseconds.
 
     Attributes:
-        digest: of the first version.
+        spec: of the first version.
         latest: number of the newest version.
         stable: number of the version that `stable` names; moves only when asked.
         revision: grows with every change a client makes.
@@ -94,7 +94,7 @@ class Head:
     """
 
     name: str | None
-    digest: str
+    spec: ModelSpec
     latest: int
     stable: int
     revision: int
@@ -102,13 +102,18 @@ class Head:
     created_ms: int
     expires_ms: int
 
+    @property
+    def digest(self) -> str:
+        """What the first version answers for."""
+        return self.spec.digest
+
     @classmethod
     def read(cls, fields: Mapping[bytes, bytes]) -> Head:
         """From the fields of the first version's hash."""
         text = _text(fields)
         return cls(
             name=text.get("name") or None,
-            digest=ModelSpec.model_validate_json(text["spec"]).digest,
+            spec=ModelSpec.model_validate_json(text["spec"]),
             latest=int(text.get("latest", 1)),
             stable=int(text.get("stable", 1)),
             revision=int(text.get("revision", 1)),
@@ -140,7 +145,7 @@ class ModelRecord:
     @property
     def record_id(self) -> str:
         """What this version is stored under."""
-        return self.id if self.version == 1 else f"{self.id}.{self.version}"
+        return record_id(self.id, self.version)
 
     @property
     def expires_ms(self) -> int:
@@ -159,13 +164,13 @@ class ModelRecord:
     def read(cls, owner: str, head: Head, fields: Mapping[bytes, bytes], now_ms: int) -> ModelRecord:
         """From the fields of a record hash."""
         text = _text(fields)
-        expired = head.expires_ms <= now_ms
+        expired, version = head.expires_ms <= now_ms, int(text.get("version", 1))
         return cls(
             id=text["id"],
             owner=owner,
-            version=int(text.get("version", 1)),
+            version=version,
             head=head,
-            spec=ModelSpec.model_validate_json(text["spec"]),
+            spec=head.spec if version == 1 else ModelSpec.model_validate_json(text["spec"]),
             status="expired" if expired else text["status"],  # pyright: ignore[reportArgumentType]
             job=text.get("job", ""),
             created_ms=int(text["created_ms"]),
@@ -175,6 +180,11 @@ class ModelRecord:
             error=_JOB_ERROR.validate_json(text["job_error"]) if text.get("job_error") else None,
             quality=text.get("quality", ""),
         )
+
+
+def record_id(model_id: str, version: int) -> str:
+    """A version is stored as a model of its own: the first under the model's id, the others as `id.version`."""
+    return model_id if version == 1 else f"{model_id}.{version}"
 
 
 def _text(fields: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -75,10 +75,5 @@ def events_key(owner: str, record_id: str) -> str:
     return f"il:{owner}:events:{record_id.partition('.')[0]}"
 
 
-def record_id(model_id: str, version: int) -> str:
-    """A version is stored as a model of its own: the first under the model's id, the others as `id.version`."""
-    return model_id if version == 1 else f"{model_id}.{version}"
-
-
 def now_ms() -> int:
     return int(time.time() * 1000)

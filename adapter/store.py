@@ -22,6 +22,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -35,7 +36,7 @@ from adapter.config import Settings
 from adapter.errors import Expired, IdempotencyKeyInUse, NotFound, QueueFull, StoreFull, Unprocessable
 from adapter.events import Events
 from adapter.jobs import Claim, Jobs
-from adapter.models import Head, ModelRecord, ModelSpec
+from adapter.models import Head, ModelRecord, ModelSpec, record_id
 from adapter.redis_store import (
     DONE_CHANNEL,
     JOBS,
@@ -43,7 +44,6 @@ from adapter.redis_store import (
     connect,
     events_key,
     now_ms,
-    record_id,
     record_key,
     support_key,
 )
@@ -303,8 +303,8 @@ class Weights:
     def exists(self, owner: str, digest: str) -> bool:
         return bool(self.client.exists(_weights(owner, digest)))
 
-    def delete(self, owner: str, digest: str) -> None:
-        self.client.delete(_weights(owner, digest))
+    def delete(self, owner: str, digests: Iterable[str]) -> None:
+        self.client.delete(*(_weights(owner, digest) for digest in digests))
 
 
 def cursor_after(record: ModelRecord) -> str:

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 
 from adapter import redis_store
 from adapter.errors import LostUpdate, NotFound, Unprocessable
-from adapter.models import ModelRecord, ModelSpec, Status
+from adapter.models import ModelRecord, ModelSpec, Status, record_id
 from adapter.redis_store import (
     DONE_CHANNEL,
     JOBS,
     TOMBSTONE_MS,
     RedisStore,
     events_key,
-    record_id,
     record_key,
     support_key,
 )

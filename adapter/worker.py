@@ -20,7 +20,7 @@ from celery.signals import worker_process_init, worker_process_shutdown
 
 from adapter import support_set
 from adapter.config import Settings
-from adapter.models import JobError, ModelSpec
+from adapter.models import JobError
 from adapter.queue import ADAPT, celery_app
 from adapter.store import Claim, Records, Weights, connect
 from meta_models.catalogue import Catalogue, Published
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from adapter.store import Arrays
     from adapter.support_set import SupportSet
     from meta_models.serving_path import ServingPath
-    from meta_models.torch_model import Features, TorchModel
+    from meta_models.torch_model import Features
 
 log = logging.getLogger("innerloop.worker")
 
@@ -57,9 +57,7 @@ class Worker:
         device = settings.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        published = list(Catalogue(settings.meta_models_dir))
-        self._manifests = {p.manifest.reference: p.manifest for p in published}
-        self._paths = {p.manifest.reference: _load(p, device) for p in published}
+        self._paths = {p.manifest.reference: _load(p, device) for p in Catalogue(settings.meta_models_dir)}
         self._adapt = adapt
 
     def run(self, job: str) -> bool:
@@ -112,25 +110,22 @@ class Worker:
         took = _ms_since(began)
         if measured:
             return self.records.finish(claim, took)
-        return self._measure(claim, took, model, support, features, adapted)
+        return self._measure(claim, took, path, support, features, adapted)
 
     def _measure(
-        self, claim: Claim, took: float, model: TorchModel, support: SupportSet, features: Features, adapted: Arrays
+        self, claim: Claim, took: float, path: ServingPath, support: SupportSet, features: Features, adapted: Arrays
     ) -> bool:
         """End the job with the model's quality: at once where it costs next to nothing, else after `ready`."""
         from adapter.measure import cross_validate, leave_one_out
 
-        temperature = self._temperature(claim.spec)
+        model, n_way, n_shot = path.torch_model, len(claim.spec.classes), claim.spec.mean_shot
+        temperature = path.served.manifest.calibration_for(n_way, n_shot).temperature
         quality = leave_one_out(model, support, features, adapted, temperature)
         if quality is None:
             if not self.records.serve(claim, took):
                 return False
             quality = cross_validate(model, support, features, claim.spec.adaptation, temperature)
         return self.records.finish(claim, took, quality.model_dump_json())
-
-    def _temperature(self, spec: ModelSpec) -> float:
-        manifest = self._manifests[spec.meta_model]
-        return manifest.calibration_for(len(spec.classes), spec.mean_shot).temperature
 
     def _give_up(self, claim: Claim, error: Exception) -> bool:
         """An error that comes again each time fails the model; anything else is tried again."""

@@ -19,8 +19,7 @@ from adapter.errors import (
     NoWorker,
     Unprocessable,
 )
-from adapter.models import Adaptation, ClassCount, ModelRecord, ModelSpec, Origin
-from adapter.redis_store import record_id
+from adapter.models import Adaptation, ClassCount, ModelRecord, ModelSpec, Origin, record_id
 from adapter.store import Arrays, Created
 from adapter.support_set import SupportSet
 from api.requests import AdaptInput

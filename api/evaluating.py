@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from adapter.errors import ErrorItem, TooLarge, Unprocessable
+from adapter.errors import ErrorItem, Unprocessable
 from adapter.models import ModelRecord
 from adapter.store import Arrays
 from api import prediction
@@ -20,7 +20,7 @@ from api.schemas_evaluation import (
     UnreadableQuery,
 )
 from api.services import Services
-from meta_models.measures import CALIBRATION_BINS, calibration_error, wilson
+from meta_models.measures import CALIBRATION_BINS, calibration_bins, calibration_error, wilson
 
 
 def check(services: Services, record: ModelRecord, payloads: list[Payload]) -> None:
@@ -30,14 +30,7 @@ def check(services: Services, record: ModelRecord, payloads: list[Payload]) -> N
         Unprocessable: no query, or labels that are no class of the model: each is named.
         TooLarge: too many.
     """
-    if not payloads:
-        raise Unprocessable("queries is empty; send at least one", code="no_queries", pointer="/queries")
-    if len(payloads) > services.settings.max_queries:
-        raise TooLarge(
-            f"at most {services.settings.max_queries} queries a request, found {len(payloads)}",
-            code="too_many_inputs",
-            pointer="/queries",
-        )
+    prediction.check_size(services, len(payloads), "queries")
     known = {c.name for c in record.spec.classes}
     errors: list[ErrorItem] = [
         {"pointer": f"/queries/{i}/label", "code": "unknown_class", "detail": f"the model has no class {p.label!r}"}
@@ -101,7 +94,7 @@ def _of_class(i: int, names: list[str], counts: NDArray[np.int64]) -> ClassRepor
 
 def _calibration(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> CalibrationReport:
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
-    places = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    places = calibration_bins(confidence)
     return CalibrationReport(
         expected_calibration_error=calibration_error(probabilities, labels),
         bins=[

@@ -18,20 +18,20 @@ from api.services import Services
 from meta_models.preprocess import InputSpec
 
 
-def check_batch(services: Services, batch: QueryBatch) -> None:
+def check_size(services: Services, n: int, what: str = "inputs") -> None:
     """Refuse an empty or oversized batch.
 
     Raises:
         Unprocessable: there is no input.
         TooLarge: there are too many.
     """
-    if not batch.payloads:
-        raise Unprocessable("inputs is empty; send at least one", code="no_inputs", pointer="/inputs")
-    if len(batch.payloads) > services.settings.max_queries:
+    if not n:
+        raise Unprocessable(f"{what} is empty; send at least one", code=f"no_{what}", pointer=f"/{what}")
+    if n > services.settings.max_queries:
         raise TooLarge(
-            f"at most {services.settings.max_queries} inputs a request, found {len(batch.payloads)}",
+            f"at most {services.settings.max_queries} {what} a request, found {n}",
             code="too_many_inputs",
-            pointer="/inputs",
+            pointer=f"/{what}",
         )
 
 

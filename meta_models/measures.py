@@ -47,12 +47,17 @@ def paired_difference(lost: int, gained: int, n: int) -> tuple[float, float, flo
     return (gained - lost) / n, max(-1.0, centre - reach), min(1.0, centre + reach)
 
 
+def calibration_bins(confidence: NDArray[np.float64], n_bins: int = CALIBRATION_BINS) -> NDArray[np.int64]:
+    """(n,) which of `n_bins` bins of equal width each confidence falls into."""
+    return np.minimum((confidence * n_bins).astype(np.int64), n_bins - 1)
+
+
 def calibration_error(
     probabilities: NDArray[np.float64], labels: NDArray[np.int64], n_bins: int = CALIBRATION_BINS
 ) -> float:
     """Expected calibration error over equal-width bins (Guo et al. 2017, arXiv:1706.04599, eq. 3)."""
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
-    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    bins = calibration_bins(confidence, n_bins)
     gaps = [
         abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean()
         for b in range(n_bins)

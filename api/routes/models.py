@@ -113,8 +113,8 @@ async def cancel_model(model_id: str, s: S, who: Owner) -> Model:
 @router.delete("/{model_id}", status_code=204, responses=problems(404))
 async def delete_model(model_id: str, s: S, who: Owner) -> Response:
     """Forget a model with all its versions, their support sets and weights."""
-    for weights in await s.in_store(s.records.delete, who, model_id):
-        await s.in_store(s.weights.delete, who, weights)
+    weights = await s.in_store(s.records.delete, who, model_id)
+    await s.in_store(s.weights.delete, who, weights)
     return Response(status_code=204)
 
 

@@ -32,7 +32,7 @@ CLASSIFY_SECONDS = 60.0
 async def predict(model_id: str, request: Request, s: S, who: Owner, version: AskedVersion = None) -> Response:
     """Classify inputs. Each answer depends on the support set and that input alone."""
     batch = await read_queries(request)
-    prediction.check_batch(s, batch)
+    prediction.check_size(s, len(batch.payloads))
     record = await s.in_store(s.records.get, who, model_id, which_version(version))
     adapted = await adaptation.adapted_tensors(s, record)
     results = await s.in_compute(prediction.answer, s, record, adapted, batch)
@@ -48,7 +48,7 @@ async def predict(model_id: str, request: Request, s: S, who: Owner, version: As
 async def classify(request: Request, s: S, who: Owner) -> Response:
     """Adapt and classify in one request; nothing is kept."""
     given, batch = await read_classify(request)
-    prediction.check_batch(s, batch)
+    prediction.check_size(s, len(batch.payloads))
     prepared = await s.in_compute(adaptation.prepare, s, given, ephemeral=True)
     created = await adaptation.accept(s, who, prepared)
     try:
@@ -73,7 +73,7 @@ def _classified(record: ModelRecord, results: list[prediction.Result]) -> Classi
 
 def _forget(s: Services, who: str, model_id: str, weights: str) -> None:
     s.records.delete(who, model_id)
-    s.weights.delete(who, weights)
+    s.weights.delete(who, [weights])
 
 
 def _json(body: Predictions | Classified) -> Response:

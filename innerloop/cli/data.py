@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
@@ -154,13 +153,6 @@ def meta_models(url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False
     out.print(table)
 
 
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """95% confidence interval of a proportion (Wilson 1927)."""
-    z, p = 1.96, right / n
-    centre, reach = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return (max(0.0, (centre - reach) / (1 + z * z / n)), min(1.0, (centre + reach) / (1 + z * z / n)))
-
-
 def _pairs(source: Path) -> list[tuple[str, Path]]:
     """(label, file) pairs; paths in a CSV are relative to it."""
     if source.is_dir():
@@ -196,6 +188,8 @@ def _row(result: dict[str, Any]) -> tuple[str, str]:
 
 def _report(labels: list[str], results: list[dict[str, Any]]) -> dict[str, Any]:
     """A rejected query counts by its best guess; an unreadable one counts as wrong."""
+    from meta_models.measures import wilson
+
     answers = [None if "error" in r else r["scores"][0]["label"] for r in results]
     right = sum(a == label for a, label in zip(answers, labels, strict=True))
     classes: list[dict[str, Any]] = []
