@@ -17,12 +17,7 @@ from meta_models.algorithms.inner_loop import CHUNK
 from meta_models.algorithms.protocol import OnStep
 from meta_models.backbones import BACKBONES
 from meta_models.manifest import META_PARAMS_FILE, Manifest
-
-Features = NDArray[np.float32] | NDArray[np.uint8]
-"""The body's output; the pre-processed inputs themselves where there is no shared body."""
-
-Arrays = dict[str, NDArray[np.float32]]
-"""Adapted tensors outside torch."""
+from meta_models.serving import Arrays, Features
 
 
 def build_algorithm(algorithm: dict[str, Any], backbone: dict[str, Any], shape: tuple[int, ...]) -> Algorithm:

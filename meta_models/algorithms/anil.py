@@ -11,28 +11,24 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from meta_models.algorithms.bodies import SharedBody
 from meta_models.algorithms.inner_loop import Update, inner_loop
-from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors, class_means, init_backbone, with_backbone
+from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors, class_means, init_backbone
 
 
 @dataclass(frozen=True)
-class ANIL:
+class ANIL(SharedBody):
     """MAML with the backbone shared by all adapted models: an adapted model is one vector a class."""
 
     name: ClassVar[str] = "anil"
-    shares_body = True
-    backbone: nn.Module
     inner: InnerSettings = InnerSettings(inner_steps=5, inner_lr=0.1)  # noqa: RUF009 - immutable
     first_order: bool = False
 
     def init(self) -> Tensors:
         return {**init_backbone(self.backbone), "log_scale": torch.tensor(math.log(10.0))}
-
-    def body(self, meta_params: Tensors, inputs: Tensor, *, training: bool = False) -> Tensor:
-        return with_backbone(self, meta_params, inputs, training=training)
 
     def adapt(
         self,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from meta_models.algorithms.bodies import OwnBody
 from meta_models.algorithms.inner_loop import CHUNK
 from meta_models.algorithms.protocol import (
     InnerSettings,
@@ -19,14 +20,13 @@ from meta_models.algorithms.protocol import (
     init_backbone,
     n_features,
     norm_layers,
-    with_backbone,
 )
 
 _ENCODER = ("encoder.0", "encoder.1", "encoder.2")
 
 
 @dataclass(frozen=True)
-class CNAPs:
+class CNAPs(OwnBody):
     """A set encoder summarises the support set (eq. 6); from the summary come a scale and a shift for each channel of
     the backbone (FiLM, section 2.2), and from each class's mean feature the class's row of the head (eq. 8).
 
@@ -35,8 +35,6 @@ class CNAPs:
     """
 
     name: ClassVar[str] = "cnaps"
-    shares_body = False
-    backbone: nn.Module
     summary: int = 64
     inner: InnerSettings | None = None
 
@@ -54,9 +52,6 @@ class CNAPs:
         modules["row.hidden"], modules["row"] = nn.Linear(d, d), _small(nn.Linear(d, d + 1))
         made = {f"{name}.{part}": t.detach().clone() for name, m in modules.items() for part, t in m.named_parameters()}
         return {**backbone, "log_scale": torch.tensor(math.log(10.0)), **made}
-
-    def body(self, meta_params: Tensors, inputs: Tensor, *, training: bool = False) -> Tensor:
-        return inputs
 
     def adapt(
         self,
@@ -89,9 +84,6 @@ class CNAPs:
             film[f"backbone.{layer}.weight"] = (1 + scale) * meta_params[f"backbone.{layer}.weight"]
             film[f"backbone.{layer}.bias"] = (1 + scale) * meta_params[f"backbone.{layer}.bias"] + shift
         return film
-
-    def _directions(self, tensors: Tensors, inputs: Tensor) -> Tensor:
-        return functional.normalize(with_backbone(self, tensors, inputs), dim=-1)
 
 
 def _encode(meta_params: Tensors, inputs: Tensor) -> Tensor:

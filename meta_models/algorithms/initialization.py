@@ -60,4 +60,4 @@ class Initialization:
         """Features of support and query examples poured together, and their labels."""
         inputs = torch.cat([episode.support_inputs, episode.query_inputs])
         labels = torch.cat([episode.support_labels, episode.query_labels])
-        return with_backbone(self._learner, meta_params, inputs, training=training).float(), labels
+        return with_backbone(self.backbone, meta_params, inputs, training=training).float(), labels

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from meta_models.algorithms.bodies import OwnBody
 from meta_models.algorithms.inner_loop import CHUNK, Update, inner_loop
 from meta_models.algorithms.protocol import (
     InnerSettings,
@@ -23,12 +24,11 @@ from meta_models.algorithms.protocol import (
     class_means,
     init_backbone,
     n_features,
-    with_backbone,
 )
 
 
 @dataclass(frozen=True)
-class MAML:
+class MAML(OwnBody):
     """Every weight of the backbone and the head are adapted; normalisation statistics are not.
 
     `first_order` drops second derivatives (FOMAML). `start="shared"` is UNICORN-MAML: the rows of the head are
@@ -37,8 +37,6 @@ class MAML:
     """
 
     name: ClassVar[str] = "maml"
-    shares_body = False
-    backbone: nn.Module
     inner: InnerSettings = InnerSettings(inner_steps=5, inner_lr=0.01)  # noqa: RUF009 - immutable
     first_order: bool = False
     start: Literal["prototypes", "shared"] = "prototypes"
@@ -48,9 +46,6 @@ class MAML:
         if self.start == "shared":
             meta_params["row"] = functional.normalize(torch.randn(n_features(self.backbone)), dim=0)
         return meta_params
-
-    def body(self, meta_params: Tensors, inputs: Tensor, *, training: bool = False) -> Tensor:
-        return inputs
 
     def adapt(
         self,
@@ -93,9 +88,6 @@ class MAML:
     def _update(self, meta_params: Tensors, inner: InnerSettings) -> Update | None:
         """How a step moves the weights; None is gradient descent."""
         return None
-
-    def _directions(self, tensors: Tensors, inputs: Tensor) -> Tensor:
-        return functional.normalize(with_backbone(self, tensors, inputs), dim=-1)
 
     def _is_adapted(self, name: str) -> bool:
         return name.startswith("backbone.") and not name.endswith(("running_mean", "running_var"))

@@ -157,7 +157,7 @@ class MAMLPP(MAML):
     def _gather_statistics(self, meta_params: Tensors, fast: Tensors, taken: int, inputs: Tensor) -> None:
         """Let the running statistics of `taken` steps follow a batch of inputs."""
         tensors = self._at_step(meta_params, {**meta_params, **fast}, taken)
-        with_backbone(self, tensors, inputs, training=True)  # moves the statistics in `tensors`
+        with_backbone(self.backbone, tensors, inputs, training=True)  # moves the statistics in `tensors`
         for layer in norm_layers(self.backbone):
             for part in STATISTICS:
                 name = f"backbone.{layer}.{part}"

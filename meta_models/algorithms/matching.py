@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors, init_backbone, with_backbone
+from meta_models.algorithms.bodies import SharedBody
+from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors, init_backbone, memberships
 
 
 @dataclass(frozen=True)
-class Matching:
+class Matching(SharedBody):
     """P(y | x) = Σ a(x, xᵢ) yᵢ with a the softmax of scaled cosines (eq. 1 and section 2.1.1).
 
     The scale is learned. An example's attention is divided by the size of its class, so that a class does not
@@ -22,15 +23,10 @@ class Matching:
     """
 
     name: ClassVar[str] = "matching"
-    shares_body = True
-    backbone: nn.Module
     inner: InnerSettings | None = None
 
     def init(self) -> Tensors:
         return {**init_backbone(self.backbone), "log_scale": torch.tensor(math.log(10.0))}
-
-    def body(self, meta_params: Tensors, inputs: Tensor, *, training: bool = False) -> Tensor:
-        return with_backbone(self, meta_params, inputs, training=training)
 
     def adapt(
         self,
@@ -46,7 +42,7 @@ class Matching:
         return {
             "embeddings": functional.normalize(features, dim=-1),
             "labels": labels.float(),
-            "class_sizes": functional.one_hot(labels, n_way).sum(0).float(),
+            "class_sizes": memberships(labels, n_way).sum(0),
         }
 
     def head(self, meta_params: Tensors, adapted: Tensors, features: Tensor) -> Tensor:

@@ -133,11 +133,10 @@ class CapsSteps(Protocol):
     def max_steps(self) -> int: ...
 
 
-def with_backbone(algorithm: Algorithm, meta_params: Tensors, inputs: Tensor, *, training: bool = False) -> Tensor:
+def with_backbone(backbone: nn.Module, meta_params: Tensors, inputs: Tensor, *, training: bool = False) -> Tensor:
     """Run the backbone with the tensors named `backbone.*` in `meta_params`."""
-    backbone = algorithm.backbone.train(training)
     tensors = {name.removeprefix("backbone."): t for name, t in meta_params.items() if name.startswith("backbone.")}
-    return torch.func.functional_call(backbone, tensors, (inputs,))
+    return torch.func.functional_call(backbone.train(training), tensors, (inputs,))
 
 
 def init_backbone(backbone: nn.Module) -> Tensors:

@@ -7,31 +7,27 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors, class_means, init_backbone, with_backbone
+from meta_models.algorithms.bodies import SharedBody
+from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors, class_means, init_backbone
 
 
 @dataclass(frozen=True)
-class ProtoNet:
+class ProtoNet(SharedBody):
     """Logits are minus squared distances (eq. 2) or scaled cosines to the class means (eq. 1).
 
     `metric="cosine"` learns the scale with the backbone (Gidaris & Komodakis 2018, arXiv:1804.09458).
     """
 
     name: ClassVar[str] = "protonet"
-    shares_body = True
-    backbone: nn.Module
     metric: Literal["euclidean", "cosine"] = "cosine"
     inner: InnerSettings | None = None
 
     def init(self) -> Tensors:
         scale = 10.0 if self.metric == "cosine" else 1.0
         return {**init_backbone(self.backbone), "log_scale": torch.tensor(math.log(scale))}
-
-    def body(self, meta_params: Tensors, inputs: Tensor, *, training: bool = False) -> Tensor:
-        return with_backbone(self, meta_params, inputs, training=training)
 
     def adapt(
         self,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from meta_models.algorithms.bodies import SharedBody
 from meta_models.algorithms.protocol import (
     InnerSettings,
     OnStep,
@@ -16,12 +17,11 @@ from meta_models.algorithms.protocol import (
     class_means,
     init_backbone,
     n_features,
-    with_backbone,
 )
 
 
 @dataclass(frozen=True)
-class Relation:
+class Relation(SharedBody):
     """Score of a class: g([prototype, query]) with g a network of two hidden layers (eq. 1).
 
     A class's examples are averaged, not summed, so that any number of them fits. Scores are logits trained
@@ -29,8 +29,6 @@ class Relation:
     """
 
     name: ClassVar[str] = "relation"
-    shares_body = True
-    backbone: nn.Module
     hidden: int = 128
     inner: InnerSettings | None = None
 
@@ -48,9 +46,6 @@ class Relation:
             "relation.last": last.weight,
         }
         return {**backbone, **{name: t.detach().clone() for name, t in relation.items()}}
-
-    def body(self, meta_params: Tensors, inputs: Tensor, *, training: bool = False) -> Tensor:
-        return with_backbone(self, meta_params, inputs, training=training)
 
     def adapt(
         self,

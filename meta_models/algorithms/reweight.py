@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from meta_models.algorithms.anil import ANIL
 from meta_models.algorithms.inner_loop import balanced_weights, inner_loop
-from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors
+from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors, memberships
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Reweight(ANIL):
         directions = functional.normalize(features, dim=-1)
         weights = self._example_weights(meta_params, directions, labels, n_way)
         shares = weights * balanced_weights(labels, n_way)
-        means = functional.one_hot(labels, n_way).float().T @ (shares[:, None] * directions)
+        means = memberships(labels, n_way).T @ (shares[:, None] * directions)
         fast = inner_loop(
             lambda fast, x: self.head(meta_params, fast, x),
             {"prototypes": functional.normalize(means, dim=-1)},
@@ -72,7 +72,7 @@ class Reweight(ANIL):
 
     def _example_weights(self, meta_params: Tensors, directions: Tensor, labels: Tensor, n_way: int) -> Tensor:
         """A few rounds of: prototypes from the weights so far, weights from the distances to them."""
-        member = functional.one_hot(labels, n_way).float()
+        member = memberships(labels, n_way)
         counts = member.sum(0)
         weights = torch.ones_like(counts[labels])
         for _ in range(self.rounds):

@@ -7,21 +7,22 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from meta_models.algorithms.bodies import SharedBody
 from meta_models.algorithms.inner_loop import balanced_weights
 from meta_models.algorithms.protocol import (
     InnerSettings,
     OnStep,
     Tensors,
     init_backbone,
-    with_backbone,
+    memberships,
 )
 
 
 @dataclass(frozen=True)
-class Ridge:
+class Ridge(SharedBody):
     """W = (XᵀX + λI)⁻¹ XᵀY on one-hot Y (eq. 4), logits α·xW (eq. 7); λ and α are learned.
 
     Features have unit length. A constant β is appended to each: its size, learned too, says how freely the
@@ -29,8 +30,6 @@ class Ridge:
     """
 
     name: ClassVar[str] = "ridge"
-    shares_body = True
-    backbone: nn.Module
     inner: InnerSettings | None = None
 
     def init(self) -> Tensors:
@@ -40,9 +39,6 @@ class Ridge:
             "log_scale": torch.tensor(math.log(10.0)),
             "constant": torch.tensor(1.0),
         }
-
-    def body(self, meta_params: Tensors, inputs: Tensor, *, training: bool = False) -> Tensor:
-        return with_backbone(self, meta_params, inputs, training=training)
 
     def adapt(
         self,
@@ -58,7 +54,7 @@ class Ridge:
         # Rows weigh what balances the classes, 1 on average: X and Y times the roots of the weights.
         roots = (len(labels) * balanced_weights(labels, n_way)).sqrt()[:, None]
         x = roots * self._with_constant(meta_params, features)
-        y = roots * functional.one_hot(labels, n_way).float()
+        y = roots * memberships(labels, n_way)
         return {"weights": solve_ridge(x, y, meta_params["log_lambda"].exp()).T}
 
     def head(self, meta_params: Tensors, adapted: Tensors, features: Tensor) -> Tensor:
