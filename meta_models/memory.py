@@ -12,7 +12,7 @@ def keep_freed_memory() -> bool:
     """Tell glibc's allocator to reuse large blocks; false where there is none (musl, macOS).
 
     By default every activation of tens of megabytes is mapped, zeroed page by page and unmapped again in every step:
-    a third of the time of a Conv4 step on CPU.
+    `benchmarks.arithmetic` measures what that costs.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
