@@ -9,15 +9,17 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
+from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from adapter.errors import ErrorItem, MalformedRequest, TooLarge, Unprocessable, UnsupportedMediaType
+from api.arrays import labelled_rows, load_body, spread
 from api.decode import Payload
 from api.schemas import (
     AdaptationIn,
@@ -29,6 +31,7 @@ from api.schemas import (
     SupportExample,
 )
 
+NPY = "application/x-npy"
 MAX_PARTS = 10_000
 MAX_ZIP_RATIO = 200
 MAX_ZIP_BYTES = 256 * 2**20
@@ -52,10 +55,16 @@ class AdaptInput:
 
 @dataclass(frozen=True)
 class QueryBatch:
-    """Queries as they arrived; `ids` are the client's own or None."""
+    """Queries as they arrived.
 
-    ids: list[str | None]
-    payloads: list[Payload]
+    Attributes:
+        ids: the client's own or None.
+        payloads: one a query, or a whole array, (n, …), of them.
+        top_k: scores listed for each.
+    """
+
+    ids: Sequence[str | None]
+    payloads: list[Payload] | NDArray[Any]
     top_k: int
 
 
@@ -80,9 +89,12 @@ async def read_labelled(request: Request, schema: type[BaseModel], name: str) ->
 
 async def read_queries(request: Request) -> QueryBatch:
     """Body of `POST /v1/models/{id}/predictions`."""
-    if _media_type(request) == "application/json":
-        body = await _json(request, PredictRequest)
-        return _json_queries(body)
+    media_type = _media_type(request, also=NPY)
+    if media_type == "application/json":
+        return _json_queries(await _json(request, PredictRequest))
+    if media_type == NPY:
+        rows = load_body(await request.body())
+        return QueryBatch([None] * len(rows), rows, PredictRequest.model_fields["top_k"].default)
     async with _form(request) as form:
         _known(form, {"inputs", "top_k"})
         return await _form_queries(form)
@@ -123,15 +135,12 @@ def _plain_media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _media_type(request: Request) -> str:
+def _media_type(request: Request, also: str | None = None) -> str:
     media_type = _plain_media_type(request)
-    if media_type == "application/json":
+    accepted = ["application/json", "multipart/form-data", *([also] if also else [])]
+    if media_type in accepted:
         return media_type
-    if media_type == "multipart/form-data":
-        return media_type
-    raise UnsupportedMediaType(
-        f"send application/json or multipart/form-data, not {media_type or 'a body without Content-Type'}"
-    )
+    raise UnsupportedMediaType(f"send {' or '.join(accepted)}, not {media_type or 'a body without Content-Type'}")
 
 
 async def _json(request: Request, schema: type[Body]) -> Body:
@@ -161,12 +170,17 @@ def _pointer(location: Sequence[int | str]) -> str:
 
 def _json_labelled(examples: Sequence[SupportExample], name: str) -> list[Payload]:
     return [
-        Payload(example.input.image, f"/{name}/{i}/input/image", example.label) for i, example in enumerate(examples)
+        Payload(given.content, f"/{name}/{i}/input/{given.modality}", example.label, given.modality)
+        for i, example in enumerate(examples)
+        for given in [example.input]
     ]
 
 
 def _json_queries(body: PredictRequest | ClassifyRequest) -> QueryBatch:
-    payloads = [Payload(query.image, f"/inputs/{i}/image") for i, query in enumerate(body.inputs)]
+    payloads = [
+        Payload(query.content, f"/inputs/{i}/{query.modality}", modality=query.modality)
+        for i, query in enumerate(body.inputs)
+    ]
     return QueryBatch([query.id for query in body.inputs], payloads, body.top_k)
 
 
@@ -200,9 +214,10 @@ async def _closed(request: Request) -> None:
 
 def _known(form: FormData, names: set[str], *, labelled: str | None = None) -> None:
     """Refuse parts that nobody reads; `labelled` names those that carry a label."""
-    unknown = [n for n in form if n not in names and not (labelled and (n == "archive" or _label(n, labelled)))]
+    others = ["archive", "vectors", "labels"] if labelled else []
+    unknown = [n for n in form if n not in names and n not in others and not (labelled and _label(n, labelled))]
     if unknown:
-        expected = sorted(names) + ([f"{labelled}[<label>]", "archive"] if labelled else [])
+        expected = sorted(names) + ([f"{labelled}[<label>]", *others] if labelled else [])
         raise Unprocessable(
             f"unknown part {unknown[0]!r}; expected {', '.join(expected)}", code="unknown_field", pointer=unknown[0]
         )
@@ -233,7 +248,9 @@ async def _form_labelled(form: FormData, labelled: str) -> list[Payload]:
             payloads += _unzip(await _bytes(name, part))
         elif label := _label(name, labelled):
             file_name = part.filename if isinstance(part, UploadFile) else ""
-            payloads.append(Payload(await _bytes(name, part), f"{name} {file_name}".strip(), label))
+            payloads += spread(Payload(await _bytes(name, part), f"{name} {file_name}".strip(), label))
+        elif name == "vectors":
+            payloads += labelled_rows(await _bytes(name, part), await _text(form, "labels"))
     return payloads
 
 
@@ -241,8 +258,9 @@ async def _form_queries(form: FormData) -> QueryBatch:
     ids: list[str | None] = []
     payloads: list[Payload] = []
     for i, part in enumerate(form.getlist("inputs")):
-        ids.append(part.filename if isinstance(part, UploadFile) else None)
-        payloads.append(Payload(await _bytes("inputs", part), f"inputs[{i}]"))
+        rows = spread(Payload(await _bytes("inputs", part), f"inputs[{i}]"))
+        payloads += rows
+        ids += [part.filename if isinstance(part, UploadFile) else None] * len(rows)
     try:
         top_k = int(str(form.get("top_k", 5)))
     except ValueError as error:
@@ -252,6 +270,11 @@ async def _form_queries(form: FormData) -> QueryBatch:
     if top_k < 1:
         raise Unprocessable(f"top_k must be at least 1, not {top_k}", code="invalid_request", pointer="top_k")
     return QueryBatch(ids, payloads, top_k)
+
+
+async def _text(form: FormData, name: str) -> bytes | str:
+    part = form.get(name) or ""
+    return await part.read() if isinstance(part, UploadFile) else part
 
 
 async def _bytes(name: str, part: UploadFile | str) -> bytes:

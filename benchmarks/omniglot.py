@@ -12,8 +12,8 @@ from PIL import Image
 
 from meta_models.datasets import ClassPool, Omniglot, load_omniglot
 from meta_models.episodes import EpisodeRows
-from meta_models.meta_train import split
 from meta_models.recipe import load_recipe
+from meta_models.sources import split
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class TestClasses:
 def test_classes(name: str, data: Path, *, turned: bool) -> TestClasses:
     """Test classes of recipe `name`; with `turned`, each in four rotations."""
     omniglot = load_omniglot(data)
-    pool = split(omniglot, load_recipe(name)).test
-    return TestClasses(omniglot, pool.with_quarter_turns() if turned else pool)
+    protocols = split(omniglot, load_recipe(name)).test
+    return TestClasses(omniglot, protocols["V rotated"] if turned else next(iter(protocols.values())))
 
 
 test_classes.__test__ = False  # type: ignore[attr-defined]

@@ -15,18 +15,21 @@ import numpy as np
 
 from meta_models.algorithms import InnerSettings
 from meta_models.catalogue import Published
-from meta_models.datasets import ClassPool, Omniglot
+from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.evaluate import evaluate
 from meta_models.manifest import META_PARAMS_FILE
-from meta_models.meta_train import split
 from meta_models.recipe import Recipe, load_recipe
 from meta_models.serving import ServedModel
 from meta_models.serving_path import ServingPath
+from meta_models.sources import Splits
 from meta_models.torch_model import TorchModel
 
 SETTINGS = ((5, 1), (5, 5), (20, 1), (20, 5))
 N_QUERY = 15
+WITHIN_GROUP = ("L", "Omniglot embeddings")
+"""Protocols whose episodes come from one group: an alphabet."""
+
 TEST_SEED = 20_000
 
 STEPS = (0, 1, 2, 3, 5, 10, 15, 20)
@@ -89,11 +92,11 @@ def default_episodes(shares_body: bool) -> int:
 class Subject:
     """A published meta-model with the test classes of its recipe."""
 
-    def __init__(self, published: Published, recipe: Recipe, omniglot: Omniglot) -> None:
+    def __init__(self, published: Published, pools: dict[str, ClassPool]) -> None:
         manifest = published.manifest
         self.manifest = manifest
         self.path = ServingPath(ServedModel(published.folder, manifest), TorchModel.load(published.folder, manifest))
-        self.pools = dict(protocols(recipe.data.split, split(omniglot, recipe).test))
+        self.pools = pools
 
     @property
     def weights(self) -> str:
@@ -102,7 +105,7 @@ class Subject:
 
     def spec(self, job: Job) -> EpisodeSpec:
         wrong = job.x if job.curve == "wrong labels" else 0.0
-        within = float(job.protocol == "L")
+        within = float(job.protocol in WITHIN_GROUP)
         return EpisodeSpec(job.n_way, job.n_shot, job.n_query, within, label_noise=(wrong, wrong))
 
     def measure(self, job: Job) -> Row:
@@ -120,7 +123,8 @@ class Subject:
     def cost(self, rounds: int = 30) -> Cost:
         """Times of adapting and of asking, in turn."""
         protocol, pool = next(iter(self.pools.items()))
-        spec = EpisodeSpec(20, 1, 1, within_group=float(protocol == "L"))
+        spec = EpisodeSpec(20, 1, 1, within_group=float(protocol in WITHIN_GROUP)).for_pool(pool)
+        n_way = spec.n_way
         adapting: list[float] = []
         asking: list[float] = []
         adapted: dict[str, np.ndarray] = {}
@@ -128,7 +132,7 @@ class Subject:
             episode = sample_episode(pool, spec, TEST_SEED, number)
             support, query = pool.inputs[episode.support.ravel()], pool.inputs[episode.query.ravel()[:1]]
             began = time.perf_counter()
-            adapted = self.path.adapt(self.path.features(support), np.arange(20), 20)
+            adapted = self.path.adapt(self.path.features(support), np.arange(n_way), n_way)
             adapting.append(time.perf_counter() - began)
             began = time.perf_counter()
             self.path.logits(adapted, self.path.features(query))
@@ -141,15 +145,6 @@ class Subject:
         )
 
 
-def protocols(data_split: str, test: ClassPool) -> Iterator[tuple[str, ClassPool]]:
-    """Protocol names and test pools of a recipe's split."""
-    if data_split == "background":
-        yield "L", test
-    else:
-        yield "V upright", test
-        yield "V rotated", test.with_quarter_turns()
-
-
 def jobs(subject: Subject, episodes: int) -> Iterator[Job]:
     """Every figure of a meta-model; curves only where the clients' protocol is measured."""
 
@@ -157,8 +152,9 @@ def jobs(subject: Subject, episodes: int) -> Iterator[Job]:
         reference = subject.manifest.reference
         return Job(reference, subject.weights, curve, protocol, n_way, n_shot, n_query, x, episodes)
 
-    for protocol in subject.pools:
-        for n_way, n_shot in SETTINGS:
+    for protocol, pool in subject.pools.items():
+        # A pool of few classes has the same settings, once each, with as many as it has.
+        for n_way, n_shot in dict.fromkeys((min(n_way, pool.n_classes), n_shot) for n_way, n_shot in SETTINGS):
             yield job("table", protocol, n_way, n_shot)
     if "L" not in subject.pools:
         return
@@ -196,13 +192,13 @@ class Log:
 
 def run(
     published: Iterable[Published],
-    omniglot: Omniglot,
+    splits_of: Callable[[Recipe], Splits],
     log: Log,
     on_row: Callable[[Row], None],
     episodes: int | None = None,
 ) -> list[Cost]:
     """Measure what `log` lacks, with `default_episodes` unless told otherwise; costs are measured each time."""
-    subjects = [Subject(p, load_recipe(p.manifest.name), omniglot) for p in published]
+    subjects = [Subject(p, splits_of(load_recipe(p.manifest.name)).test) for p in published]
     for subject in subjects:
         for wanted in jobs(subject, episodes or default_episodes(subject.path.shares_body)):
             if log.lacks(wanted):

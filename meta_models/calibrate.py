@@ -11,6 +11,7 @@ from meta_models.episodes import EpisodeSpec
 from meta_models.evaluate import Classifier, episode_logits
 from meta_models.manifest import FALSE_REJECT, Calibration
 from meta_models.measures import auroc, calibration_error, softmax
+from meta_models.sources import Pools
 
 FALSE_REJECTS = (0.005, 0.01, 0.02, FALSE_REJECT, 0.1, 0.2, 0.3, 0.5)
 """Shares of known-class queries turned away, for which a threshold is stored."""
@@ -20,13 +21,28 @@ GRID = ((2, 1), (2, 5), (5, 1), (5, 5), (10, 1), (10, 5), (20, 1), (20, 5))
 
 
 def calibrate(
-    classifier: Classifier, pool: ClassPool, n_episodes: int, seed: int, inner: InnerSettings | None = None
+    classifier: Classifier, pools: Pools, n_episodes: int, seed: int, inner: InnerSettings | None = None
 ) -> tuple[Calibration, ...]:
-    """One entry per setting of `GRID`."""
+    """One entry per setting of `GRID`, from `n_episodes` of each pool that has classes enough."""
     return tuple(
-        _fit(n_way, n_shot, *_collect(classifier, pool, n_way, n_shot, n_episodes, seed, inner))
+        _fit(n_way, n_shot, *_collect_all(classifier, pools, n_way, n_shot, n_episodes, seed, inner))
         for n_way, n_shot in GRID
     )
+
+
+def _collect_all(
+    classifier: Classifier,
+    pools: Pools,
+    n_way: int,
+    n_shot: int,
+    n_episodes: int,
+    seed: int,
+    inner: InnerSettings | None,
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+    wide = [pool for pool in pools if np.bincount(pool.class_groups).max() > n_way]
+    parts = [_collect(classifier, pool, n_way, n_shot, n_episodes, seed, inner) for pool in wide]
+    known, labels, unseen = zip(*parts, strict=True)
+    return np.concatenate(known), np.concatenate(labels), np.concatenate(unseen)
 
 
 def _collect(

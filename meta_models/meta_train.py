@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,40 +16,17 @@ from meta_models import checkpoint
 from meta_models.algorithms import Algorithm, Episode, Tensors, meta_loss
 from meta_models.augment import apply_symmetry, random_affine
 from meta_models.checkpoint import TrainState
-from meta_models.datasets import ClassPool, Omniglot
 from meta_models.episodes import N_SYMMETRIES, sample_episode
-from meta_models.evaluate import evaluate
+from meta_models.evaluate import evaluate_all
 from meta_models.memory import keep_freed_memory
 from meta_models.recipe import Outer, Recipe
-from meta_models.torch_model import TorchModel, build_algorithm
+from meta_models.sources import Pools, Splits
+from meta_models.torch_model import TorchModel, as_floats, build_algorithm
 
 CHECKPOINT, LOG, BEST = "checkpoint.safetensors", "log.jsonl", "best.json"
 
 OnProgress = Callable[[int, dict[str, float]], None]
 """Called with (steps done, latest figures)."""
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Classes to learn from, to choose by, and to report; they share no class."""
-
-    train: ClassPool
-    development: ClassPool
-    test: ClassPool
-
-
-def split(omniglot: Omniglot, recipe: Recipe) -> Splits:
-    """The recipe's protocol: L (background against evaluation alphabets) or V (Vinyals et al. 2016)."""
-    pool = omniglot.pool(recipe.input)
-    if recipe.data.split == "vinyals":
-        return Splits(*(pool.subset(omniglot.vinyals_split == part) for part in range(3)))
-    held_out = {omniglot.alphabet_names.index(name) for name in recipe.data.development_groups}
-    development = np.isin(omniglot.alphabet, sorted(held_out))
-    return Splits(
-        pool.subset(omniglot.is_background & ~development),
-        pool.subset(omniglot.is_background & development),
-        pool.subset(~omniglot.is_background),
-    )
 
 
 def meta_train(
@@ -66,7 +42,7 @@ def meta_train(
 
     Args:
         recipe: what to do.
-        splits: from `split`; test classes are not touched.
+        splits: from `load_splits`; test classes are not touched.
         run: holds the checkpoint, the log and nothing else that matters.
         start: meta_params to begin from, for a recipe with `initialize_from`.
         device: `cuda` where there is one unless told otherwise.
@@ -111,7 +87,7 @@ def _record(
     algorithm: Algorithm,
     state: TrainState,
     recent: dict[str, float],
-    development: ClassPool,
+    development: Pools,
     recipe: Recipe,
     run: Path,
     place: torch.device,
@@ -123,31 +99,35 @@ def _record(
     _log(run / LOG, {"step": state.step, "seconds": round(state.seconds, 1), **recent, **figures})
 
 
-def development_accuracy(model: TorchModel, recipe: Recipe, pool: ClassPool) -> dict[str, float]:
+def development_accuracy(model: TorchModel, recipe: Recipe, pools: Pools) -> dict[str, float]:
     """Accuracy on development episodes for each (n_way, n_shot) of the recipe."""
     n = recipe.development.n_episodes
     return {
-        f"{n_way}w{n_shot}s": evaluate(model, pool, recipe.development_spec(n_way, n_shot), n, seed=1).mean
+        f"{n_way}w{n_shot}s": evaluate_all(model, pools, recipe.development_spec(n_way, n_shot), n, seed=1).mean
         for n_way, n_shot in recipe.development.settings
     }
 
 
-def to_episode(pool: ClassPool, recipe: Recipe, number: int, device: torch.device) -> Episode:
-    """Training episode `number`, turned and augmented."""
-    rows = sample_episode(pool, recipe.episode_spec, recipe.outer.seed, number)
+def to_episode(pools: Pools, recipe: Recipe, number: int, device: torch.device) -> Episode:
+    """Training episode `number`; pools and kinds of episodes take turns; pictures are turned and augmented."""
+    pool = pools[number % len(pools)]
+    specs = recipe.episode_specs
+    spec = specs[number // len(pools) % len(specs)].for_pool(pool)
+    rows = sample_episode(pool, spec, recipe.outer.seed, number)
     generator = torch.Generator().manual_seed(recipe.outer.seed * 1_000_003 + number)
     n_way, n_shot, n_query = rows.n_way, rows.support.shape[1], rows.query.shape[1]
     order = np.concatenate([rows.support.ravel(), rows.query.ravel()])
-    turns = torch.from_numpy(np.concatenate([rows.symmetry.repeat(n_shot), rows.symmetry.repeat(n_query)]))
-    images = torch.from_numpy(pool.inputs[order]).to(device).float().div_(255)
-    images = random_affine(apply_symmetry(images, turns.to(device)), recipe.augment_spec, generator)
-    images = images.contiguous(memory_format=torch.channels_last)
+    inputs = as_floats(torch.from_numpy(pool.inputs[order]).to(device))
+    if inputs.ndim == 4:
+        turns = torch.from_numpy(np.concatenate([rows.symmetry.repeat(n_shot), rows.symmetry.repeat(n_query)]))
+        inputs = random_affine(apply_symmetry(inputs, turns.to(device)), recipe.augment_spec, generator)
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
     classes = torch.arange(n_way, device=device)
     n_support = n_way * n_shot
     return Episode(
-        images[:n_support],
+        inputs[:n_support],
         torch.from_numpy(rows.support_labels.ravel()).to(device),
-        images[n_support:],
+        inputs[n_support:],
         classes.repeat_interleave(n_query),
         n_way,
         torch.from_numpy(rows.classes * N_SYMMETRIES + rows.symmetry).to(device),
@@ -158,7 +138,7 @@ def _outer_step(
     algorithm: Algorithm,
     state: TrainState,
     optimizer: torch.optim.Optimizer,
-    pool: ClassPool,
+    pools: Pools,
     recipe: Recipe,
     device: torch.device,
 ) -> tuple[float, float]:
@@ -166,7 +146,7 @@ def _outer_step(
     optimizer.zero_grad(set_to_none=True)
     size, total, correct = recipe.outer.meta_batch_size, 0.0, 0.0
     for i in range(size):
-        episode = to_episode(pool, recipe, state.step * size + i, device)
+        episode = to_episode(pools, recipe, state.step * size + i, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.outer.precision == "bfloat16"):
             progress = state.step / recipe.outer.steps
             loss, accuracy = meta_loss(algorithm, state.meta_params, episode, training=True, progress=progress)

@@ -14,13 +14,13 @@ from meta_models.algorithms import InnerSettings
 from meta_models.benchmark import Subject, default_episodes, jobs
 from meta_models.calibrate import calibrate
 from meta_models.catalogue import ZOO, Published
-from meta_models.datasets import ClassPool, load_omniglot
-from meta_models.evaluate import Accuracy, evaluate
+from meta_models.evaluate import Accuracy, evaluate_all
 from meta_models.manifest import META_PARAMS_FILE, Figure, Manifest, Training
-from meta_models.meta_train import CHECKPOINT, OnProgress, meta_train, split
+from meta_models.meta_train import CHECKPOINT, OnProgress, meta_train
 from meta_models.plots import plot_log
 from meta_models.publish import export, write_manifest
 from meta_models.recipe import Recipe
+from meta_models.sources import Pools, load_splits
 from meta_models.torch_model import TorchModel, build_algorithm
 
 SEARCH_LOG = "search.jsonl"
@@ -54,24 +54,28 @@ def produce(
     Raises:
         PublishError: the graphs disagree with torch or the card lacks a figure.
     """
-    omniglot = load_omniglot(data)
-    splits = split(omniglot, recipe)
-    say(
-        f"{recipe.name}: {splits.train.n_classes} classes to learn from, "
-        f"{splits.development.n_classes} to choose by, {splits.test.n_classes} to report"
+    splits = load_splits(recipe, data, run.parent / "cache")
+    n_train, n_development, n_test = (
+        sum(pool.n_classes for pool in pools) for pools in (splits.train, splits.development, splits.test.values())
     )
+    say(f"{recipe.name}: {n_train} classes to learn from, {n_development} to choose by, {n_test} to report")
     start = load_file(zoo / recipe.initialize_from / META_PARAMS_FILE) if recipe.initialize_from else None
     model = meta_train(recipe, splits, run, start=start, device=device, on_progress=on_progress)
     plot_log(run)
     model, recipe, notes = _choose_inner(model, recipe, splits.development, run, say)
     folder = zoo / recipe.name
-    manifest = export(model, recipe, _training(recipe, run, notes), folder)
+    settings = [recipe.development_spec(n_way, n_shot) for n_way, n_shot in recipe.development.settings]
+    n = recipe.development.n_episodes
+    found = [evaluate_all(model, splits.development, spec, n, seed=4).mean for spec in settings]
+    development = round(100 * sum(found) / len(found), 2)
+    say(f"{development}% on development episodes, mean over {len(found)} settings")
+    manifest = export(model, recipe, _training(recipe, run, notes, development), folder)
     say("graphs agree with torch")
-    subject = Subject(Published(folder, manifest), recipe, omniglot)
+    subject = Subject(Published(folder, manifest), splits.test)
     path = subject.path
     manifest = manifest.model_copy(
         update={
-            "calibration": calibrate(path, splits.development, 1000 if path.shares_body else 50, seed=2),
+            "calibration": calibrate(path, splits.development, 50 if model.adapts_backbone else 1000, seed=2),
             "benchmarks": _figures(subject, recipe, episodes or default_episodes(path.shares_body), say),
         }
     )
@@ -81,7 +85,7 @@ def produce(
 
 
 def _choose_inner(
-    model: TorchModel, recipe: Recipe, pool: ClassPool, run: Path, say: Say
+    model: TorchModel, recipe: Recipe, pools: Pools, run: Path, say: Say
 ) -> tuple[TorchModel, Recipe, str]:
     """Steps and step size by mean development accuracy over the recipe's settings: what helps one number of shots may
     harm another. The log keeps everything that was tried."""
@@ -97,7 +101,7 @@ def _choose_inner(
                 found: list[Accuracy] = []
                 for n_way, n_shot in settings:
                     spec = recipe.development_spec(n_way, n_shot)
-                    found.append(evaluate(model, pool, spec, recipe.development.n_episodes, seed=3, inner=inner))
+                    found.append(evaluate_all(model, pools, spec, recipe.development.n_episodes, 3, inner))
                     line = {"n_way": n_way, "n_shot": n_shot, "inner_steps": steps, "inner_lr": rate}
                     log.write(json.dumps({**line, "accuracy": found[-1].mean, "ci95": found[-1].ci95}) + "\n")
                 log.flush()
@@ -147,17 +151,33 @@ def _figures(subject: Subject, recipe: Recipe, episodes: int, say: Say) -> tuple
     return tuple(figures)
 
 
-def _training(recipe: Recipe, run: Path, notes: str) -> Training:
+_OMNIGLOT = ("MIT", "https://github.com/brendenlake/omniglot")
+ORIGINS = {
+    "background": ("Omniglot, background alphabets", *_OMNIGLOT),
+    "vinyals": ("Omniglot, Vinyals et al. (2016) training characters", *_OMNIGLOT),
+    "vectors": (
+        "all-MiniLM-L6-v2 embeddings of BANKING77 and CLINC150 training classes, omniglot-protonet embeddings of "
+        "Omniglot background alphabets, UCI digits, and random features of these",
+        "CC BY 4.0 (BANKING77, digits), CC BY 3.0 (CLINC150), MIT (Omniglot), Apache-2.0 (encoder)",
+        "https://github.com/PolyAI-LDN/task-specific-datasets, https://github.com/clinc/oos-eval, "
+        "https://github.com/brendenlake/omniglot, https://archive.ics.uci.edu/dataset/80",
+    ),
+}
+"""Data, licence and source by what a recipe names."""
+
+
+def _training(recipe: Recipe, run: Path, notes: str, development: float) -> Training:
     state = checkpoint.load(run / CHECKPOINT, torch.device("cpu"))
     hardware = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    classes = {"background": "background alphabets", "vinyals": "Vinyals et al. (2016) training characters"}
+    data, licence, source = ORIGINS["vectors" if recipe.data.name == "vectors" else recipe.data.split]
     return Training(
         recipe=f"meta_models/recipes/{recipe.name}.toml",
-        data=f"Omniglot, {classes[recipe.data.split]}",
-        licence="MIT",
-        source="https://github.com/brendenlake/omniglot",
+        data=data,
+        licence=licence,
+        source=source,
         steps=state.step,
         minutes=round(state.seconds / 60, 1),
         hardware=hardware,
         notes=notes,
+        development_accuracy=development,
     )

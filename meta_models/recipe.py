@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from meta_models.augment import AugmentSpec
 from meta_models.episodes import EpisodeSpec
-from meta_models.preprocess import InputSpec
+from meta_models.inputs import DrawingSpec, InputSpec
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -20,14 +20,15 @@ class _Part(BaseModel):
 
 
 class Data(_Part):
-    """Which classes: `background` is protocol L, `vinyals` is protocol V.
+    """Which classes of Omniglot: `background` is protocol L, `vinyals` is protocol V. `vectors` are embeddings and
+    tables from many places (`meta_models/vector_sources.py`), which are split there.
 
     `development_groups` are held out of meta-training for every choice that is made (protocol V has a
     validation split of its own).
     """
 
-    name: Literal["omniglot"] = "omniglot"
-    split: Literal["background", "vinyals"]
+    name: Literal["omniglot", "vectors"] = "omniglot"
+    split: Literal["background", "vinyals"] = "background"
     development_groups: tuple[str, ...] = ()
 
 
@@ -77,9 +78,10 @@ class Recipe(_Part):
     description: str
     algorithm: dict[str, Any]
     backbone: dict[str, Any]
-    input: InputSpec = InputSpec()
+    input: InputSpec = DrawingSpec()
     data: Data
-    episodes: dict[str, Any]
+    episodes: dict[str, Any] | tuple[dict[str, Any], ...]
+    """One kind of episode, or several that take turns."""
     augment: dict[str, float] = {}
     outer: Outer
     development: Development = Development()
@@ -88,8 +90,9 @@ class Recipe(_Part):
     """Recipe whose finished run gives the starting meta_params."""
 
     @property
-    def episode_spec(self) -> EpisodeSpec:
-        return EpisodeSpec(**self.episodes)
+    def episode_specs(self) -> tuple[EpisodeSpec, ...]:
+        kinds = (self.episodes,) if isinstance(self.episodes, dict) else self.episodes
+        return tuple(EpisodeSpec(**kind) for kind in kinds)
 
     @property
     def augment_spec(self) -> AugmentSpec:
@@ -114,5 +117,5 @@ def load_recipe(name_or_path: str) -> Recipe:
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
         raise FileNotFoundError(f"no recipe {name_or_path!r}; committed recipes: {known}; or name a .toml file")
     recipe = Recipe.model_validate(tomllib.loads(path.read_text()))
-    _ = recipe.episode_spec, recipe.augment_spec  # a wrong field fails here, not after an hour
+    _ = recipe.episode_specs, recipe.augment_spec  # a wrong field fails here, not after an hour
     return recipe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -39,8 +40,8 @@ class ServedModel:
     def shares_body(self) -> bool:
         return self._body is not None
 
-    def features(self, inputs: NDArray[np.uint8]) -> Features:
-        """(n, *shape) uint8 to what `logits` reads; each row depends on its own input alone."""
+    def features(self, inputs: NDArray[Any]) -> Features:
+        """(n, *shape) to what `logits` reads; each row depends on its own input alone."""
         if self._body is None:
             return inputs
         return _in_chunks(self._body, {}, "inputs", inputs)

@@ -21,6 +21,7 @@ S = Annotated[Services, Depends(services)]
 Owner = Annotated[str, Depends(owner)]
 
 CLASSIFY_SECONDS = 60.0
+NPZ = "application/x-npz"
 
 
 @router.post(
@@ -35,6 +36,9 @@ async def predict(model_id: str, request: Request, s: S, who: Owner, version: As
     prediction.check_size(s, len(batch.payloads))
     record = await s.in_store(s.records.get, who, model_id, which_version(version))
     adapted = await adaptation.adapted_tensors(s, record)
+    if NPZ in request.headers.get("accept", ""):
+        data = await s.in_compute(prediction.answer_arrays, s, record, adapted, batch)
+        return Response(data, media_type=NPZ, headers={"Innerloop-Version": str(record.version)})
     results = await s.in_compute(prediction.answer, s, record, adapted, batch)
     return _json(Predictions(model=record.id, version=record.version, results=results))
 

@@ -49,6 +49,9 @@ class _Base:
             "method": request.method,
             "url": request.path,
             "json": request.json,
+            "content": request.content,
+            "data": request.data,
+            "files": request.files,
             "params": request.params,
             "headers": request.headers,
             "timeout": max(self._timeout, request.seconds),
@@ -153,6 +156,7 @@ class Client(_Base):
         return method
 
     adapt = _method(flows.adapt)
+    adapt_vectors = _method(flows.adapt_vectors)
     classify = _method(flows.classify)
     delete = _method(flows.delete)
     export = _method(flows.export)
@@ -161,6 +165,7 @@ class Client(_Base):
     model = _method(flows.model)
     models = _method(flows.models)
     predict = _method(flows.predict)
+    predict_vectors = _method(flows.predict_vectors)
 
 
 class AsyncClient(_Base):
@@ -223,6 +228,7 @@ class AsyncClient(_Base):
         return method
 
     adapt = _method(flows.adapt)
+    adapt_vectors = _method(flows.adapt_vectors)
     classify = _method(flows.classify)
     delete = _method(flows.delete)
     export = _method(flows.export)
@@ -231,6 +237,7 @@ class AsyncClient(_Base):
     model = _method(flows.model)
     models = _method(flows.models)
     predict = _method(flows.predict)
+    predict_vectors = _method(flows.predict_vectors)
 
 
 def _problem(answer: httpx.Response) -> dict[str, Any]:

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import base64
+import io
+import json
 import secrets
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -17,6 +19,8 @@ from innerloop.client.errors import error_of
 from innerloop.client.inputs import as_bytes
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from innerloop.client.inputs import Input
 
 T = TypeVar("T")
@@ -24,6 +28,8 @@ T = TypeVar("T")
 BATCH = 200
 BATCH_BYTES = 16 * 2**20
 """Inputs of one prediction request: so many, or so many bytes of them."""
+
+VECTOR_BATCH = 1000
 
 BAR_FROM = 500
 """Inputs from which a progress bar is worth its lines."""
@@ -36,6 +42,10 @@ class Request:
     method: str
     path: str
     json: Any = None
+    content: bytes | None = None
+    data: dict[str, Any] | None = None
+    files: dict[str, tuple[str, bytes]] | None = None
+    """`json`, `content`, or the fields and files of a form."""
     params: dict[str, Any] | None = None
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 0
@@ -47,6 +57,23 @@ class Pause:
     """To be slept."""
 
     seconds: float
+
+
+@dataclass(frozen=True)
+class VectorAnswers:
+    """Answers to n vectors.
+
+    Attributes:
+        classes: (n_way,) names, sorted.
+        probabilities: (n, n_way) calibrated, columns as `classes`; NaN for a vector that cannot be used.
+        rejected: (n,) unlike every class.
+        errors: (n,) empty text, or the code of what is wrong with a vector.
+    """
+
+    classes: NDArray[Any]
+    probabilities: NDArray[Any]
+    rejected: NDArray[Any]
+    errors: NDArray[Any]
 
 
 Flow = Generator[Request | Pause, Any, T]
@@ -88,9 +115,37 @@ def adapt(
         "adaptation": {"inner_steps": inner_steps, "inner_lr": inner_lr},
         "ttl_seconds": ttl_seconds,
     }
+    return (yield from _until_ready(wait, json=body))
+
+
+def adapt_vectors(
+    vectors: NDArray[Any],
+    labels: Sequence[str],
+    *,
+    meta_model: str | None = None,
+    name: str | None = None,
+    inner_steps: int | None = None,
+    inner_lr: float | None = None,
+    ttl_seconds: int | None = None,
+    wait: float = 60,
+) -> Flow[dict[str, Any]]:
+    """The same for (n, n_dimensions) numbers and their n labels, sent as a `.npy` file.
+
+    Raises:
+        InnerloopHTTPError: refused, or adapting failed.
+        TimeoutError: not ready after `wait` seconds.
+    """
+    asked = {"meta_model": meta_model, "name": name, "ttl_seconds": ttl_seconds}
+    adaptation = {"inner_steps": inner_steps, "inner_lr": inner_lr}
+    data = {**{k: str(v) for k, v in asked.items() if v is not None}, "adaptation": json.dumps(adaptation)}
+    files = {"vectors": ("vectors.npy", _npy(vectors)), "labels": ("labels.json", json.dumps(list(labels)).encode())}
+    return (yield from _until_ready(wait, data=data, files=files))
+
+
+def _until_ready(wait: float, **body: Any) -> Flow[dict[str, Any]]:
     headers = {"Idempotency-Key": secrets.token_hex(16), "Prefer": f"wait={wait:g}"}
     deadline = time.monotonic() + wait
-    found = (yield Request("POST", "/v1/models", json=body, headers=headers, seconds=wait + 10)).json()
+    found = (yield Request("POST", "/v1/models", headers=headers, seconds=wait + 10, **body)).json()
     pause = 0.1
     while found["status"] in ("queued", "adapting"):
         if time.monotonic() > deadline:
@@ -147,6 +202,39 @@ def predict(
     return results
 
 
+def predict_vectors(
+    model_id: str, vectors: NDArray[Any], *, batch: int = VECTOR_BATCH, progress: bool | None = None
+) -> Flow[VectorAnswers]:
+    """Answers to (n, n_dimensions) numbers, as arrays: `.npy` there and `.npz` back.
+
+    Args:
+        model_id: of a ready model of vectors.
+        vectors: float32 goes as it is, other numbers become float32.
+        batch: most rows a request.
+        progress: show a bar; by default on a terminal from `BAR_FROM` rows.
+    """
+    import numpy as np
+
+    parts: list[VectorAnswers] = []
+    headers = {"Content-Type": "application/x-npy", "Accept": "application/x-npz"}
+    with _bar(len(vectors), progress) as advance:
+        for start in range(0, len(vectors), batch):
+            rows = vectors[start : start + batch]
+            path = f"/v1/models/{model_id}/predictions"
+            answer = yield Request("POST", path, content=_npy(rows), headers=headers)
+            with np.load(io.BytesIO(answer.content), allow_pickle=False) as found:
+                parts.append(VectorAnswers(**{name: found[name] for name in VectorAnswers.__annotations__}))
+            advance(len(rows))
+    if not parts:
+        raise ValueError("there are no rows to classify")
+    return VectorAnswers(
+        classes=parts[0].classes,
+        probabilities=np.concatenate([part.probabilities for part in parts]),
+        rejected=np.concatenate([part.rejected for part in parts]),
+        errors=np.concatenate([part.errors for part in parts]),
+    )
+
+
 def classify(
     support: Iterable[tuple[str, Input]],
     inputs: Sequence[Input],
@@ -174,6 +262,14 @@ def export(model_id: str, format: Literal["onnx", "safetensors"] = "onnx") -> Fl
 
 def _support(support: Iterable[tuple[str, Input]]) -> list[dict[str, Any]]:
     return [{"label": label, "input": {"image": _base64(as_bytes(given))}} for label, given in support]
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    import numpy as np
+
+    file = io.BytesIO()
+    np.save(file, np.ascontiguousarray(array, np.float32), allow_pickle=False)
+    return file.getvalue()
 
 
 def _batches(inputs: Iterable[Input], most: int) -> Iterator[list[bytes]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from meta_models.backbones.conv4 import Conv4
+from meta_models.backbones.identity import Identity
 from meta_models.backbones.residual import Residual
 
-BACKBONES: dict[str, Callable[..., nn.Module]] = {"conv4": Conv4, "residual": Residual}
+BACKBONES: dict[str, Callable[..., nn.Module]] = {"conv4": Conv4, "identity": Identity, "residual": Residual}

@@ -11,7 +11,7 @@ from meta_models.backbones import BACKBONES
 SMALL = {"conv4": {"width": 8}, "residual": {"stem": 4, "widths": (6, 8)}}
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", sorted(set(BACKBONES) - {"identity"}))
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 40)])
 def test_features(name: str, shape: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
