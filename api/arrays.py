@@ -14,6 +14,7 @@ from api.decode import Payload
 from meta_models.inputs import UnreadableInput, VectorSpec
 from meta_models.inputs.vector import load_npy
 
+NPY, NPZ = "application/x-npy", "application/x-npz"
 MAX_ROWS = 10_000
 
 _LABELS = TypeAdapter(list[str])

@@ -19,7 +19,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from adapter.errors import ErrorItem, MalformedRequest, TooLarge, Unprocessable, UnsupportedMediaType
-from api.arrays import labelled_rows, load_body, spread
+from api.arrays import NPY, labelled_rows, load_body, spread
 from api.decode import Payload
 from api.schemas import (
     AdaptationIn,
@@ -31,7 +31,6 @@ from api.schemas import (
     SupportExample,
 )
 
-NPY = "application/x-npy"
 MAX_PARTS = 10_000
 MAX_ZIP_RATIO = 200
 MAX_ZIP_BYTES = 256 * 2**20

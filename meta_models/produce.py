@@ -73,10 +73,12 @@ def produce(
     say("graphs agree with torch")
     subject = Subject(Published(folder, manifest), splits.test)
     path = subject.path
+    # Each episode of a network of its own costs passes through it.
+    n_calibrating = 50 if model.adapts_backbone else 1000 // len(splits.development)
     manifest = manifest.model_copy(
         update={
-            "calibration": calibrate(path, splits.development, 50 if model.adapts_backbone else 1000, seed=2),
-            "benchmarks": _figures(subject, recipe, episodes or default_episodes(path.shares_body), say),
+            "calibration": calibrate(path, splits.development, n_calibrating, seed=2),
+            "benchmarks": _figures(subject, recipe, episodes, say),
         }
     )
     write_manifest(manifest, folder)
@@ -125,11 +127,12 @@ def _choose_inner(
     return TorchModel(rebuilt, model.meta_params, model.device), recipe, notes
 
 
-def _figures(subject: Subject, recipe: Recipe, episodes: int, say: Say) -> tuple[Figure, ...]:
+def _figures(subject: Subject, recipe: Recipe, episodes: int | None, say: Say) -> tuple[Figure, ...]:
     """Accuracy on test classes, which nothing above has seen."""
     inner = subject.manifest.inner_loop
     figures: list[Figure] = []
-    for job in jobs(subject, episodes):
+    asked = f" --episodes {episodes}" if episodes else ""
+    for job in jobs(subject, episodes or default_episodes(subject.path.shares_body)):
         if job.curve != "table":
             continue
         row = subject.measure(job)
@@ -145,7 +148,7 @@ def _figures(subject: Subject, recipe: Recipe, episodes: int, say: Say) -> tuple
                 episodes=row.episodes,
                 seed=row.seed,
                 inner_steps=inner.inner_steps if inner else None,
-                command=f"innerloop meta-train {recipe.name}",
+                command=f"innerloop meta-train {recipe.name}{asked}",
             )
         )
     return tuple(figures)

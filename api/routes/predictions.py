@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from adapter.errors import AdaptationTimeout
 from adapter.models import ModelRecord
 from api import adaptation, prediction
+from api.arrays import NPZ
 from api.asking import AskedVersion, which_version
-from api.openapi import CLASSIFY_BODY, PREDICT_BODY, problems
+from api.openapi import CLASSIFY_BODY, NPZ_ANSWER, PREDICT_BODY, problems
 from api.requests import read_classify, read_queries
 from api.schemas import Classified, Predictions, timings
 from api.services import Services, owner, services
@@ -21,14 +22,13 @@ S = Annotated[Services, Depends(services)]
 Owner = Annotated[str, Depends(owner)]
 
 CLASSIFY_SECONDS = 60.0
-NPZ = "application/x-npz"
 
 
 @router.post(
     "/models/{model_id}/predictions",
     openapi_extra=PREDICT_BODY,
     response_model=Predictions,
-    responses=problems(400, 404, 408, 409, 410, 413, 415, 422),
+    responses={200: NPZ_ANSWER, **problems(400, 404, 408, 409, 410, 413, 415, 422)},
 )
 async def predict(model_id: str, request: Request, s: S, who: Owner, version: AskedVersion = None) -> Response:
     """Classify inputs. Each answer depends on the support set and that input alone."""

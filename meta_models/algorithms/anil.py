@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from meta_models.algorithms.bodies import SharedBody
 from meta_models.algorithms.inner_loop import Update, inner_loop
-from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors, class_means, init_backbone
+from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors, class_means, init_backbone, row_sums
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ class ANIL(SharedBody):
         scale = meta_params["log_scale"].exp()
         if self.metric == "cosine":
             return scale * functional.normalize(features, dim=-1) @ adapted["prototypes"].T
-        lengths = (features * features).sum(-1, keepdim=True)
-        return scale * (features @ adapted["weights"].T + adapted["bias"] - lengths)
+        return scale * (features @ adapted["weights"].T + adapted["bias"] - row_sums(features * features))
 
     def _initial(self, features: Tensor, labels: Tensor, n_way: int) -> Tensors:
         if self.metric == "cosine":

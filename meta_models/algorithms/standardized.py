@@ -17,17 +17,17 @@ from torch import Tensor
 from meta_models.algorithms.anil import ANIL
 from meta_models.algorithms.bodies import OwnBody
 from meta_models.algorithms.inner_loop import balanced_weights
-from meta_models.algorithms.protocol import Algorithm, InnerSettings, OnStep, Tensors
+from meta_models.algorithms.protocol import Algorithm, InnerSettings, OnStep, Tensors, row_sums
 from meta_models.algorithms.protonet import ProtoNet
 from meta_models.algorithms.ridge import Ridge
 
 CONSTANT = 1e-12
-"""A dimension with no more than this share of the largest variance tells nothing apart."""
+"""A dimension whose variance is no more than this share of its mean square tells nothing apart: float32's rounding."""
 
 
 @dataclass(frozen=True)
 class Standardized(OwnBody):
-    """u = z / √(d (z̄² + τ)) with z = γ tanh((x - center) / (γ scale)), z̄² the mean square of z over its d dimensions.
+    """u = z / √(|z|² + τ d) with z = γ tanh((x - center) / (γ scale)) of d dimensions.
 
     γ bounds what one wild value can do. τ = 0 keeps the direction of z alone; a large τ keeps its length, which tells
     classes apart where there are few dimensions. |u| is at most 1. Learned: τ, γ and the scalars of the head.
@@ -101,7 +101,7 @@ def statistics(vectors: Tensor, labels: Tensor, n_way: int) -> tuple[Tensor, Ten
     center = weights @ wide
     variance = weights @ (wide - center) ** 2
     freedom = 1 / (weights * weights).sum() - 1
-    telling = variance > CONSTANT * variance.max()
+    telling = variance > CONSTANT * (weights @ wide**2)
     share = telling.double()
     count = share.sum()
     logs = torch.where(telling, variance, torch.ones_like(variance)).log()
@@ -122,5 +122,4 @@ def standardize(meta_params: Tensors, center: Tensor, scale: Tensor, vectors: Te
     """(n, d) vectors as they came to (n, d) of length at most 1."""
     bound, tau = meta_params["log_gamma"].exp(), meta_params["log_tau"].exp()
     z = bound * torch.tanh((vectors - center) / (bound * scale))
-    size = (z * z).mean(-1, keepdim=True) + tau
-    return z * (size * vectors.shape[-1]).rsqrt()
+    return z * (row_sums(z * z) + tau * vectors.shape[-1]).rsqrt()

@@ -55,7 +55,7 @@ def test_other_tensors_than_the_served_ones_are_refused(subject: Subject, to: st
 
 @pytest.mark.parametrize("to", FORMATS)
 def test_another_threshold_than_the_served_one_is_refused(subject: Subject, to: str) -> None:
-    other = subject.calibration.model_copy(update={"rejection_logit": -1e6 if subject.served[0].rejected else 1e6})
+    other = subject.calibration.model_copy(update={"rejection_logit": -1e6 if subject.served.rejected[0] else 1e6})
     with pytest.raises(ExportDiffers, match="reject"):
         FORMATS[to](replace(subject, calibration=other))
 
