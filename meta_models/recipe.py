@@ -20,14 +20,14 @@ class _Part(BaseModel):
 
 
 class Data(_Part):
-    """Which classes: `background` is protocol L, `vinyals` is protocol V.
+    """Which classes: Omniglot's, where `background` is protocol L and `vinyals` protocol V, or a folder of your own.
 
     `development_groups` are held out of meta-training for every choice that is made (protocol V has a
-    validation split of its own).
+    validation split of its own; the classes of a folder are cut into three parts by their names).
     """
 
-    name: Literal["omniglot"] = "omniglot"
-    split: Literal["background", "vinyals"]
+    name: Literal["omniglot", "folder"] = "omniglot"
+    split: Literal["background", "vinyals", "classes"]
     development_groups: tuple[str, ...] = ()
 
 
