@@ -60,7 +60,7 @@ def meta_train(
     (run / "recipe.json").write_text(recipe.model_dump_json(indent=1))
     state = _begin_or_resume(algorithm, start, run, place)
     state.meta_params = _channels_last(state.meta_params)
-    trained = {name: t.requires_grad_() for name, t in state.meta_params.items() if _is_trained(name)}
+    trained = {name: t.requires_grad_() for name, t in state.meta_params.items() if _is_trained(name, recipe.outer)}
     optimizer = torch.optim.Adam(trained.values(), lr=recipe.outer.outer_lr, weight_decay=recipe.outer.weight_decay)
     _restore_moments(optimizer, trained, state.moments)
     algorithm.backbone.to(place)
@@ -163,8 +163,8 @@ def _schedule(step: int, outer: Outer) -> float:
     return warm * cosine * cool
 
 
-def _is_trained(name: str) -> bool:
-    return not name.endswith(("running_mean", "running_var"))
+def _is_trained(name: str, outer: Outer) -> bool:
+    return not name.endswith(("running_mean", "running_var")) and not name.startswith(outer.frozen)
 
 
 def _begin_or_resume(algorithm: Algorithm, start: Tensors | None, run: Path, device: torch.device) -> TrainState:

@@ -29,6 +29,8 @@ class Data(_Part):
     name: Literal["omniglot", "folder"] = "omniglot"
     split: Literal["background", "vinyals", "classes"]
     development_groups: tuple[str, ...] = ()
+    learn_from: Literal["train", "development"] = "train"
+    """`development` learns a few numbers that a backbone cannot learn on the classes it knows by heart."""
 
 
 class Outer(_Part):
@@ -46,6 +48,8 @@ class Outer(_Part):
     weight_decay: float = 0.0
     average: float = 0.999
     seed: int = 0
+    frozen: tuple[str, ...] = ()
+    """Tensors whose names begin so stay as they start."""
     precision: Literal["bfloat16", "float32"] = "bfloat16"
 
 
