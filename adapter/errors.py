@@ -1,8 +1,8 @@
 """Every error a client can meet. The class gives code, status and title; the instance says what happened.
 
 InnerloopError
-├── BadInput 4xx: MalformedRequest 400, Unauthorized 401, NotFound 404, NotReady 409, Canceled 409,
-│   NotCancelable 409, IdempotencyKeyInUse 409, Expired 410, LostUpdate 412, TooLarge 413,
+├── BadInput 4xx: MalformedRequest 400, Unauthorized 401, Forbidden 403, NotFound 404, NotReady 409,
+│   Canceled 409, NotCancelable 409, IdempotencyKeyInUse 409, Expired 410, LostUpdate 412, TooLarge 413,
 │   UnsupportedMediaType 415, Unprocessable 422
 ├── ExportDiffers 500: an export would not answer as the service does
 └── Overload (retryable, Retry-After): QueueFull, StoreFull, NoWorker, StoreUnavailable 503, Timeout 504
@@ -62,6 +62,10 @@ class MalformedRequest(BadInput):
 
 class Unauthorized(BadInput):
     status, title, code = 401, "No valid API key", "unauthorized"
+
+
+class Forbidden(BadInput):
+    status, title, code = 403, "Not this key's scope", "forbidden"
 
 
 class NotFound(BadInput):

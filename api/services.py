@@ -11,12 +11,15 @@ from typing import ParamSpec, TypeVar
 from fastapi import Request
 
 from adapter.config import Settings
+from adapter.keys import KeyStore
 from adapter.predictor import Predictor, WeightsCache
 from adapter.queue import Publisher
 from adapter.reaper import Reaper
 from adapter.store import Records, Weights, connect
-from api.auth import Keys
+from adapter.usage import UsageStore
 from api.decode import Decoder
+from api.keyring import Keyring
+from api.meter import Meter
 from api.streams import Streams
 from api.waiter import Waiter
 from meta_models.catalogue import Catalogue
@@ -30,9 +33,11 @@ class Services:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.keys = Keys(settings)
         self.catalogue = Catalogue(settings.meta_models_dir)
         self.records = Records(connect(settings.records_url), settings)
+        self.keyring = Keyring(settings, KeyStore(self.records.client))
+        self.usage = UsageStore(self.records.client)
+        self.meter = Meter(self.usage)
         self.weights = Weights(connect(settings.weights_url))
         self.publisher = Publisher(settings.records_url)
         self.predictor = Predictor(self.catalogue)
@@ -47,10 +52,12 @@ class Services:
 
     async def start(self) -> None:
         self.waiter.start()
+        self.meter.start()
         self._reaper.start()
 
     async def stop(self) -> None:
         await self.waiter.stop()
+        await self.meter.stop()
         await self.streams.close()
         self._reaper.stop()
         self.publisher.close()
@@ -69,8 +76,3 @@ class Services:
 def services(request: Request) -> Services:
     """The process's services, as a FastAPI dependency."""
     return request.app.state.services
-
-
-def owner(request: Request) -> str:
-    """The owner who asks, as a FastAPI dependency."""
-    return services(request).keys.owner(request)

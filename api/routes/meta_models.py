@@ -8,30 +8,31 @@ from fastapi import APIRouter, Depends
 
 from adapter.errors import NotFound
 from adapter.support_set import MAX_LABEL_LENGTH
+from api.auth import MayPredict
 from api.openapi import problems
 from api.schemas import MetaModel, MetaModelList, ServerLimits
-from api.services import Services, owner, services
+from api.services import Services, services
 from meta_models.catalogue import UnknownMetaModelError
 
-router = APIRouter(prefix="/v1", tags=["meta-models"], dependencies=[Depends(owner)])
+router = APIRouter(prefix="/v1", tags=["meta-models"])
 
 S = Annotated[Services, Depends(services)]
 
 
 @router.get("/meta-models", responses=problems())
-async def list_meta_models(s: S) -> MetaModelList:
+async def list_meta_models(s: S, who: MayPredict) -> MetaModelList:
     """Every published initialization with its limits and measured accuracy."""
     return MetaModelList(data=[_card(s, p.manifest.name) for p in s.catalogue])
 
 
 @router.get("/meta-models/{name}", responses=problems(404))
-async def get_meta_model(name: str, s: S) -> MetaModel:
+async def get_meta_model(name: str, s: S, who: MayPredict) -> MetaModel:
     """One of them, by name, `name@version` or alias."""
     return _card(s, name)
 
 
 @router.get("/limits", responses=problems())
-async def get_limits(s: S) -> ServerLimits:
+async def get_limits(s: S, who: MayPredict) -> ServerLimits:
     """Every cap of this server."""
     return ServerLimits(
         **s.settings.model_dump(include=set(ServerLimits.model_fields)), max_label_length=MAX_LABEL_LENGTH
