@@ -29,6 +29,9 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 KEYS, CHANGES, USED = "il:keys", "il:keys:changes", "il:keys:used"
 
+RESERVED = {"keys", "lock", "rate", "worker"}
+"""Redis keys with these names are the service's own."""
+
 _OWNER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -100,7 +103,7 @@ class KeyStore:
     """Create, read, revoke."""
 
     def __init__(self, client: redis.Redis) -> None:
-        self._client = client
+        self.client = client
 
     def create(
         self,
@@ -152,28 +155,28 @@ class KeyStore:
         Raises:
             KeyError: there is none.
         """
-        found = cast("bytes | None", self._client.hget(KEYS, key_id))
+        found = cast("bytes | None", self.client.hget(KEYS, key_id))
         if found is None:
             raise KeyError(f"no key {key_id!r}; `innerloop keys list` shows them")
         return Key.model_validate_json(found)
 
     def changes(self) -> int:
         """How often keys were created or revoked."""
-        return int(cast("bytes | None", self._client.get(CHANGES)) or 0)
+        return int(cast("bytes | None", self.client.get(CHANGES)) or 0)
 
     def copy(self) -> KeyCopy:
         """All keys. What changes while they are read is seen with the next change."""
         changes = self.changes()
-        found = cast("dict[bytes, bytes]", self._client.hgetall(KEYS))
+        found = cast("dict[bytes, bytes]", self.client.hgetall(KEYS))
         return KeyCopy(changes, {i.decode(): Key.model_validate_json(record) for i, record in found.items()})
 
     def last_used(self) -> dict[str, int]:
         """Key id to the time of its last use, in milliseconds."""
-        found = cast("dict[bytes, bytes]", self._client.hgetall(USED))
+        found = cast("dict[bytes, bytes]", self.client.hgetall(USED))
         return {i.decode(): int(at) for i, at in found.items()}
 
     def _write(self, key: Key) -> None:
-        with self._client.pipeline(transaction=True) as both:
+        with self.client.pipeline(transaction=True) as both:
             both.hset(KEYS, key.id, key.model_dump_json())
             both.incr(CHANGES)
             both.execute()
@@ -195,7 +198,9 @@ def keys_of_settings(text: str) -> list[Key]:
 
 
 def check_owner(owner: str) -> None:
-    """Raises ValueError where `owner` would not fit into a Redis key."""
+    """Raises ValueError where `owner` would not fit into a Redis key, or into another one's."""
+    if owner in RESERVED:
+        raise ValueError(f"an owner cannot be called {owner!r}; choose another name")
     if not _OWNER.fullmatch(owner):
         raise ValueError(f"an owner is 1 to 64 letters, digits, - or _, not {owner!r}")
 

@@ -15,6 +15,7 @@ from typing import cast
 import redis
 from pydantic import BaseModel
 
+from adapter.errors import QuotaExceeded
 from adapter.keys import USED, Key
 
 KEPT_DAYS = 90
@@ -54,6 +55,18 @@ class UsageStore:
                 all_of_it.hgetall(usage_key(owner, key_id, day))
             found = cast("list[dict[bytes, bytes]]", all_of_it.execute())
         return [_usage(day, fields) for day, fields in zip(days, found, strict=True) if fields or day == days[0]]
+
+
+def over_quota(key: Key, name: bytes, wait_ms: int) -> QuotaExceeded:
+    """The error of a script that found a key over its quota `name`."""
+    which = name.decode()
+    limit = getattr(key.quota, which)
+    said, remedy = {
+        "adaptations_per_day": (f"{limit} adaptations a day", "it starts anew at midnight UTC"),
+        "stored_models": (f"{limit} stored models", "delete some; the next one to expire makes room"),
+        "stored_bytes": (f"{limit} bytes of stored support sets", "delete models; the next to expire makes room"),
+    }[which]
+    return QuotaExceeded(f"the quota of {key.id} is {said}: {remedy}", retry_after=wait_ms / 1000)
 
 
 def usage_key(owner: str, key_id: str, day: date) -> str:

@@ -9,6 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityS
 
 from adapter.errors import Forbidden
 from adapter.keys import Key
+from api.rate import refusal
 from api.services import services
 
 _bearer = HTTPBearer(
@@ -27,6 +28,11 @@ async def _caller(
     s = services(request)
     key = await s.keyring.holder(sent.credentials if sent else None)
     s.meter.saw(key)
+    within, rate = await s.rate.hit(key)
+    if rate is not None:
+        request.state.answer_headers = rate.headers
+        if not within:
+            raise refusal(key, rate)
     for scope in wanted.scopes:
         if not key.allows(scope):
             raise Forbidden(

@@ -20,6 +20,7 @@ from adapter.usage import UsageStore
 from api.decode import Decoder
 from api.keyring import Keyring
 from api.meter import Meter
+from api.rate import RateLimiter
 from api.streams import Streams
 from api.waiter import Waiter
 from meta_models.catalogue import Catalogue
@@ -43,6 +44,7 @@ class Services:
         self.predictor = Predictor(self.catalogue)
         self.cache = WeightsCache(settings.cache_mb * 2**20)
         self.decoder = Decoder(settings)
+        self.rate = RateLimiter(settings.records_url)
         self.waiter = Waiter(settings.records_url)
         self.streams = Streams(settings.records_url)
         # Redis calls are short; arithmetic is bounded by the cores so that requests queue here, not there.
@@ -59,6 +61,7 @@ class Services:
         await self.waiter.stop()
         await self.meter.stop()
         await self.streams.close()
+        await self.rate.close()
         self._reaper.stop()
         self.publisher.close()
         self._store_pool.shutdown()

@@ -81,7 +81,7 @@ async def add_examples(
     record = await s.in_store(s.records.get, who.owner, model_id)
     payloads = await read_labelled(request, ExamplesRequest, "examples")
     change = await s.in_compute(growing.adding, s, record, payloads)
-    grown = await growing.grow(s, who.owner, model_id, "examples_added", change, if_match)
+    grown = await growing.grow(s, who, model_id, "examples_added", change, if_match)
     return await _respond(s, grown, 201, seconds)
 
 
@@ -102,7 +102,7 @@ async def remove_example(
     """Remove an example: a new version. The last one of a class takes the class with it."""
     seconds = min(wait_seconds(prefer), s.settings.max_wait_seconds)
     change = partial(growth.remove_example, name=example_id, label=label)
-    grown = await growing.grow(s, who.owner, model_id, "example_removed", change, if_match)
+    grown = await growing.grow(s, who, model_id, "example_removed", change, if_match)
     return await _respond(s, grown, 200, seconds)
 
 
@@ -119,7 +119,7 @@ async def rename_class(
     seconds = min(wait_seconds(prefer), s.settings.max_wait_seconds)
     new = (await read_json(request, ClassPatch)).name
     grown = await growing.grow(
-        s, who.owner, model_id, "class_renamed", partial(growth.rename_class, old=name, new=new), if_match
+        s, who, model_id, "class_renamed", partial(growth.rename_class, old=name, new=new), if_match
     )
     return await _respond(s, grown, 200, seconds)
 
@@ -135,7 +135,7 @@ async def remove_class(
     """Remove a class with its examples: a new version."""
     seconds = min(wait_seconds(prefer), s.settings.max_wait_seconds)
     change = partial(growth.remove_class, name=name)
-    grown = await growing.grow(s, who.owner, model_id, "class_removed", change, if_match)
+    grown = await growing.grow(s, who, model_id, "class_removed", change, if_match)
     return await _respond(s, grown, 200, seconds)
 
 

@@ -8,9 +8,11 @@ from fastapi import APIRouter, Depends
 
 from adapter.errors import NotFound
 from adapter.support_set import MAX_LABEL_LENGTH
+from api import limits
 from api.auth import MayPredict
 from api.openapi import problems
-from api.schemas import MetaModel, MetaModelList, ServerLimits
+from api.schemas import MetaModel, MetaModelList
+from api.schemas_limits import KeyCard, ServerLimits
 from api.services import Services, services
 from meta_models.catalogue import UnknownMetaModelError
 
@@ -33,9 +35,14 @@ async def get_meta_model(name: str, s: S, who: MayPredict) -> MetaModel:
 
 @router.get("/limits", responses=problems())
 async def get_limits(s: S, who: MayPredict) -> ServerLimits:
-    """Every cap of this server."""
+    """Every cap of this server, and what is left of your key's quota."""
+    usage = await s.in_store(s.usage.days, who.owner, who.id)
     return ServerLimits(
-        **s.settings.model_dump(include=set(ServerLimits.model_fields)), max_label_length=MAX_LABEL_LENGTH
+        **s.settings.model_dump(include=set(ServerLimits.model_fields)),
+        max_label_length=MAX_LABEL_LENGTH,
+        key=KeyCard.of(who),
+        quota=await limits.left(s, who, usage),
+        usage=usage,
     )
 
 

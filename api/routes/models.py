@@ -50,7 +50,7 @@ async def adapt(
     seconds = min(wait_seconds(prefer), s.settings.max_wait_seconds)
     given = await read_adapt(request)
     prepared = await s.in_compute(adaptation.prepare, s, given)
-    created = await adaptation.accept(s, who.owner, prepared, idempotency_key)
+    created = await adaptation.accept(s, who, prepared, idempotency_key)
     record = await adaptation.settle(s, who.owner, created.id, seconds)
     if record.status in ("failed", "canceled"):
         raise adaptation.failure(record)

@@ -51,7 +51,7 @@ async def classify(request: Request, s: S, who: MayAdapt) -> Response:
     given, batch = await read_classify(request)
     prediction.check_size(s, len(batch.payloads))
     prepared = await s.in_compute(adaptation.prepare, s, given, ephemeral=True)
-    created = await adaptation.accept(s, who.owner, prepared)
+    created = await adaptation.accept(s, who, prepared)
     try:
         record = await adaptation.settle(s, who.owner, created.id, CLASSIFY_SECONDS)
         if record.is_open:

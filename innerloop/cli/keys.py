@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     keys.command()(create)
     keys.command("list")(list_keys)
     keys.command()(revoke)
+    keys.command()(usage)
     app.add_typer(keys, name="keys")
 
 
@@ -92,6 +93,28 @@ def revoke(
         print_json(_shown(revoked, None))
         return
     out.print(f"{revoked.id} of {revoked.owner} is revoked", highlight=False)
+
+
+def usage(
+    key: Annotated[str, typer.Argument(help="Id of the key, as `keys list` shows it.")],
+    days: Annotated[int, typer.Option(min=1, max=90, help="How far back.")] = 30,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """What a key used, day by day (UTC)."""
+    from rich.table import Table
+
+    from adapter.usage import UsageStore
+
+    with _store(data_dir) as store, friendly(KeyError):
+        found = UsageStore(store.client).days(store.get(key).owner, key, days)
+    if as_json:
+        print_json([day.model_dump(mode="json") for day in found])
+        return
+    table = Table("day", "adaptations", "predictions", "seconds adapting", box=None, header_style="dim")
+    for day in found:
+        table.add_row(str(day.day), str(day.adaptations), str(day.predictions), f"{day.adapt_seconds:.1f}")
+    out.print(table)
 
 
 @contextmanager
