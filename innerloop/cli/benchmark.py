@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,8 @@ def accuracy(
     """Accuracy of all meta-models by setting and protocol, and against steps, shots, imbalance and wrong labels."""
     from meta_models import benchmark, report
     from meta_models.catalogue import Catalogue
-    from meta_models.datasets import DataError, load_omniglot
+    from meta_models.datasets import DataError
+    from meta_models.sources import load_splits
 
     with friendly(FileNotFoundError, DataError, ValueError):
         measured = benchmark.Log(log)
@@ -45,6 +47,6 @@ def accuracy(
             out.print(line, highlight=False, soft_wrap=True)
 
         with err.status("measuring …"):
-            costs = benchmark.run(chosen, load_omniglot(data), measured, show, episodes)
+            costs = benchmark.run(chosen, partial(load_splits, data), measured, show, episodes)
         report.write(measured.rows, costs, page, page.parent / "plots" / "accuracy.png")
         out.print(f"written: {page}, {page.parent / 'plots' / 'accuracy.png'}, {log}", soft_wrap=True)
