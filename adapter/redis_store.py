@@ -17,6 +17,8 @@ from redis.retry import Retry
 from adapter.config import Settings
 from adapter.errors import StoreFull
 
+LUA = Path(__file__).parent / "lua"
+
 DONE_CHANNEL = "il:done"
 JOBS = "il:jobs"
 
@@ -45,9 +47,11 @@ class RedisStore:
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
         self.client = client
         self.settings = settings
+        prelude = (LUA / "prelude.lua").read_text()
         self._scripts = {
-            path.stem: client.register_script(path.read_text())
-            for path in (Path(__file__).parent / "lua").glob("*.lua")
+            path.stem: client.register_script(prelude + path.read_text())
+            for path in LUA.glob("*.lua")
+            if path.stem != "prelude"
         }
 
     def run(self, script: str, keys: list[str], arguments: list[Any]) -> Any:
@@ -73,6 +77,11 @@ def support_key(owner: str, record_id: str) -> str:
 def events_key(owner: str, record_id: str) -> str:
     """One stream for all versions of a model."""
     return f"il:{owner}:events:{record_id.partition('.')[0]}"
+
+
+def stored_keys(owner: str) -> list[str]:
+    """The models an owner has, by the end of their life, and how large they are."""
+    return [f"il:{owner}:stored", f"il:{owner}:sizes"]
 
 
 def now_ms() -> int:
