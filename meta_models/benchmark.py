@@ -12,13 +12,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meta_models.algorithms import InnerSettings
 from meta_models.catalogue import Published
 from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec, sample_episode
-from meta_models.evaluate import evaluate
+from meta_models.evaluate import Accuracy, episode_logits
 from meta_models.manifest import META_PARAMS_FILE
+from meta_models.measures import confidence_gap, softmax
 from meta_models.recipe import Recipe, load_recipe
 from meta_models.serving import ServedModel
 from meta_models.serving_path import ServingPath
@@ -58,11 +60,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Row(Job):
-    """A measured figure: mean accuracy and half the width of its 95% confidence interval, in percent."""
+    """A measured figure: mean accuracy and half the width of its 95% confidence interval, in percent.
+
+    `calibration_error`: expected calibration error of the probabilities as served, in percent.
+    """
 
     seed: int
     accuracy: float
     ci95: float
+    calibration_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -112,9 +118,21 @@ class Subject:
             inner = InnerSettings(int(job.x), self.manifest.inner_loop.inner_lr)
         counts = COUNTS[int(job.x)] if job.curve == "imbalance" else None
         pool = self.protocols[job.protocol].pool
-        accuracy = evaluate(self.path, pool, self.spec(job), job.episodes, TEST_SEED, inner, counts)
+        temperature = self.manifest.calibration_for(
+            job.n_way, sum(counts) / len(counts) if counts else job.n_shot
+        ).temperature
+        confidence: list[NDArray[np.float64]] = []
+        right: list[NDArray[np.bool_]] = []
+        for logits, labels in episode_logits(self.path, pool, self.spec(job), job.episodes, TEST_SEED, inner, counts):
+            confidence.append(softmax(logits, temperature).max(1))
+            right.append(logits.argmax(1) == labels)
+        accuracy = Accuracy.of([float(r.mean()) for r in right])
         return Row(
-            **asdict(job), seed=TEST_SEED, accuracy=round(100 * accuracy.mean, 2), ci95=round(100 * accuracy.ci95, 2)
+            **asdict(job),
+            seed=TEST_SEED,
+            accuracy=round(100 * accuracy.mean, 2),
+            ci95=round(100 * accuracy.ci95, 2),
+            calibration_error=round(100 * confidence_gap(np.concatenate(confidence), np.concatenate(right)), 2),
         )
 
     def cost(self, rounds: int = 30) -> Cost:

@@ -21,6 +21,8 @@ from meta_models.meta_train import CHECKPOINT, OnProgress, meta_train
 from meta_models.plots import plot_log
 from meta_models.publish import export, write_manifest
 from meta_models.recipe import Recipe
+from meta_models.serving import ServedModel
+from meta_models.serving_path import ServingPath
 from meta_models.sources import Splits, load_splits
 from meta_models.torch_model import TorchModel, build_algorithm
 
@@ -71,14 +73,12 @@ def produce(
     folder = zoo / recipe.name
     manifest = export(model, recipe, _training(recipe, splits, run, notes), folder)
     say("graphs agree with torch")
+    path = ServingPath(ServedModel(folder, manifest), TorchModel.load(folder, manifest))
+    calibration = calibrate(path, splits.development, 1000 if path.shares_body else 50, seed=2)
+    manifest = manifest.model_copy(update={"calibration": calibration})
     subject = Subject(Published(folder, manifest), recipe, splits.test)
-    path = subject.path
-    manifest = manifest.model_copy(
-        update={
-            "calibration": calibrate(path, splits.development, 1000 if path.shares_body else 50, seed=2),
-            "benchmarks": _figures(subject, recipe, episodes or default_episodes(path.shares_body), say),
-        }
-    )
+    figures = _figures(subject, recipe, episodes or default_episodes(path.shares_body), say)
+    manifest = manifest.model_copy(update={"benchmarks": figures})
     write_manifest(manifest, folder)
     say(f"published {manifest.reference} in {folder}")
     return manifest
@@ -167,6 +167,7 @@ def _figures(subject: Subject, recipe: Recipe, episodes: int, say: Say) -> tuple
                 episodes=row.episodes,
                 seed=row.seed,
                 inner_steps=inner.inner_steps if inner else None,
+                calibration_error=row.calibration_error,
                 command="innerloop meta-train " + ("--data FOLDER" if recipe.data.name == "folder" else recipe.name),
             )
         )

@@ -29,8 +29,6 @@ class Data(_Part):
     name: Literal["omniglot", "folder"] = "omniglot"
     split: Literal["background", "vinyals", "classes"]
     development_groups: tuple[str, ...] = ()
-    learn_from: Literal["train", "development"] = "train"
-    """`development` learns a few numbers that a backbone cannot learn on the classes it knows by heart."""
 
 
 class Outer(_Part):
@@ -50,6 +48,10 @@ class Outer(_Part):
     seed: int = 0
     frozen: tuple[str, ...] = ()
     """Tensors whose names begin so stay as they start."""
+    from_development: tuple[str, ...] = ()
+    """Tensors whose names begin so learn from development episodes, in turn with the others (Liu et al. 2019,
+    arXiv:1806.09055, with ξ = 0): few numbers, which say nothing on classes that the others know by heart."""
+    development_lr: float = 5e-3
     precision: Literal["bfloat16", "float32"] = "bfloat16"
 
 

@@ -15,7 +15,7 @@ from meta_models.recipe import Recipe
 
 @dataclass(frozen=True)
 class Splits:
-    """Classes to learn from, to choose by, and to report; no reported class is among the others."""
+    """Classes to learn from, to choose by, and to report; they share no class."""
 
     train: ClassPool
     development: ClassPool
@@ -51,10 +51,11 @@ def split(omniglot: Omniglot, recipe: Recipe) -> Splits:
         return Splits(*(pool.subset(omniglot.vinyals_split == part) for part in range(3)))
     held_out = {omniglot.alphabet_names.index(name) for name in recipe.data.development_groups}
     is_held_out = np.isin(omniglot.alphabet, sorted(held_out))
-    development = pool.subset(omniglot.is_background & is_held_out)
-    train = pool.subset(omniglot.is_background & ~is_held_out)
-    learned = development if recipe.data.learn_from == "development" else train
-    return Splits(learned, development, pool.subset(~omniglot.is_background))
+    return Splits(
+        pool.subset(omniglot.is_background & ~is_held_out),
+        pool.subset(omniglot.is_background & is_held_out),
+        pool.subset(~omniglot.is_background),
+    )
 
 
 def protocols(recipe: Recipe, test: ClassPool) -> Iterator[Protocol]:

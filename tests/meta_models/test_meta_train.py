@@ -59,6 +59,23 @@ def test_resumes_exactly(splits: Splits, tmp_path: Path, algorithm: str) -> None
     assert all(torch.equal(t, resumed.meta_params[name]) for name, t in whole.meta_params.items())
 
 
+def test_development_episodes_move_what_is_theirs_and_frozen_tensors_stay(splits: Splits, tmp_path: Path) -> None:
+    def searched(steps: int) -> Recipe:
+        made = recipe(steps)
+        outer = made.outer.model_copy(
+            update={"from_development": ("backbone.alpha",), "frozen": ("backbone.stem", "log_scale")}
+        )
+        return made.model_copy(update={"backbone": {"name": "mixed_cells", "n_nodes": 3, "width": 4}, "outer": outer})
+
+    torch.manual_seed(0)
+    start = build_algorithm({"name": "protonet"}, searched(1).backbone, (1, 28, 28)).init()
+    whole = meta_train(searched(8), splits, tmp_path / "whole", start=start, device="cpu").meta_params
+    moved = {name for name, t in whole.items() if not torch.equal(t, start[name]) and "running" not in name}
+    assert "backbone.alpha" in moved
+    assert not {name for name in moved if name.startswith(("backbone.stem", "log_scale"))}
+    assert any(name.startswith("backbone.cells") for name in moved)
+
+
 def test_learns_and_logs(splits: Splits, tmp_path: Path) -> None:
     meta_train(recipe(24), splits, tmp_path, device="cpu")
     lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
