@@ -12,7 +12,7 @@ from typing import cast
 
 from adapter import redis_store
 from adapter.models import JobError, ModelRecord, ModelSpec, dump_error
-from adapter.redis_store import DONE_CHANNEL, JOBS, RedisStore, events_key, record_key
+from adapter.redis_store import DONE_CHANNEL, JOBS, MESSAGES, RedisStore, events_key, record_key, webhooks_key
 from adapter.usage import today, usage_key
 
 WORKER_TTL_SECONDS = 15
@@ -57,7 +57,13 @@ class Jobs(RedisStore):
         given_up = JobError("worker_died", f"{attempts} workers died or fell silent while adapting this support set")
         answer = self.run(
             "claim",
-            [record_key(owner, record_id), JOBS, events_key(owner, record_id)],
+            [
+                record_key(owner, record_id),
+                JOBS,
+                events_key(owner, record_id),
+                webhooks_key(owner, record_id),
+                MESSAGES,
+            ],
             [job, token, self._lease_ms, attempts, dump_error(given_up), DONE_CHANNEL],
         )
         if not answer:
@@ -114,8 +120,8 @@ class Jobs(RedisStore):
 
     def _end(self, claim: Claim, outcome: str, error: str, adapt_ms: float, quality: str = "") -> bool:
         arguments = [claim.job, claim.token, outcome, error, round(adapt_ms, 3), DONE_CHANNEL, quality]
-        usage = usage_key(claim.owner, claim.key, today())
-        return bool(self.run("finish", [*self._keys(claim), usage], arguments))
+        more = [usage_key(claim.owner, claim.key, today()), webhooks_key(claim.owner, claim.record_id), MESSAGES]
+        return bool(self.run("finish", [*self._keys(claim), *more], arguments))
 
     def _keys(self, claim: Claim) -> list[str]:
         return [record_key(claim.owner, claim.record_id), JOBS, events_key(claim.owner, claim.record_id)]

@@ -21,6 +21,7 @@ LUA = Path(__file__).parent / "lua"
 
 DONE_CHANNEL = "il:done"
 JOBS = "il:jobs"
+MESSAGES = "il:webhooks"
 
 TOMBSTONE_MS = 30 * 86_400_000
 """An expired model answers 410 for this long, then 404."""
@@ -77,6 +78,11 @@ def support_key(owner: str, record_id: str) -> str:
 def events_key(owner: str, record_id: str) -> str:
     """One stream for all versions of a model."""
     return f"il:{owner}:events:{record_id.partition('.')[0]}"
+
+
+def webhooks_key(owner: str, record_id: str) -> str:
+    """Who is told of a model, all versions."""
+    return f"il:{owner}:webhooks:{record_id.partition('.')[0]}"
 
 
 def stored_keys(owner: str) -> list[str]:

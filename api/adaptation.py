@@ -23,6 +23,7 @@ from adapter.keys import Key
 from adapter.models import Adaptation, ClassCount, ModelRecord, ModelSpec, Origin, record_id
 from adapter.store import Arrays, Created
 from adapter.support_set import SupportSet
+from adapter.webhooks import Webhook
 from api.requests import AdaptInput
 from api.schemas import AdaptationIn
 from api.services import Services
@@ -86,7 +87,13 @@ def describe(
     )
 
 
-async def accept(services: Services, who: Key, prepared: Prepared, idempotency_key: str | None = None) -> Created:
+async def accept(
+    services: Services,
+    who: Key,
+    prepared: Prepared,
+    idempotency_key: str | None = None,
+    webhook: Webhook | None = None,
+) -> Created:
     """Write the record, then nudge a worker. From here on nothing is lost.
 
     Raises:
@@ -94,7 +101,7 @@ async def accept(services: Services, who: Key, prepared: Prepared, idempotency_k
         IdempotencyKeyInUse: the key came with other content.
         QuotaExceeded: the API key may not.
     """
-    fingerprint = _fingerprint(prepared)
+    fingerprint = _fingerprint(prepared, webhook)
 
     def write() -> Created:
         if not services.records.has_worker():
@@ -108,6 +115,7 @@ async def accept(services: Services, who: Key, prepared: Prepared, idempotency_k
             idempotency_key=idempotency_key,
             fingerprint=fingerprint,
             key=who,
+            webhook=webhook,
         )
         if created.is_new:
             services.publisher.nudge(f"{who.owner}/{created.id}")
@@ -221,6 +229,6 @@ def _settings(manifest: Manifest, asked: AdaptationIn) -> Adaptation:
     return Adaptation(inner_steps=steps, inner_lr=rate)
 
 
-def _fingerprint(prepared: Prepared) -> str:
-    told = [prepared.spec.digest, prepared.name, prepared.ttl_seconds]
+def _fingerprint(prepared: Prepared, webhook: Webhook | None) -> str:
+    told = [prepared.spec.digest, prepared.name, prepared.ttl_seconds, *([webhook.url] if webhook else [])]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()

@@ -69,7 +69,13 @@ def json_body(model: type[BaseModel]) -> dict[str, Any]:
 
 
 ADAPT_BODY = body(
-    AdaptRequest, {**_SUPPORT_PARTS, "name": {"type": "string"}, "ttl_seconds": {"type": "integer", "minimum": 60}}
+    AdaptRequest,
+    {
+        **_SUPPORT_PARTS,
+        "name": {"type": "string"},
+        "ttl_seconds": {"type": "integer", "minimum": 60},
+        "webhook": {"type": "string", "description": "JSON of `webhook`."},
+    },
 )
 PREDICT_BODY = body(PredictRequest, _QUERY_PARTS)
 CLASSIFY_BODY = body(ClassifyRequest, {**_SUPPORT_PARTS, **_QUERY_PARTS})

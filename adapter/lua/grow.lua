@@ -1,5 +1,6 @@
 -- Write a new version of a model: its record, support set and job, unless the model changed meanwhile.
--- KEYS first record, new record, new support, jobs, events, digest of the first version, usage, stored, sizes
+-- KEYS first record, new record, new support, jobs, events, digest of the first version, usage, stored, sizes,
+--      webhooks, queue of messages
 -- ARGV id, job, version, revision, spec, support bytes, grace ms, tombstone ms, status (queued | ready), quality,
 --      key, quota
 -- Returns {'created' | 'stale' | 'gone'} or {'quota', which, ms to wait}
@@ -21,6 +22,7 @@ if ARGV[9] == 'queued' then
   count(KEYS[7], 'adaptations', 1)
 else
   redis.call('HSET', KEYS[2], 'queue_ms', 0, 'adapt_ms', 0, 'total_ms', 0)
+  announce_all(KEYS[10], KEYS[11], now, ARGV[2], ARGV[3], 'ready', '')
 end
 redis.call('PEXPIRE', KEYS[2], left + tonumber(ARGV[8]))
 redis.call('SET', KEYS[3], ARGV[6], 'PX', left)
