@@ -12,7 +12,8 @@ from typing import cast
 
 from adapter import redis_store
 from adapter.models import JobError, ModelRecord, ModelSpec, dump_error
-from adapter.redis_store import DONE_CHANNEL, JOBS, RedisStore, events_key, record_key
+from adapter.redis_store import DONE_CHANNEL, JOBS, MESSAGES, RedisStore, events_key, record_key, webhooks_key
+from adapter.usage import today, usage_key
 
 WORKER_TTL_SECONDS = 15
 
@@ -21,7 +22,7 @@ WORKER_TTL_SECONDS = 15
 class Claim:
     """A job held by this worker until its lease runs out.
 
-    `measured`: the model's quality is known already.
+    `measured`: the model's quality is known already. `key`: the API key that asked for it.
     """
 
     job: str
@@ -29,6 +30,7 @@ class Claim:
     attempt: int
     spec: ModelSpec
     measured: bool = False
+    key: str = "local"
 
     @property
     def owner(self) -> str:
@@ -55,12 +57,21 @@ class Jobs(RedisStore):
         given_up = JobError("worker_died", f"{attempts} workers died or fell silent while adapting this support set")
         answer = self.run(
             "claim",
-            [record_key(owner, record_id), JOBS, events_key(owner, record_id)],
+            [
+                record_key(owner, record_id),
+                JOBS,
+                events_key(owner, record_id),
+                webhooks_key(owner, record_id),
+                MESSAGES,
+            ],
             [job, token, self._lease_ms, attempts, dump_error(given_up), DONE_CHANNEL],
         )
         if not answer:
             return None
-        return Claim(job, token, int(answer[0]), ModelSpec.model_validate_json(answer[1]), measured=bool(answer[2]))
+        attempt, spec, quality, key = answer
+        return Claim(
+            job, token, int(attempt), ModelSpec.model_validate_json(spec), measured=bool(quality), key=key.decode()
+        )
 
     def extend(self, claim: Claim) -> bool:
         """Renew the lease; false where it was lost or the model deleted."""
@@ -114,7 +125,8 @@ class Jobs(RedisStore):
 
     def _end(self, claim: Claim, outcome: str, error: str, adapt_ms: float, quality: str = "") -> bool:
         arguments = [claim.job, claim.token, outcome, error, round(adapt_ms, 3), DONE_CHANNEL, quality]
-        return bool(self.run("finish", self._keys(claim), arguments))
+        more = [usage_key(claim.owner, claim.key, today()), webhooks_key(claim.owner, claim.record_id), MESSAGES]
+        return bool(self.run("finish", [*self._keys(claim), *more], arguments))
 
     def _keys(self, claim: Claim) -> list[str]:
         return [record_key(claim.owner, claim.record_id), JOBS, events_key(claim.owner, claim.record_id)]

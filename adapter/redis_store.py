@@ -17,8 +17,11 @@ from redis.retry import Retry
 from adapter.config import Settings
 from adapter.errors import StoreFull
 
+LUA = Path(__file__).parent / "lua"
+
 DONE_CHANNEL = "il:done"
 JOBS = "il:jobs"
+MESSAGES = "il:webhooks"
 
 TOMBSTONE_MS = 30 * 86_400_000
 """An expired model answers 410 for this long, then 404."""
@@ -45,9 +48,11 @@ class RedisStore:
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
         self.client = client
         self.settings = settings
+        prelude = (LUA / "prelude.lua").read_text()
         self._scripts = {
-            path.stem: client.register_script(path.read_text())
-            for path in (Path(__file__).parent / "lua").glob("*.lua")
+            path.stem: client.register_script(prelude + path.read_text())
+            for path in LUA.glob("*.lua")
+            if path.stem != "prelude"
         }
 
     def run(self, script: str, keys: list[str], arguments: list[Any]) -> Any:
@@ -73,6 +78,16 @@ def support_key(owner: str, record_id: str) -> str:
 def events_key(owner: str, record_id: str) -> str:
     """One stream for all versions of a model."""
     return f"il:{owner}:events:{record_id.partition('.')[0]}"
+
+
+def webhooks_key(owner: str, record_id: str) -> str:
+    """Who is told of a model, all versions."""
+    return f"il:{owner}:webhooks:{record_id.partition('.')[0]}"
+
+
+def stored_keys(owner: str) -> list[str]:
+    """The models an owner has, by the end of their life, and how large they are."""
+    return [f"il:{owner}:stored", f"il:{owner}:sizes"]
 
 
 def now_ms() -> int:

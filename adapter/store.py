@@ -5,13 +5,17 @@ il:{owner}:model:{id}.{n}    hash    the same of version n, from 2 on
 il:{owner}:support:{id}[.n]  string  the support set of a version
 il:{owner}:events:{id}       stream  status changes and support losses of all versions
 il:{owner}:models            zset    ids by creation
+il:{owner}:stored, :sizes    zset, hash  ids by end of life, bytes of their support sets
 il:{owner}:digest:{digest}   string  content to id, of models that have not grown
 il:{owner}:idempotency:{h}   hash    Idempotency-Key to fingerprint and id
+il:{owner}:webhooks:{id}     hash    who is told of a model: url to secret
 il:jobs                      zset    open jobs by the time someone must look at them
+il:webhooks, :{message}      zset, hash  messages by the time they are to be sent, and each
 il:worker:{name}             string  a worker that lives
 il:{owner}:weights:{digest}  string  adapted tensors (weights role)
 
-The parts: `jobs` (leases), `versions` (models that change), `events` (the stream), and here everything else.
+API keys and their use: `keys`, `usage`. The parts: `jobs` (leases), `versions` (models that change), `events` (the
+stream), and here everything else.
 """
 
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false
@@ -36,18 +40,24 @@ from adapter.config import Settings
 from adapter.errors import Expired, IdempotencyKeyInUse, NotFound, QueueFull, StoreFull, Unprocessable
 from adapter.events import Events
 from adapter.jobs import Claim, Jobs
+from adapter.keys import LOCAL, Key
 from adapter.models import Head, ModelRecord, ModelSpec, record_id
 from adapter.redis_store import (
     DONE_CHANNEL,
     JOBS,
+    MESSAGES,
     TOMBSTONE_MS,
     connect,
     events_key,
     now_ms,
     record_key,
+    stored_keys,
     support_key,
+    webhooks_key,
 )
+from adapter.usage import over_quota, today, usage_key
 from adapter.versions import Patch, Versions
+from adapter.webhooks import Webhook
 
 __all__ = [
     "DONE_CHANNEL",
@@ -100,17 +110,22 @@ class Records(Jobs, Versions, Events):
         name: str | None = None,
         idempotency_key: str | None = None,
         fingerprint: str = "",
+        key: Key = LOCAL,
+        webhook: Webhook | None = None,
     ) -> Created:
         """Store a model with its job, unless the same content or key has one.
+
+        A `webhook` of the same content again is told at once of a model that is ready.
 
         Raises:
             IdempotencyKeyInUse: the key came with other content before.
             QueueFull, StoreFull: try again later.
+            QuotaExceeded: of `key`.
         """
         self.admit()
         model_id = "mdl_" + secrets.token_hex(16)
         key_hash = hashlib.sha256((idempotency_key or "").encode()).hexdigest()
-        outcome, found = self.run(
+        outcome, found, *rest = self.run(
             "create",
             [
                 record_key(owner, model_id),
@@ -120,6 +135,10 @@ class Records(Jobs, Versions, Events):
                 f"il:{owner}:idempotency:{key_hash}",
                 JOBS,
                 events_key(owner, model_id),
+                usage_key(owner, key.id, today()),
+                *stored_keys(owner),
+                webhooks_key(owner, model_id),
+                MESSAGES,
             ],
             [
                 model_id,
@@ -134,8 +153,14 @@ class Records(Jobs, Versions, Events):
                 IDEMPOTENCY_MS,
                 record_key(owner, ""),
                 name or "",
+                key.id,
+                key.quota.model_dump_json(),
+                webhook.url if webhook else "",
+                webhook.secret if webhook else "",
             ],
         )
+        if outcome == b"quota":
+            raise over_quota(key, found, *rest)
         if outcome == b"conflict":
             raise IdempotencyKeyInUse(
                 f"Idempotency-Key {idempotency_key!r} was used for other content (model {found.decode()}); "
@@ -253,6 +278,8 @@ class Records(Jobs, Versions, Events):
                 f"il:{owner}:digest:{record.head.digest}",
                 JOBS,
                 events_key(owner, model_id),
+                *stored_keys(owner),
+                webhooks_key(owner, model_id),
             ],
             [model_id, f"{owner}/{model_id}", DONE_CHANNEL],
         )
@@ -263,6 +290,11 @@ class Records(Jobs, Versions, Events):
     def support(self, owner: str, record_id: str) -> bytes | None:
         """The stored support set of a version, or None where the model is gone."""
         return cast("bytes | None", self.client.get(support_key(owner, record_id)))
+
+    def stored(self, owner: str) -> tuple[int, int]:
+        """How many models an owner has, and the bytes of their support sets."""
+        models, size = self.run("stored", stored_keys(owner), [])
+        return int(models), int(size)
 
     def life_left_ms(self, owner: str, record_id: str) -> int | None:
         """How long a version still lives, or None where it is gone."""

@@ -13,16 +13,21 @@ from dataclasses import dataclass
 
 from adapter import redis_store
 from adapter.errors import LostUpdate, NotFound, Unprocessable
+from adapter.keys import LOCAL, Key
 from adapter.models import ModelRecord, ModelSpec, Status, record_id
 from adapter.redis_store import (
     DONE_CHANNEL,
     JOBS,
+    MESSAGES,
     TOMBSTONE_MS,
     RedisStore,
     events_key,
     record_key,
+    stored_keys,
     support_key,
+    webhooks_key,
 )
+from adapter.usage import over_quota, today, usage_key
 
 MAX_VERSIONS = 1000
 """Each keeps its whole support set."""
@@ -41,7 +46,9 @@ class Patch:
 class Versions(RedisStore):
     """Grow, patch, cancel. `revision` names the state a change was made for; another one is a lost update."""
 
-    def grow(self, base: ModelRecord, spec: ModelSpec, support: bytes, *, quality: str | None = None) -> int:
+    def grow(
+        self, base: ModelRecord, spec: ModelSpec, support: bytes, *, quality: str | None = None, key: Key = LOCAL
+    ) -> int:
         """Store a new version and its job; its number.
 
         With `quality` the version is ready at once: it has the adapted tensors of `base` under other class names.
@@ -49,6 +56,7 @@ class Versions(RedisStore):
         Raises:
             LostUpdate: the model changed after `base` was read.
             NotFound: it was deleted or expired.
+            QuotaExceeded: of `key`.
             Unprocessable: it has as many versions as a model may have.
         """
         number, owner, model_id = base.head.latest + 1, base.owner, base.id
@@ -67,6 +75,10 @@ class Versions(RedisStore):
                 JOBS,
                 events_key(owner, model_id),
                 f"il:{owner}:digest:{base.head.digest}",
+                usage_key(owner, key.id, today()),
+                *stored_keys(owner),
+                webhooks_key(owner, model_id),
+                MESSAGES,
             ],
             [
                 model_id,
@@ -79,9 +91,13 @@ class Versions(RedisStore):
                 TOMBSTONE_MS,
                 "queued" if quality is None else "ready",
                 quality or "",
+                key.id,
+                key.quota.model_dump_json(),
             ],
         )
-        self._check(outcome, model_id)
+        if outcome[0] == b"quota":
+            raise over_quota(key, *outcome[1:])
+        self._check(outcome[0], model_id)
         return number
 
     def patch(self, owner: str, model_id: str, digest: str, patch: Patch, revision: int | None) -> None:
@@ -103,6 +119,8 @@ class Versions(RedisStore):
                 support_key(owner, model_id),
                 events_key(owner, model_id),
                 f"il:{owner}:digest:{digest}",
+                stored_keys(owner)[0],
+                webhooks_key(owner, model_id),
             ],
             [
                 model_id,
@@ -112,7 +130,7 @@ class Versions(RedisStore):
                 *fields,
             ],
         )
-        self._check(outcome, model_id)
+        self._check(outcome[0], model_id)
 
     def cancel(self, record: ModelRecord) -> Status:
         """Stop an adaptation that has not ended; the status afterwards.

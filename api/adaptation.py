@@ -19,9 +19,11 @@ from adapter.errors import (
     NoWorker,
     Unprocessable,
 )
+from adapter.keys import Key
 from adapter.models import AUTO, Adaptation, ClassCount, ModelRecord, ModelSpec, Origin, record_id
 from adapter.store import Arrays, Created
 from adapter.support_set import SupportSet
+from adapter.webhooks import Webhook
 from api.decode import Payload
 from api.requests import AdaptInput
 from api.schemas import AdaptationIn
@@ -122,29 +124,38 @@ def describe(
     )
 
 
-async def accept(services: Services, owner: str, prepared: Prepared, idempotency_key: str | None = None) -> Created:
+async def accept(
+    services: Services,
+    who: Key,
+    prepared: Prepared,
+    idempotency_key: str | None = None,
+    webhook: Webhook | None = None,
+) -> Created:
     """Write the record, then nudge a worker. From here on nothing is lost.
 
     Raises:
         NoWorker, QueueFull, StoreFull: try again later.
         IdempotencyKeyInUse: the key came with other content.
+        QuotaExceeded: the API key may not.
     """
-    fingerprint = _fingerprint(prepared)
+    fingerprint = _fingerprint(prepared, webhook)
 
     def write() -> Created:
         if not services.records.has_worker():
             raise NoWorker("no worker is running; start one with `innerloop worker`", retry_after=5)
         created = services.records.create(
-            owner,
+            who.owner,
             prepared.spec,
             prepared.support,
             prepared.ttl_seconds,
             name=prepared.name,
             idempotency_key=idempotency_key,
             fingerprint=fingerprint,
+            key=who,
+            webhook=webhook,
         )
         if created.is_new:
-            services.publisher.nudge(f"{owner}/{created.id}")
+            services.publisher.nudge(f"{who.owner}/{created.id}")
         return created
 
     return await services.in_store(write)
@@ -255,6 +266,6 @@ def _settings(manifest: Manifest, asked: AdaptationIn) -> Adaptation:
     return Adaptation(inner_steps=steps, inner_lr=rate)
 
 
-def _fingerprint(prepared: Prepared) -> str:
-    told = [prepared.spec.digest, prepared.name, prepared.ttl_seconds]
+def _fingerprint(prepared: Prepared, webhook: Webhook | None) -> str:
+    told = [prepared.spec.digest, prepared.name, prepared.ttl_seconds, *([webhook.url] if webhook else [])]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()

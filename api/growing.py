@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from adapter import growth, support_set
 from adapter.errors import LostUpdate, NotFound, NoWorker, TooLarge, Unprocessable
+from adapter.keys import Key
 from adapter.models import ModelRecord, Origin, OriginKind
 from adapter.quality import Quality, compare
 from adapter.support_set import SupportSet
@@ -34,27 +35,27 @@ class Grown:
 
 
 async def grow(
-    services: Services, owner: str, model_id: str, kind: OriginKind, change: Change, if_match: str | None
+    services: Services, who: Key, model_id: str, kind: OriginKind, change: Change, if_match: str | None
 ) -> Grown:
     """Apply `change` to the newest support set and store the result as a new version.
 
     Raises:
-        NotFound, Expired, Unprocessable, LostUpdate, NoWorker, QueueFull, StoreFull.
+        NotFound, Expired, Unprocessable, LostUpdate, NoWorker, QueueFull, StoreFull, QuotaExceeded.
     """
     for _ in range(TRIES):
-        base = await services.in_store(services.records.newest_kept, owner, model_id)
+        base = await services.in_store(services.records.newest_kept, who.owner, model_id)
         expected_revision(if_match, base)
         old = await stored_support(services, base)
         new = await services.in_compute(change, old)
         if new is old or (new.content, new.classes) == (old.content, old.classes):
             return Grown(base, is_new=False)
         try:
-            number = await services.in_store(_store, services, base, kind, old, new)
+            number = await services.in_store(_store, services, who, base, kind, old, new)
         except LostUpdate:
             if if_match is not None:
                 raise
             continue
-        return Grown(await services.in_store(services.records.get, owner, model_id, number), is_new=True)
+        return Grown(await services.in_store(services.records.get, who.owner, model_id, number), is_new=True)
     raise LostUpdate(f"model {model_id} is being changed by others all the time; try again, or send If-Match")
 
 
@@ -106,7 +107,7 @@ async def comparison(services: Services, record: ModelRecord) -> ExamplesCompari
     return await services.in_compute(compared)
 
 
-def _store(services: Services, base: ModelRecord, kind: OriginKind, old: SupportSet, new: SupportSet) -> int:
+def _store(services: Services, who: Key, base: ModelRecord, kind: OriginKind, old: SupportSet, new: SupportSet) -> int:
     """Write the version, then nudge a worker; a mere change of names needs none."""
     manifest = _manifest(services, base)
     support_set.check_counts(new.names, manifest.limits)
@@ -126,7 +127,7 @@ def _store(services: Services, base: ModelRecord, kind: OriginKind, old: Support
         if not services.records.has_worker():
             raise NoWorker("no worker is running; start one with `innerloop worker`", retry_after=5)
         services.records.admit()
-    number = services.records.grow(base, spec, support_set.encode(new), quality=known)
+    number = services.records.grow(base, spec, support_set.encode(new), quality=known, key=who)
     if known is None:
         services.publisher.nudge(services.records.get(base.owner, base.id, number).job_name)
     return number

@@ -29,6 +29,7 @@ from api.schemas import (
     ExportRequest,
     PredictRequest,
     SupportExample,
+    WebhookIn,
 )
 
 MAX_PARTS = 10_000
@@ -73,7 +74,7 @@ async def read_adapt(request: Request) -> AdaptInput:
         body = await _json(request, AdaptRequest)
         return AdaptInput(body, _json_labelled(body.support, "support"))
     async with _form(request) as form:
-        options = _options(form, {"meta_model", "name", "ttl_seconds", "adaptation"})
+        options = _options(form, {"meta_model", "name", "ttl_seconds", "adaptation", "webhook"})
         return AdaptInput(options, await _form_labelled(form, "support"))
 
 
@@ -229,13 +230,15 @@ def _label(part: str, name: str) -> str | None:
 
 def _options(form: FormData, names: set[str], also: set[str] = frozenset()) -> AdaptOptions:  # pyright: ignore[reportArgumentType]
     _known(form, names | also, labelled="support")
-    fields = {name: str(form[name]) for name in names if name in form and name != "adaptation"}
+    fields: dict[str, str | BaseModel] = {name: str(form[name]) for name in names if name in form}
+    for name, schema in (("adaptation", AdaptationIn), ("webhook", WebhookIn)):
+        if name in fields:
+            try:
+                fields[name] = schema.model_validate_json(str(fields[name]))
+            except ValidationError as error:
+                raise _as_problem(error, f"/{name}") from error
     try:
-        adaptation = AdaptationIn.model_validate_json(str(form.get("adaptation") or "{}"))
-    except ValidationError as error:
-        raise _as_problem(error, "/adaptation") from error
-    try:
-        return AdaptOptions.model_validate({**fields, "adaptation": adaptation})
+        return AdaptOptions.model_validate(fields)
     except ValidationError as error:
         raise _as_problem(error) from error
 

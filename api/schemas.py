@@ -83,6 +83,13 @@ class AdaptationIn(In):
     inner_lr: float | None = Field(default=None, gt=0)
 
 
+class WebhookIn(In):
+    """Who is told when the model, or a later version of it, is ready or failed. Signed after Standard Webhooks."""
+
+    url: str = Field(max_length=2000, examples=["https://example.com/innerloop"])
+    secret: str | None = Field(default=None, max_length=200, description="`whsec_…`; left out: the API key's own.")
+
+
 class AdaptOptions(In):
     """Everything of an adapt request but its examples."""
 
@@ -93,6 +100,7 @@ class AdaptOptions(In):
     name: str | None = Field(default=None, max_length=200, description="A name for people; the id is what counts.")
     adaptation: AdaptationIn = AdaptationIn()
     ttl_seconds: int | None = Field(default=None, ge=60, description="Life of the model; default 604,800 (7 days).")
+    webhook: WebhookIn | None = None
 
 
 class AdaptRequest(AdaptOptions):
@@ -410,20 +418,6 @@ class Readiness(BaseModel):
 
     status: Literal["ready", "not_ready"]
     checks: dict[str, bool]
-
-
-class ServerLimits(BaseModel):
-    """Every cap of this server; each meta-model has its own besides."""
-
-    max_body_bytes: int
-    max_image_bytes: int
-    max_image_pixels: int
-    max_queries: int
-    max_wait_seconds: float
-    max_ttl_seconds: int
-    default_ttl_seconds: int
-    max_label_length: int
-    max_queued_jobs: int
 
 
 class ProblemItem(BaseModel):

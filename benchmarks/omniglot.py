@@ -40,8 +40,8 @@ class TestClasses:
 def test_classes(name: str, data: Path, *, turned: bool) -> TestClasses:
     """Test classes of recipe `name`; with `turned`, each in four rotations."""
     omniglot = load_omniglot(data)
-    protocols = split(omniglot, load_recipe(name)).test
-    return TestClasses(omniglot, protocols["V rotated"] if turned else next(iter(protocols.values())))
+    upright, *rotated = split(omniglot, load_recipe(name)).test
+    return TestClasses(omniglot, rotated[0].pool if turned else upright.pool)
 
 
 test_classes.__test__ = False  # type: ignore[attr-defined]

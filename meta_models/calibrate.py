@@ -19,30 +19,30 @@ FALSE_REJECTS = (0.005, 0.01, 0.02, FALSE_REJECT, 0.1, 0.2, 0.3, 0.5)
 GRID = ((2, 1), (2, 5), (5, 1), (5, 5), (10, 1), (10, 5), (20, 1), (20, 5))
 """(n_way, n_shot) settings that get an entry."""
 
+N_QUERY = 5
+
 
 def calibrate(
     classifier: Classifier, pools: Pools, n_episodes: int, seed: int, inner: InnerSettings | None = None
 ) -> tuple[Calibration, ...]:
-    """One entry per setting of `GRID`, from `n_episodes` of each pool that has classes enough."""
-    return tuple(
-        _fit(n_way, n_shot, *_collect_all(classifier, pools, n_way, n_shot, n_episodes, seed, inner))
-        for n_way, n_shot in GRID
-    )
+    """One entry per setting of `GRID` for which a pool has classes, with one to spare, and examples; `n_episodes` of
+    each such pool."""
+    found: list[Calibration] = []
+    for n_way, n_shot in GRID:
+        parts = [
+            _collect(classifier, pool, n_way, n_shot, n_episodes, seed, inner)
+            for pool in pools
+            if _has_episodes(pool, n_way, n_shot)
+        ]
+        if parts:
+            known, labels, unseen = (np.concatenate(part) for part in zip(*parts, strict=True))
+            found.append(_fit(n_way, n_shot, known, labels, unseen))
+    return tuple(found)
 
 
-def _collect_all(
-    classifier: Classifier,
-    pools: Pools,
-    n_way: int,
-    n_shot: int,
-    n_episodes: int,
-    seed: int,
-    inner: InnerSettings | None,
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
-    wide = [pool for pool in pools if np.bincount(pool.class_groups).max() > n_way]
-    parts = [_collect(classifier, pool, n_way, n_shot, n_episodes, seed, inner) for pool in wide]
-    known, labels, unseen = zip(*parts, strict=True)
-    return np.concatenate(known), np.concatenate(labels), np.concatenate(unseen)
+def _has_episodes(pool: ClassPool, n_way: int, n_shot: int) -> bool:
+    smallest = min(len(rows) for rows in pool.class_examples)
+    return n_way < np.bincount(pool.class_groups).max() and n_shot + N_QUERY <= smallest
 
 
 def _collect(
@@ -59,7 +59,7 @@ def _collect(
     An episode of n_way + 1 classes serves both: adapting sees all but the last class, whose queries are
     the unseen ones.
     """
-    spec = EpisodeSpec(n_way + 1, n_shot, 5, within_group=1.0)
+    spec = EpisodeSpec(n_way + 1, n_shot, N_QUERY, within_group=1.0)
     known: list[NDArray[np.float32]] = []
     labels: list[NDArray[np.int64]] = []
     unseen: list[NDArray[np.float32]] = []

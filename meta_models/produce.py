@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from meta_models import checkpoint
-from meta_models.algorithms import InnerSettings
+from meta_models.algorithms import InnerSettings, Tensors
 from meta_models.benchmark import Subject, default_episodes, jobs
 from meta_models.calibrate import calibrate
 from meta_models.catalogue import ZOO, Published
@@ -20,7 +20,9 @@ from meta_models.meta_train import CHECKPOINT, OnProgress, meta_train
 from meta_models.plots import plot_log
 from meta_models.publish import export, write_manifest
 from meta_models.recipe import Recipe
-from meta_models.sources import Pools, load_splits
+from meta_models.serving import ServedModel
+from meta_models.serving_path import ServingPath
+from meta_models.sources import Pools, Splits, load_splits
 from meta_models.torch_model import TorchModel, build_algorithm
 
 SEARCH_LOG = "search.jsonl"
@@ -53,37 +55,54 @@ def produce(
 
     Raises:
         PublishError: the graphs disagree with torch or the card lacks a figure.
+        FileNotFoundError: the meta-model to begin from is not published.
     """
-    splits = load_splits(recipe, data, run.parent / "cache")
-    n_train, n_development, n_test = (
-        sum(pool.n_classes for pool in pools) for pools in (splits.train, splits.development, splits.test.values())
-    )
-    say(f"{recipe.name}: {n_train} classes to learn from, {n_development} to choose by, {n_test} to report")
-    start = load_file(zoo / recipe.initialize_from / META_PARAMS_FILE) if recipe.initialize_from else None
+    splits = load_splits(data, recipe, run.parent / "cache")
+    say("{}: {} classes to learn from, {} to choose by, {} to report".format(recipe.name, *splits.n_classes))
+    start = _start(recipe, zoo)
     model = meta_train(recipe, splits, run, start=start, device=device, on_progress=on_progress)
     plot_log(run)
     model, recipe, notes = _choose_inner(model, recipe, splits.development, run, say)
+    if start and recipe.data.name == "folder":
+        notes = _what_it_brought(model, start, recipe, splits.development)
+        say(notes)
     folder = zoo / recipe.name
-    settings = [recipe.development_spec(n_way, n_shot) for n_way, n_shot in recipe.development.settings]
-    n = recipe.development.n_episodes
-    found = [evaluate_all(model, splits.development, spec, n, seed=4).mean for spec in settings]
-    development = round(100 * sum(found) / len(found), 2)
-    say(f"{development}% on development episodes, mean over {len(found)} settings")
-    manifest = export(model, recipe, _training(recipe, run, notes, development), folder)
+    development = _development_accuracy(model, recipe, splits.development)
+    say(f"{development}% on development episodes, mean over {len(recipe.development.settings)} settings")
+    manifest = export(model, recipe, _training(recipe, splits, run, notes, development), folder)
     say("graphs agree with torch")
-    subject = Subject(Published(folder, manifest), splits.test)
-    path = subject.path
+    path = ServingPath(ServedModel(folder, manifest), TorchModel.load(folder, manifest))
     # Each episode of a network of its own costs passes through it.
     n_calibrating = 50 if model.adapts_backbone else 1000 // len(splits.development)
-    manifest = manifest.model_copy(
-        update={
-            "calibration": calibrate(path, splits.development, n_calibrating, seed=2),
-            "benchmarks": _figures(subject, recipe, episodes, say),
-        }
-    )
+    calibration = calibrate(path, splits.development, n_calibrating, seed=2)
+    manifest = manifest.model_copy(update={"calibration": calibration})
+    figures = _figures(Subject(Published(folder, manifest), splits.test), recipe, episodes, say)
+    manifest = manifest.model_copy(update={"benchmarks": figures})
     write_manifest(manifest, folder)
     say(f"published {manifest.reference} in {folder}")
     return manifest
+
+
+def _start(recipe: Recipe, zoo: Path) -> Tensors | None:
+    """The meta_params that a recipe begins from: published beside it, or with this package."""
+    if recipe.initialize_from is None:
+        return None
+    folder = next((z for z in (zoo, ZOO) if (z / recipe.initialize_from).exists()), None)
+    if folder is None:
+        raise FileNotFoundError(
+            f"{recipe.name} begins from {recipe.initialize_from}, which is not published yet; "
+            f"run `innerloop meta-train {recipe.initialize_from}` first"
+        )
+    return load_file(folder / recipe.initialize_from / META_PARAMS_FILE)
+
+
+def _what_it_brought(model: TorchModel, start: Tensors, recipe: Recipe, pools: Pools) -> str:
+    """Development accuracy beside that of the meta-model it began from."""
+    before = TorchModel(model.algorithm, {**model.meta_params, **start}, model.device)
+    n_way, n_shot = recipe.development.settings[0]
+    spec = recipe.development_spec(n_way, n_shot)
+    after, first = (evaluate_all(m, pools, spec, recipe.development.n_episodes, seed=3) for m in (model, before))
+    return f"{n_way}w{n_shot}s on development classes: {after}; {recipe.initialize_from}, where it began: {first}"
 
 
 def _choose_inner(
@@ -131,7 +150,8 @@ def _figures(subject: Subject, recipe: Recipe, episodes: int | None, say: Say) -
     """Accuracy on test classes, which nothing above has seen."""
     inner = subject.manifest.inner_loop
     figures: list[Figure] = []
-    asked = f" --episodes {episodes}" if episodes else ""
+    command = "innerloop meta-train " + ("--data FOLDER" if recipe.data.name == "folder" else recipe.name)
+    command += f" --episodes {episodes}" if episodes else ""
     for job in jobs(subject, episodes or default_episodes(subject.path.shares_body)):
         if job.curve != "table":
             continue
@@ -148,36 +168,47 @@ def _figures(subject: Subject, recipe: Recipe, episodes: int | None, say: Say) -
                 episodes=row.episodes,
                 seed=row.seed,
                 inner_steps=inner.inner_steps if inner else None,
-                command=f"innerloop meta-train {recipe.name}{asked}",
+                calibration_error=row.calibration_error,
+                command=command,
             )
         )
     return tuple(figures)
 
 
-_OMNIGLOT = ("MIT", "https://github.com/brendenlake/omniglot")
-ORIGINS = {
-    "background": ("Omniglot, background alphabets", *_OMNIGLOT),
-    "vinyals": ("Omniglot, Vinyals et al. (2016) training characters", *_OMNIGLOT),
-    "vectors": (
-        "all-MiniLM-L6-v2 embeddings of BANKING77 and CLINC150 training classes, omniglot-protonet embeddings of "
-        "Omniglot background alphabets, UCI digits, and random features of these",
-        "CC BY 4.0 (BANKING77, digits), CC BY 3.0 (CLINC150), MIT (Omniglot), Apache-2.0 (encoder)",
-        "https://github.com/PolyAI-LDN/task-specific-datasets, https://github.com/clinc/oos-eval, "
-        "https://github.com/brendenlake/omniglot, https://archive.ics.uci.edu/dataset/80",
-    ),
+def _development_accuracy(model: TorchModel, recipe: Recipe, pools: Pools) -> float:
+    """Percent, mean over the recipe's settings, on episodes that chose nothing else."""
+    specs = [recipe.development_spec(n_way, n_shot) for n_way, n_shot in recipe.development.settings]
+    found = [evaluate_all(model, pools, spec, recipe.development.n_episodes, seed=4).mean for spec in specs]
+    return round(100 * sum(found) / len(found), 2)
+
+
+_VECTORS = {
+    "data": "all-MiniLM-L6-v2 embeddings of BANKING77 and CLINC150 training classes, omniglot-protonet embeddings of "
+    "Omniglot background alphabets, UCI digits, and random features of these",
+    "licence": "CC BY 4.0 (BANKING77, digits), CC BY 3.0 (CLINC150), MIT (Omniglot), Apache-2.0 (encoder)",
+    "source": "https://github.com/PolyAI-LDN/task-specific-datasets, https://github.com/clinc/oos-eval, "
+    "https://github.com/brendenlake/omniglot, https://archive.ics.uci.edu/dataset/80",
 }
-"""Data, licence and source by what a recipe names."""
 
 
-def _training(recipe: Recipe, run: Path, notes: str, development: float) -> Training:
+def _training(recipe: Recipe, splits: Splits, run: Path, notes: str, development: float) -> Training:
     state = checkpoint.load(run / CHECKPOINT, torch.device("cpu"))
     hardware = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    data, licence, source = ORIGINS["vectors" if recipe.data.name == "vectors" else recipe.data.split]
+    if recipe.data.name == "folder":
+        n = sum(len(rows) for pool in splits.train for rows in pool.class_examples)
+        about = {"data": f"{n} pictures of {splits.n_classes[0]} classes of one's own", "licence": "not stated"}
+        about |= {"recipe": "meta_models/recipes/own-drawings.toml", "source": "a folder"}
+    elif recipe.data.name == "vectors":
+        about = {**_VECTORS, "recipe": f"meta_models/recipes/{recipe.name}.toml"}
+    else:
+        classes = {"background": "background alphabets", "vinyals": "Vinyals et al. (2016) training characters"}
+        about = {"data": f"Omniglot, {classes[recipe.data.split]}", "licence": "MIT"}
+        about |= {
+            "recipe": f"meta_models/recipes/{recipe.name}.toml",
+            "source": "https://github.com/brendenlake/omniglot",
+        }
     return Training(
-        recipe=f"meta_models/recipes/{recipe.name}.toml",
-        data=data,
-        licence=licence,
-        source=source,
+        **about,
         steps=state.step,
         minutes=round(state.seconds / 60, 1),
         hardware=hardware,

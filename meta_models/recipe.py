@@ -20,15 +20,15 @@ class _Part(BaseModel):
 
 
 class Data(_Part):
-    """Which classes of Omniglot: `background` is protocol L, `vinyals` is protocol V. `vectors` are embeddings and
-    tables from many places (`meta_models/vector_sources.py`), which are split there.
+    """Which classes: Omniglot's, where `background` is protocol L and `vinyals` protocol V, or a folder of your own.
+    `vectors` are embeddings and tables from many places (`meta_models/vector_sources.py`), which are split there.
 
     `development_groups` are held out of meta-training for every choice that is made (protocol V has a
-    validation split of its own).
+    validation split of its own; the classes of a folder are cut into three parts by their names).
     """
 
-    name: Literal["omniglot", "vectors"] = "omniglot"
-    split: Literal["background", "vinyals"] = "background"
+    name: Literal["omniglot", "folder", "vectors"] = "omniglot"
+    split: Literal["background", "vinyals", "classes"] = "classes"
     development_groups: tuple[str, ...] = ()
 
 
@@ -47,6 +47,12 @@ class Outer(_Part):
     weight_decay: float = 0.0
     average: float = 0.999
     seed: int = 0
+    frozen: tuple[str, ...] = ()
+    """Tensors whose names begin so stay as they start."""
+    from_development: tuple[str, ...] = ()
+    """Tensors whose names begin so learn from development episodes, in turn with the others (Liu et al. 2019,
+    arXiv:1806.09055, with ξ = 0): few numbers, which say nothing on classes that the others know by heart."""
+    development_lr: float = 5e-3
     precision: Literal["bfloat16", "float32"] = "bfloat16"
 
 

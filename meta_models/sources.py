@@ -1,4 +1,4 @@
-"""Which classes a recipe learns from, chooses by and reports: from a folder of data to pools of classes."""
+"""From the data table of a recipe to classes: what to learn from, what to choose by, what to report and how."""
 
 from __future__ import annotations
 
@@ -9,38 +9,60 @@ import numpy as np
 
 from meta_models.datasets import ClassPool, Omniglot, load_omniglot
 from meta_models.inputs import DrawingSpec
+from meta_models.own_classes import load_classes, part_of
 from meta_models.recipe import Recipe
 
 Pools = tuple[ClassPool, ...]
+"""Where episodes come from, each from one pool: pools may hold inputs of different kinds."""
+
+CACHE = Path("runs/cache")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How test classes are drawn: from `pool`, with probability `within_group` all from one group."""
+
+    name: str
+    pool: ClassPool
+    within_group: float
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Classes to learn from, to choose by, and to report, by protocol; they share no class.
-
-    An episode comes from one pool: pools may hold inputs of different kinds.
-    """
+    """Classes to learn from, to choose by, and to report; they share no class."""
 
     train: Pools
     development: Pools
-    test: dict[str, ClassPool]
+    test: tuple[Protocol, ...]
+
+    @property
+    def n_classes(self) -> tuple[int, int, int]:
+        """Of the three parts; protocols that turn the same classes count them again."""
+        parts = (self.train, self.development, tuple(protocol.pool for protocol in self.test))
+        train, development, test = (sum(pool.n_classes for pool in part) for part in parts)
+        return train, development, test
 
 
-def load_splits(recipe: Recipe, data: Path, cache: Path) -> Splits:
+def load_splits(data: Path, recipe: Recipe, cache: Path = CACHE) -> Splits:
     """The classes of a recipe.
 
     Args:
+        data: folder of the data, which is filled where a data set can be downloaded.
         recipe: names the data and how they are split.
-        data: folder of the data sets; what can be downloaded is, where it is missing.
         cache: folder for what takes long to compute from them.
 
     Raises:
-        DataError: a data set is absent or damaged.
+        DataError: the data is absent, damaged or too small.
     """
     if recipe.data.name == "vectors":
         from meta_models.vector_sources import vector_splits
 
         return vector_splits(data, cache)
+    if recipe.data.name == "folder":
+        pool = load_classes(data, recipe.input)
+        part = part_of(pool.class_names)
+        train, development, test = (pool.subset(part == number) for number in range(3))
+        return Splits((train,), (development,), (Protocol("own classes", test, 0.0),))
     return split(load_omniglot(data), recipe)
 
 
@@ -51,11 +73,12 @@ def split(omniglot: Omniglot, recipe: Recipe) -> Splits:
     pool = omniglot.pool(recipe.input)
     if recipe.data.split == "vinyals":
         train, development, test = (pool.subset(omniglot.vinyals_split == part) for part in range(3))
-        return Splits((train,), (development,), {"V upright": test, "V rotated": test.with_quarter_turns()})
+        upright, rotated = Protocol("V upright", test, 0.0), Protocol("V rotated", test.with_quarter_turns(), 0.0)
+        return Splits((train,), (development,), (upright, rotated))
     held_out = {omniglot.alphabet_names.index(name) for name in recipe.data.development_groups}
-    development = np.isin(omniglot.alphabet, sorted(held_out))
+    is_held_out = np.isin(omniglot.alphabet, sorted(held_out))
     return Splits(
-        (pool.subset(omniglot.is_background & ~development),),
-        (pool.subset(omniglot.is_background & development),),
-        {"L": pool.subset(~omniglot.is_background)},
+        (pool.subset(omniglot.is_background & ~is_held_out),),
+        (pool.subset(omniglot.is_background & is_held_out),),
+        (Protocol("L", pool.subset(~omniglot.is_background), 1.0),),
     )

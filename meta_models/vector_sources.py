@@ -22,7 +22,7 @@ from meta_models.catalogue import ZOO
 from meta_models.datasets import ClassPool, DataError, load_omniglot
 from meta_models.inputs import DrawingSpec
 from meta_models.serving import ServedModel
-from meta_models.sources import Splits
+from meta_models.sources import Protocol, Splits
 
 FOLD = "01"
 """Of the five class-disjoint folds of Dopierre et al. 2021 (ProtAugment, arXiv:2105.12995)."""
@@ -97,14 +97,14 @@ def vector_splits(data: Path, cache: Path) -> Splits:
             random_features(train[3], 1000, 3),
         ),
         (*held_back, random_features(held_back[0], 24, 4), random_features(held_back[2], 1000, 5)),
-        {
-            "BANKING77 embeddings": text(banking, "banking77", "test"),
-            "CLINC150 embeddings": text(clinc, "clinc150", "test"),
-            "FewRel embeddings": fewrel.pool(),
-            "Omniglot embeddings": drawings.pool(~background),
-            "wine": wine.pool(),
-            "breast cancer": cancer.pool(),
-        },
+        (
+            Protocol("BANKING77 embeddings", text(banking, "banking77", "test"), 0.0),
+            Protocol("CLINC150 embeddings", text(clinc, "clinc150", "test"), 0.0),
+            Protocol("FewRel embeddings", fewrel.pool(), 0.0),
+            Protocol("Omniglot embeddings, L", drawings.pool(~background), 1.0),
+            Protocol("wine", wine.pool(), 0.0),
+            Protocol("breast cancer", cancer.pool(), 0.0),
+        ),
     )
 
 

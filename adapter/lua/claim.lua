@@ -1,11 +1,11 @@
 -- Take a job under a lease, unless it is done or another worker holds it.
--- KEYS record, jobs, events
+-- KEYS record, jobs, events, webhooks, queue of messages
 -- ARGV job, token, lease ms, max attempts, error given after the last one, done channel
--- Returns {attempt, spec, quality}, or nothing
+-- Returns {attempt, spec, quality, key}, or nothing
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'job', 'lease_ms', 'attempt', 'status', 'job_created_ms', 'spec', 'expires_ms',
-  'version', 'quality')
+  'version', 'quality', 'key')
 if not r[1] or r[1] == '' or tonumber(r[7]) <= now then
   redis.call('ZREM', KEYS[2], ARGV[1])
   return nil
@@ -21,7 +21,10 @@ end
 local attempt = tonumber(r[3]) + 1
 if attempt > tonumber(ARGV[4]) then
   redis.call('HSET', KEYS[1], 'job', '', 'job_error', ARGV[5])
-  if r[4] ~= 'ready' then tell('failed') end
+  if r[4] ~= 'ready' then
+    tell('failed')
+    announce_all(KEYS[4], KEYS[5], now, ARGV[1], r[8] or '1', 'failed', ARGV[5])
+  end
   redis.call('ZREM', KEYS[2], ARGV[1])
   redis.call('PUBLISH', ARGV[6], ARGV[1])
   return nil
@@ -33,4 +36,4 @@ if r[4] == 'queued' then
   tell('adapting')
 end
 redis.call('ZADD', KEYS[2], lease, ARGV[1])
-return {attempt, r[6], r[9] or ''}
+return {attempt, r[6], r[9] or '', r[10] or 'local'}

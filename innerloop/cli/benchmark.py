@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,6 @@ def accuracy(
     log: Annotated[Path, typer.Option(help="Measured figures; what it has is not measured again.")] = Path(
         "benchmarks/results/accuracy.jsonl"
     ),
-    cache: Annotated[Path, typer.Option(help="What takes long to compute from the data.")] = Path("runs/cache"),
     page: Annotated[Path, typer.Option(help="Markdown page whose generated part is replaced.")] = Path(
         "docs/benchmarks.md"
     ),
@@ -47,6 +47,6 @@ def accuracy(
             out.print(line, highlight=False, soft_wrap=True)
 
         with err.status("measuring …"):
-            costs = benchmark.run(chosen, lambda recipe: load_splits(recipe, data, cache), measured, show, episodes)
+            costs = benchmark.run(chosen, partial(load_splits, data), measured, show, episodes)
         report.write(measured.rows, costs, page, page.parent / "plots" / "accuracy.png")
         out.print(f"written: {page}, {page.parent / 'plots' / 'accuracy.png'}, {log}", soft_wrap=True)

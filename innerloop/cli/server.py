@@ -24,12 +24,12 @@ def register(app: typer.Typer) -> None:
 
 def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
     """Run everything on this machine: Redis, a worker and the API."""
-    from api.auth import Keys
+    from adapter.keys import keys_of_settings
     from innerloop.embedded import Embedded, ServeError
 
     with friendly(ServeError, ValueError):
-        settings = _settings(host=host, port=port, data_dir=data_dir)
-        Keys(settings)  # refuses a public address without keys before anything starts
+        settings = settings_of(host=host, port=port, data_dir=data_dir)
+        keys_of_settings(settings.api_keys)  # malformed ones are refused before anything starts
         # One Ctrl-C or SIGTERM ends the wait below; the context then stops the parts in order.
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -41,6 +41,8 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
                 out.print(
                     f"Innerloop is ready at [bold]{running.url}[/]  (API docs: {running.url}/docs)", soft_wrap=True
                 )
+                if _nobody_may_ask(settings):
+                    out.print("no API keys yet, so nobody may ask: innerloop keys create OWNER", style="yellow")
                 out.print(f"data in {running.data}; Ctrl-C stops it", style="dim", soft_wrap=True, highlight=False)
                 running.wait()
             finally:
@@ -53,12 +55,12 @@ def api() -> None:
     """Run the API alone; INNERLOOP_REDIS_URL says where the records are."""
     import uvicorn
 
-    from api.auth import Keys
+    from adapter.keys import keys_of_settings
 
     with friendly(ValueError):
-        settings = _settings()
+        settings = settings_of()
         _ = settings.records_url
-        Keys(settings)
+        keys_of_settings(settings.api_keys)
     uvicorn.run(
         "api.app:create_app",
         factory=True,
@@ -76,14 +78,27 @@ def worker() -> None:
     from adapter.worker import main
 
     with friendly(ValueError):
-        main(_settings())
+        main(settings_of())
 
 
-def _settings(**given: Any) -> Any:
+def settings_of(**given: Any) -> Any:
     """Settings of the environment, with what the command line says on top."""
     from adapter.config import Settings
 
     return Settings(**{key: value for key, value in given.items() if value is not None})
+
+
+def _nobody_may_ask(settings: Any) -> bool:
+    """Beyond loopback everyone needs a key."""
+    from adapter.keys import KeyStore
+    from adapter.redis_store import connect
+    from api.keyring import LOOPBACK
+    from innerloop.embedded import records_url
+
+    if settings.host in LOOPBACK or settings.api_keys:
+        return False
+    with connect(records_url(settings)) as client:
+        return not KeyStore(client).copy().keys
 
 
 def _interrupt(stop: threading.Event) -> None:

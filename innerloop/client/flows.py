@@ -98,11 +98,13 @@ def adapt(
     inner_steps: int | None = None,
     inner_lr: float | None = None,
     ttl_seconds: int | None = None,
+    webhook: dict[str, str] | None = None,
     wait: float = 60,
 ) -> Flow[dict[str, Any]]:
     """Adapt to (label, input) pairs and wait until the model is ready.
 
-    Sent again under the same idempotency key where the connection breaks: never two models.
+    `webhook` has the `url` that is told when it, or a later version, is ready or failed, and a `secret` unless the API
+    key's own is to sign. Sent again under the same idempotency key where the connection breaks: never two models.
 
     Raises:
         InnerloopHTTPError: refused, or adapting failed.
@@ -114,6 +116,7 @@ def adapt(
         "support": _support(support),
         "adaptation": {"inner_steps": inner_steps, "inner_lr": inner_lr},
         "ttl_seconds": ttl_seconds,
+        "webhook": webhook,
     }
     return (yield from _until_ready(wait, json=body))
 

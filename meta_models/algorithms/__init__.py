@@ -21,6 +21,7 @@ from meta_models.algorithms.reptile import Reptile
 from meta_models.algorithms.reweight import Reweight
 from meta_models.algorithms.ridge import Ridge
 from meta_models.algorithms.standardized import Standardized
+from meta_models.algorithms.views import LearnedViews
 
 ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
     "anil": ANIL,
@@ -39,6 +40,7 @@ ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
     "reweight": Reweight,
     "ridge": Ridge,
     "standardized": Standardized,
+    "views": LearnedViews,
 }
 
 __all__ = ["ALGORITHMS", "Algorithm", "Episode", "InnerSettings", "Tensors", "meta_loss"]

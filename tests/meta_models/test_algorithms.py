@@ -58,6 +58,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "head_name": "gradient",
         "inner": {"inner_steps": 3, "inner_lr": 0.01},
     },
+    "views": {"name": "views", "n_views": 3},
 }
 
 

@@ -51,4 +51,4 @@ def test_random_features_keep_examples_and_classes() -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"text_fewshot_class_folds\.json.*meta-training\.md"):
-        load_splits(load_recipe("vector-ridge"), tmp_path, tmp_path / "cache")
+        load_splits(tmp_path, load_recipe("vector-ridge"), tmp_path / "cache")
