@@ -198,7 +198,7 @@ def predict(
     results: list[dict[str, Any]] = []
     with _bar(len(inputs), progress) as advance:
         for part in _batches(inputs, batch):
-            body = {"inputs": [{"image": _base64(data)} for data in part], "top_k": top_k}
+            body = {"inputs": [_content(data) for data in part], "top_k": top_k}
             answer = yield Request("POST", f"/v1/models/{model_id}/predictions", json=body)
             results += answer.json()["results"]
             advance(len(part))
@@ -252,7 +252,7 @@ def classify(
         "meta_model": meta_model,
         "support": _support(support),
         "adaptation": {"inner_steps": inner_steps, "inner_lr": inner_lr},
-        "inputs": [{"image": _base64(as_bytes(given))} for given in inputs],
+        "inputs": [_content(as_bytes(given)) for given in inputs],
         "top_k": top_k,
     }
     return (yield Request("POST", "/v1/classify", json=body)).json()
@@ -264,7 +264,7 @@ def export(model_id: str, format: Literal["onnx", "safetensors"] = "onnx") -> Fl
 
 
 def _support(support: Iterable[tuple[str, Input]]) -> list[dict[str, Any]]:
-    return [{"label": label, "input": {"image": _base64(as_bytes(given))}} for label, given in support]
+    return [{"label": label, "input": _content(as_bytes(given))} for label, given in support]
 
 
 def _npy(array: NDArray[Any]) -> bytes:
@@ -306,5 +306,10 @@ def _bar(total: int, shown: bool | None) -> Iterator[Any]:
         yield lambda n: bar.advance(task, n)
 
 
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+def _content(data: bytes) -> dict[str, Any]:
+    """A file as JSON carries it: a `.npy` file is a vector, every other one an image."""
+    if data[:6] == b"\x93NUMPY":
+        import numpy as np
+
+        return {"vector": np.load(io.BytesIO(data), allow_pickle=False).tolist()}
+    return {"image": base64.b64encode(data).decode()}
