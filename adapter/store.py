@@ -9,6 +9,7 @@ il:{owner}:digest:{digest}   string  content to id, of models that have not grow
 il:{owner}:idempotency:{h}   hash    Idempotency-Key to fingerprint and id
 il:jobs                      zset    open jobs by the time someone must look at them
 il:worker:{name}             string  a worker that lives
+il:workers                   set     names of those that said so
 il:{owner}:weights:{digest}  string  adapted tensors (weights role)
 
 The parts: `jobs` (leases), `versions` (models that change), `events` (the stream), and here everything else.
@@ -20,6 +21,7 @@ The parts: `jobs` (leases), `versions` (models that change), `events` (the strea
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import time
 from collections.abc import Iterable
@@ -68,6 +70,8 @@ WATERMARK = 0.9
 """Share of the record store's memory above which no new model is admitted."""
 
 LARGEST_BATCH = 100
+
+CURSOR = r"([0-9]{1,15})-(mdl_[0-9a-f]{32})"
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -313,10 +317,10 @@ def cursor_after(record: ModelRecord) -> str:
 
 
 def _read_cursor(text: str) -> tuple[int, str]:
-    created, dash, model_id = text.partition("-")
-    if not (dash and created.isdecimal() and model_id):
+    match = re.fullmatch(CURSOR, text)
+    if match is None:
         raise Unprocessable(f"{text!r} is not a cursor; pass next_cursor of the page before", pointer="after")
-    return int(created), model_id
+    return int(match[1]), match[2]
 
 
 def _weights(owner: str, digest: str) -> str:

@@ -106,7 +106,7 @@ async def read_export(request: Request) -> ExportRequest:
     async with _form(request) as form:
         _known(form, {"format"})
         try:
-            return ExportRequest.model_validate({name: str(value) for name, value in form.items()})
+            return ExportRequest.model_validate_strings({name: str(value) for name, value in form.items()})
         except ValidationError as error:
             raise _as_problem(error) from error
 
@@ -175,19 +175,19 @@ class _form:  # noqa: N801 - used as a function
 
     def __init__(self, request: Request) -> None:
         self._request = request
-        self._context = request.form(max_files=MAX_PARTS, max_fields=100, max_part_size=2**20)
 
     async def __aenter__(self) -> FormData:
         await _closed(self._request)
         try:
-            return await self._context.__aenter__()
+            self._form = await self._request.form(max_files=MAX_PARTS, max_fields=100, max_part_size=2**20)
+            return self._form
         except HTTPException as error:
             if "Too many" in error.detail:
                 raise TooLarge(f"{error.detail} (at most {MAX_PARTS})", code="too_many_parts") from error
             raise MalformedRequest(f"the multipart body is damaged: {error.detail}") from error
 
     async def __aexit__(self, *details: object) -> None:
-        await self._context.__aexit__(None, None, None)
+        await self._form.close()
 
 
 async def _closed(request: Request) -> None:
@@ -215,13 +215,13 @@ def _label(part: str, name: str) -> str | None:
 
 def _options(form: FormData, names: set[str], also: set[str] = frozenset()) -> AdaptOptions:  # pyright: ignore[reportArgumentType]
     _known(form, names | also, labelled="support")
-    fields = {name: str(form[name]) for name in names if name in form and name != "adaptation"}
+    fields = {name: str(form[name]) for name in names - {"adaptation"} if name in form}
     try:
         adaptation = AdaptationIn.model_validate_json(str(form.get("adaptation") or "{}"))
     except ValidationError as error:
         raise _as_problem(error, "/adaptation") from error
     try:
-        return AdaptOptions.model_validate({**fields, "adaptation": adaptation})
+        return AdaptOptions.model_validate_strings(fields, strict=False).model_copy(update={"adaptation": adaptation})
     except ValidationError as error:
         raise _as_problem(error) from error
 
@@ -243,15 +243,12 @@ async def _form_queries(form: FormData) -> QueryBatch:
     for i, part in enumerate(form.getlist("inputs")):
         ids.append(part.filename if isinstance(part, UploadFile) else None)
         payloads.append(Payload(await _bytes("inputs", part), f"inputs[{i}]"))
-    try:
-        top_k = int(str(form.get("top_k", 5)))
-    except ValueError as error:
+    top_k = str(form.get("top_k", "5"))
+    if not re.fullmatch("[1-9][0-9]{0,15}", top_k):
         raise Unprocessable(
-            f"top_k must be a whole number, not {form['top_k']!r}", code="invalid_request", pointer="top_k"
-        ) from error
-    if top_k < 1:
-        raise Unprocessable(f"top_k must be at least 1, not {top_k}", code="invalid_request", pointer="top_k")
-    return QueryBatch(ids, payloads, top_k)
+            f"top_k must be a whole number from 1, not {top_k[:40]!r}", code="invalid_request", pointer="top_k"
+        )
+    return QueryBatch(ids, payloads, int(top_k))
 
 
 async def _bytes(name: str, part: UploadFile | str) -> bytes:

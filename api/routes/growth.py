@@ -12,7 +12,7 @@ from adapter import growth
 from adapter.errors import Unprocessable
 from adapter.quality import example_name
 from api import adaptation, growing
-from api.asking import AskedVersion, IfMatch, Prefer, etag, wait_seconds, which_version
+from api.asking import AskedVersion, IfMatch, Prefer, etag, wait_seconds, which_version, written
 from api.openapi import EXAMPLES_BODY, json_body, problems, version_answers
 from api.requests import read_json, read_labelled
 from api.schemas_growth import ClassPatch, Example, ExampleList, ExamplesRequest, Version
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1/models/{model_id}", tags=["versions"])
 S = Annotated[Services, Depends(services)]
 Owner = Annotated[str, Depends(owner)]
 
-_CURSOR = re.compile(r"([1-9]\d{0,8})-(\d{1,9})")
+_CURSOR = r"([1-9][0-9]{0,8})-([0-9]{1,9})"
 
 
 @router.get("/examples", responses=problems(404, 410, 422))
@@ -33,12 +33,14 @@ async def list_examples(
     who: Owner,
     version: AskedVersion = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    after: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    after: Annotated[
+        str | None, Query(description="`next_cursor` of the page before.", json_schema_extra=written(_CURSOR))
+    ] = None,
 ) -> ExampleList:
     """The support set by class: of a version, or the one that the next change starts from."""
     start = 0
     if after is not None:
-        match = _CURSOR.fullmatch(after)
+        match = re.fullmatch(_CURSOR, after)
         if match is None:
             raise Unprocessable(f"{after!r} is not a cursor; pass next_cursor of the page before", pointer="after")
         version, start = match[1], int(match[2])
@@ -88,7 +90,7 @@ async def add_examples(
 @router.delete(
     "/examples/{example_id}",
     response_model=Version,
-    responses={**version_answers(200), **problems(404, 409, 410, 412, 422)},
+    responses={**version_answers(200), **problems(400, 404, 409, 410, 412, 422)},
 )
 async def remove_example(
     model_id: str,
@@ -127,7 +129,7 @@ async def rename_class(
 @router.delete(
     "/classes/{name:path}",
     response_model=Version,
-    responses={**version_answers(200), **problems(404, 409, 410, 412, 422)},
+    responses={**version_answers(200), **problems(400, 404, 409, 410, 412, 422)},
 )
 async def remove_class(
     model_id: str, name: str, s: S, who: Owner, prefer: Prefer = None, if_match: IfMatch = None

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from adapter.errors import NotCancelable
 from adapter.models import ModelRecord
-from adapter.store import cursor_after
+from adapter.store import CURSOR, cursor_after
 from api import adaptation, patching
-from api.asking import IfMatch, Prefer, etag, expected_revision, wait_seconds
+from api.asking import IfMatch, Prefer, etag, expected_revision, wait_seconds, written
 from api.openapi import ADAPT_BODY, ETAG, LOCATION, RETRY_AFTER, json_body, problems
 from api.requests import read_adapt, read_json
 from api.schemas import Model, ModelList, ModelPatch
@@ -62,7 +62,9 @@ async def list_models(
     s: S,
     who: Owner,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    after: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    after: Annotated[
+        str | None, Query(description="`next_cursor` of the page before.", json_schema_extra=written(CURSOR))
+    ] = None,
 ) -> ModelList:
     """Your models, newest first."""
     records, has_more = await s.in_store(s.records.list, who, limit, after)
