@@ -20,7 +20,6 @@ The parts: `jobs` (leases), `versions` (models that change), `events` (the strea
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 import time
@@ -63,8 +62,6 @@ __all__ = [
     "connect",
     "cursor_after",
 ]
-
-IDEMPOTENCY_MS = 86_400_000
 
 WATERMARK = 0.9
 """Share of the record store's memory above which no new model is admitted."""
@@ -113,7 +110,6 @@ class Records(Jobs, Versions, Events):
         """
         self.admit()
         model_id = "mdl_" + secrets.token_hex(16)
-        key_hash = hashlib.sha256((idempotency_key or "").encode()).hexdigest()
         outcome, found = self.run(
             "create",
             [
@@ -121,7 +117,7 @@ class Records(Jobs, Versions, Events):
                 support_key(owner, model_id),
                 f"il:{owner}:models",
                 f"il:{owner}:digest:{spec.digest}",
-                f"il:{owner}:idempotency:{key_hash}",
+                redis_store.idempotency_key(owner, idempotency_key or ""),
                 JOBS,
                 events_key(owner, model_id),
             ],
@@ -135,7 +131,7 @@ class Records(Jobs, Versions, Events):
                 redis_store.GRACE_MS,
                 int(not spec.ephemeral),
                 fingerprint if idempotency_key else "",
-                IDEMPOTENCY_MS,
+                redis_store.IDEMPOTENCY_MS,
                 record_key(owner, ""),
                 name or "",
             ],

@@ -10,9 +10,10 @@ which one is stable, how many there are, the revision that guards lost updates) 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from adapter import redis_store
-from adapter.errors import LostUpdate, NotFound, Unprocessable
+from adapter.errors import IdempotencyKeyInUse, LostUpdate, NotFound, Unprocessable
 from adapter.models import ModelRecord, ModelSpec, Status, record_id
 from adapter.redis_store import (
     DONE_CHANNEL,
@@ -29,6 +30,14 @@ MAX_VERSIONS = 1000
 
 
 @dataclass(frozen=True)
+class Idempotency:
+    """A client's key for a change, and what names the content it came with."""
+
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
 class Patch:
     """Fields to set; None leaves one as it is. `name` and `false_reject` are reset by an empty string."""
 
@@ -41,7 +50,15 @@ class Patch:
 class Versions(RedisStore):
     """Grow, patch, cancel. `revision` names the state a change was made for; another one is a lost update."""
 
-    def grow(self, base: ModelRecord, spec: ModelSpec, support: bytes, *, quality: str | None = None) -> int:
+    def grow(
+        self,
+        base: ModelRecord,
+        spec: ModelSpec,
+        support: bytes,
+        *,
+        quality: str | None = None,
+        idempotency: Idempotency | None = None,
+    ) -> int:
         """Store a new version and its job; its number.
 
         With `quality` the version is ready at once: it has the adapted tensors of `base` under other class names.
@@ -67,6 +84,7 @@ class Versions(RedisStore):
                 JOBS,
                 events_key(owner, model_id),
                 f"il:{owner}:digest:{base.head.digest}",
+                redis_store.idempotency_key(owner, idempotency.key if idempotency else "", model_id),
             ],
             [
                 model_id,
@@ -79,10 +97,37 @@ class Versions(RedisStore):
                 TOMBSTONE_MS,
                 "queued" if quality is None else "ready",
                 quality or "",
+                idempotency.fingerprint if idempotency else "",
+                redis_store.IDEMPOTENCY_MS,
             ],
         )
         self._check(outcome, model_id)
         return number
+
+    def changed_before(self, owner: str, model_id: str, idempotency: Idempotency) -> int | None:
+        """The version that an idempotency key stands for.
+
+        Raises:
+            IdempotencyKeyInUse: the key came with other content before.
+        """
+        key = redis_store.idempotency_key(owner, idempotency.key, model_id)
+        fingerprint, version = cast("list[bytes | None]", self.client.hmget(key, "fingerprint", "version"))
+        if fingerprint is None or version is None:
+            return None
+        if fingerprint.decode() != idempotency.fingerprint:
+            raise IdempotencyKeyInUse(
+                f"Idempotency-Key {idempotency.key!r} was used for other content (version {version.decode()} of model "
+                f"{model_id}); use a new key for a new request"
+            )
+        return int(version)
+
+    def remember_change(self, base: ModelRecord, idempotency: Idempotency) -> None:
+        """The key stands for a version that has what it brings already."""
+        key = redis_store.idempotency_key(base.owner, idempotency.key, base.id)
+        with self.client.pipeline() as pipe:
+            pipe.hset(key, mapping={"fingerprint": idempotency.fingerprint, "version": base.version})
+            pipe.pexpire(key, redis_store.IDEMPOTENCY_MS)
+            pipe.execute()
 
     def patch(self, owner: str, model_id: str, digest: str, patch: Patch, revision: int | None) -> None:
         """Change what needs no adapting; `digest` is the first version's.

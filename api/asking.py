@@ -7,12 +7,14 @@ from typing import Annotated, Any
 
 from fastapi import Header, Query
 
-from adapter.errors import LostUpdate, MalformedRequest
+from adapter.errors import LostUpdate, MalformedRequest, Unprocessable
 from adapter.models import ModelRecord
 from adapter.store import WhichVersion
 
 _TAG = r'(W/)?"[^"]*"'
 ETAGS = rf"\*|{_TAG}( *, *{_TAG})*"
+
+VERSION = "[1-9][0-9]{0,8}|stable|latest"
 
 
 def written(pattern: str) -> dict[str, Any]:
@@ -32,10 +34,18 @@ Prefer = Annotated[
     str | None,
     Header(description="`wait=N` seconds (default 10) or `respond-async`.", examples=["wait=30", "respond-async"]),
 ]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        max_length=200,
+        description="The same key with the same content gives the same answer; with other content 409.",
+        examples=["upload-7f3a"],
+    ),
+]
 AskedVersion = Annotated[
     str | None,
     Query(
-        pattern=r"^([1-9][0-9]{0,8}|stable|latest)$",
+        pattern=f"^({VERSION})$",
         description="A number, `stable` or `latest`; left out: the newest version that is ready.",
     ),
 ]
@@ -69,6 +79,22 @@ def which_version(asked: str | None) -> WhichVersion:
     if asked is None or asked in ("stable", "latest"):
         return asked
     return int(asked)
+
+
+def one_version(query: str | None, body: WhichVersion) -> WhichVersion:
+    """The version a request asks, by query or body.
+
+    Raises:
+        Unprocessable: by both, and not the same.
+    """
+    asked = which_version(query)
+    if asked is not None and body is not None and asked != body:
+        raise Unprocessable(
+            f"?version={query} and the body's version {body} differ; send one",
+            code="invalid_request",
+            pointer="version",
+        )
+    return body if asked is None else asked
 
 
 def wait_seconds(prefer: str | None) -> float:

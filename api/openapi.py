@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from api.asking import VERSION
 from api.schemas import AdaptRequest, ClassifyRequest, ExportRequest, ModelPatch, PredictRequest, Problem
 from api.schemas_evaluation import EvaluateRequest
 from api.schemas_growth import ClassPatch, ExamplesRequest, Version
@@ -85,7 +86,7 @@ def json_body(model: type[BaseModel]) -> dict[str, Any]:
 ADAPT_BODY = body(
     AdaptRequest, {**_SUPPORT_PARTS, "name": {"type": "string"}, "ttl_seconds": {"type": "integer", "minimum": 60}}
 )
-PREDICT_BODY = body(PredictRequest, _QUERY_PARTS)
+PREDICT_BODY = body(PredictRequest, {**_QUERY_PARTS, "version": {"type": "string", "pattern": f"^({VERSION})$"}})
 CLASSIFY_BODY = body(ClassifyRequest, {**_SUPPORT_PARTS, **_QUERY_PARTS})
 EXPORT_BODY = body(ExportRequest, {"format": {"type": "string", "enum": ["onnx", "safetensors"]}})
 

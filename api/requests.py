@@ -18,6 +18,8 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from adapter.errors import ErrorItem, MalformedRequest, TooLarge, Unprocessable, UnsupportedMediaType
+from adapter.store import WhichVersion
+from api.asking import VERSION, which_version
 from api.decode import Payload
 from api.schemas import (
     AdaptationIn,
@@ -57,6 +59,7 @@ class QueryBatch:
     ids: list[str | None]
     payloads: list[Payload]
     top_k: int
+    version: WhichVersion = None
 
 
 async def read_adapt(request: Request) -> AdaptInput:
@@ -84,7 +87,7 @@ async def read_queries(request: Request) -> QueryBatch:
         body = await _json(request, PredictRequest)
         return _json_queries(body)
     async with _form(request) as form:
-        _known(form, {"inputs", "top_k"})
+        _known(form, {"inputs", "top_k", "version"})
         return await _form_queries(form)
 
 
@@ -167,7 +170,8 @@ def _json_labelled(examples: Sequence[SupportExample], name: str) -> list[Payloa
 
 def _json_queries(body: PredictRequest | ClassifyRequest) -> QueryBatch:
     payloads = [Payload(query.image, f"/inputs/{i}/image") for i, query in enumerate(body.inputs)]
-    return QueryBatch([query.id for query in body.inputs], payloads, body.top_k)
+    version = body.version if isinstance(body, PredictRequest) else None
+    return QueryBatch([query.id for query in body.inputs], payloads, body.top_k, version)
 
 
 class _form:  # noqa: N801 - used as a function
@@ -248,7 +252,16 @@ async def _form_queries(form: FormData) -> QueryBatch:
         raise Unprocessable(
             f"top_k must be a whole number from 1, not {top_k[:40]!r}", code="invalid_request", pointer="top_k"
         )
-    return QueryBatch(ids, payloads, int(top_k))
+    return QueryBatch(ids, payloads, int(top_k), _form_version(form))
+
+
+def _form_version(form: FormData) -> WhichVersion:
+    text = str(form["version"]) if "version" in form else None
+    if text is not None and not re.fullmatch(VERSION, text):
+        raise Unprocessable(
+            f"version is a number, stable or latest, not {text[:40]!r}", code="invalid_request", pointer="version"
+        )
+    return which_version(text)
 
 
 async def _bytes(name: str, part: UploadFile | str) -> bytes:

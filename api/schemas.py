@@ -36,6 +36,8 @@ class In(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+VersionIn = Annotated[Int, Field(ge=1, le=10**9)] | Literal["stable", "latest"] | None
+
 Base64 = Annotated[str, Field(json_schema_extra={"format": "byte", "contentEncoding": "base64"})]
 
 
@@ -101,6 +103,8 @@ class QueryInput(In):
 
 class PredictRequest(In):
     """Inputs to classify."""
+
+    version: VersionIn = Field(default=None, description="As the query parameter `version`.")
 
     inputs: list[QueryInput] = Field(json_schema_extra={"minItems": 1})
     top_k: Int = Field(default=5, ge=1, description="Scores listed for each input, best first.")

@@ -1,6 +1,7 @@
 -- Write a new version of a model: its record, support set and job, unless the model changed meanwhile.
--- KEYS first record, new record, new support, jobs, events, digest of the first version
--- ARGV id, job, version, revision, spec, support bytes, grace ms, tombstone ms, status (queued | ready), quality
+-- KEYS first record, new record, new support, jobs, events, digest of the first version, idempotency
+-- ARGV id, job, version, revision, spec, support bytes, grace ms, tombstone ms, status (queued | ready), quality,
+--      fingerprint, idempotency ms
 -- Returns 'created' | 'stale' | 'gone'
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -24,4 +25,8 @@ redis.call('HSET', KEYS[1], 'latest', ARGV[3], 'revision', tonumber(ARGV[4]) + 1
 if redis.call('GET', KEYS[6]) == ARGV[1] then redis.call('DEL', KEYS[6]) end
 redis.call('XADD', KEYS[5], 'NOMKSTREAM', 'MAXLEN', '~', 1000, '*', 'event', 'status', 'version', ARGV[3],
   'status', ARGV[9])
+if ARGV[11] ~= '' then
+  redis.call('HSET', KEYS[7], 'fingerprint', ARGV[11], 'version', ARGV[3])
+  redis.call('PEXPIRE', KEYS[7], ARGV[12])
+end
 return 'created'

@@ -11,8 +11,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from adapter import growth
 from adapter.errors import Unprocessable
 from adapter.quality import example_name
+from adapter.versions import Idempotency
 from api import adaptation, growing
-from api.asking import AskedVersion, IfMatch, Prefer, etag, wait_seconds, which_version, written
+from api.asking import AskedVersion, IdempotencyKey, IfMatch, Prefer, etag, wait_seconds, which_version, written
 from api.openapi import EXAMPLES_BODY, json_body, problems, version_answers
 from api.requests import read_json, read_labelled
 from api.schemas_growth import ClassPatch, Example, ExampleList, ExamplesRequest, Version
@@ -76,14 +77,21 @@ async def list_examples(
     responses={**version_answers(201), **problems(400, 404, 408, 409, 410, 412, 413, 415, 422)},
 )
 async def add_examples(
-    model_id: str, request: Request, s: S, who: Owner, prefer: Prefer = None, if_match: IfMatch = None
+    model_id: str,
+    request: Request,
+    s: S,
+    who: Owner,
+    prefer: Prefer = None,
+    if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Add examples, to old classes or new ones: a new version. Those the model has already change nothing."""
     seconds = min(wait_seconds(prefer), s.settings.max_wait_seconds)
     record = await s.in_store(s.records.get, who, model_id)
     payloads = await read_labelled(request, ExamplesRequest, "examples")
-    change = await s.in_compute(growing.adding, s, record, payloads)
-    grown = await growing.grow(s, who, model_id, "examples_added", change, if_match)
+    change, content = await s.in_compute(growing.adding, s, record, payloads)
+    idempotency = Idempotency(idempotency_key, content) if idempotency_key else None
+    grown = await growing.grow(s, who, model_id, "examples_added", change, if_match, idempotency)
     return await _respond(s, grown, 201, seconds)
 
 

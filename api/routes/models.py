@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from adapter.errors import NotCancelable
 from adapter.models import ModelRecord
 from adapter.store import CURSOR, cursor_after
 from api import adaptation, patching
-from api.asking import IfMatch, Prefer, etag, expected_revision, wait_seconds, written
+from api.asking import IdempotencyKey, IfMatch, Prefer, etag, expected_revision, wait_seconds, written
 from api.openapi import ADAPT_BODY, ETAG, LOCATION, RETRY_AFTER, json_body, problems
 from api.requests import read_adapt, read_json
 from api.schemas import Model, ModelList, ModelPatch
@@ -42,9 +42,7 @@ async def adapt(
     s: S,
     who: Owner,
     prefer: Prefer = None,
-    idempotency_key: Annotated[
-        str | None, Header(max_length=200, description="The same key with the same content gives the same model.")
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Adapt a meta-model to a support set. The same content again answers with the same model."""
     seconds = min(wait_seconds(prefer), s.settings.max_wait_seconds)
