@@ -59,12 +59,13 @@ _QUERY_PARTS: dict[str, Any] = {"inputs": _FILES, "top_k": {"type": "integer", "
 
 
 def body(model: type[BaseModel], parts: dict[str, Any]) -> dict[str, Any]:
-    """`openapi_extra` of a route that takes `model` as JSON, or the same as multipart `parts`."""
+    """`openapi_extra` of a route that takes `model` as JSON or MessagePack, or the same as multipart `parts`."""
     return {
         "requestBody": {
             "required": True,
             "content": {
                 "application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}},
+                "application/msgpack": {"schema": {"$ref": _REF.format(model=model.__name__)}},
                 "multipart/form-data": {"schema": _form(parts)},
             },
         }

@@ -1,4 +1,4 @@
-"""Reads a request body, JSON, multipart or zip, into one shape."""
+"""Reads a request body, JSON, MessagePack, multipart or zip, into one shape."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from adapter.errors import ErrorItem, MalformedRequest, TooLarge, Unprocessable, UnsupportedMediaType
 from adapter.store import WhichVersion
+from api import packed
 from api.asking import VERSION, which_version
 from api.decode import Payload
 from api.schemas import (
@@ -64,8 +65,7 @@ class QueryBatch:
 
 async def read_adapt(request: Request) -> AdaptInput:
     """Body of `POST /v1/models`."""
-    if _media_type(request) == "application/json":
-        body = await _json(request, AdaptRequest)
+    if body := await _structured(request, AdaptRequest):
         return AdaptInput(body, _json_labelled(body.support, "support"))
     async with _form(request) as form:
         options = _options(form, {"meta_model", "name", "ttl_seconds", "adaptation"})
@@ -74,8 +74,8 @@ async def read_adapt(request: Request) -> AdaptInput:
 
 async def read_labelled(request: Request, schema: type[BaseModel], name: str) -> list[Payload]:
     """A body that is nothing but labelled inputs, in the member or the parts called `name`."""
-    if _media_type(request) == "application/json":
-        return _json_labelled(getattr(await _json(request, schema), name), name)
+    if body := await _structured(request, schema):
+        return _json_labelled(getattr(body, name), name)
     async with _form(request) as form:
         _known(form, set(), labelled=name)
         return await _form_labelled(form, name)
@@ -83,8 +83,7 @@ async def read_labelled(request: Request, schema: type[BaseModel], name: str) ->
 
 async def read_queries(request: Request) -> QueryBatch:
     """Body of `POST /v1/models/{id}/predictions`."""
-    if _media_type(request) == "application/json":
-        body = await _json(request, PredictRequest)
+    if body := await _structured(request, PredictRequest):
         return _json_queries(body)
     async with _form(request) as form:
         _known(form, {"inputs", "top_k", "version"})
@@ -93,8 +92,7 @@ async def read_queries(request: Request) -> QueryBatch:
 
 async def read_classify(request: Request) -> tuple[AdaptInput, QueryBatch]:
     """Body of `POST /v1/classify`."""
-    if _media_type(request) == "application/json":
-        body = await _json(request, ClassifyRequest)
+    if body := await _structured(request, ClassifyRequest):
         options = AdaptOptions(meta_model=body.meta_model, adaptation=body.adaptation)
         return AdaptInput(options, _json_labelled(body.support, "support")), _json_queries(body)
     async with _form(request) as form:
@@ -104,8 +102,8 @@ async def read_classify(request: Request) -> tuple[AdaptInput, QueryBatch]:
 
 async def read_export(request: Request) -> ExportRequest:
     """Body of `POST /v1/models/{id}/exports`."""
-    if _media_type(request) == "application/json":
-        return await _json(request, ExportRequest)
+    if body := await _structured(request, ExportRequest):
+        return body
     async with _form(request) as form:
         _known(form, {"format"})
         try:
@@ -126,14 +124,27 @@ def _plain_media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _media_type(request: Request) -> str:
+async def _structured(request: Request, schema: type[Body]) -> Body | None:
+    """A JSON or MessagePack body; None for a multipart form.
+
+    Raises:
+        UnsupportedMediaType: another one.
+        MalformedRequest, Unprocessable: not what its media type says, or not of the schema.
+    """
     media_type = _plain_media_type(request)
-    if media_type == "application/json":
-        return media_type
     if media_type == "multipart/form-data":
-        return media_type
+        return None
+    if media_type == "application/json":
+        return await _json(request, schema)
+    if media_type in packed.MEDIA_TYPES:
+        unpacked = packed.unpack(await request.body())
+        try:
+            return schema.model_validate(unpacked)
+        except ValidationError as error:
+            raise _as_problem(error) from error
     raise UnsupportedMediaType(
-        f"send application/json or multipart/form-data, not {media_type or 'a body without Content-Type'}"
+        "send application/json, application/msgpack or multipart/form-data, "
+        f"not {media_type or 'a body without Content-Type'}"
     )
 
 

@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from adapter.models import Adaptation, ClassCount, ModelRecord, Status
 from adapter.quality import Quality
@@ -38,13 +38,16 @@ class In(BaseModel):
 
 VersionIn = Annotated[Int, Field(ge=1, le=10**9)] | Literal["stable", "latest"] | None
 
-Base64 = Annotated[str, Field(json_schema_extra={"format": "byte", "contentEncoding": "base64"})]
+FileIn = Annotated[
+    str | bytes, WithJsonSchema({"type": "string", "format": "byte", "contentEncoding": "base64"}), Field()
+]
+"""Base64 in JSON, bytes in MessagePack."""
 
 
 class ImageInput(In):
-    """A PNG, JPEG, WebP, GIF, BMP or TIFF file in base64."""
+    """A PNG, JPEG, WebP, GIF, BMP or TIFF file: in base64, or as bytes where the body is MessagePack."""
 
-    image: Base64 = Field(examples=[PNG])
+    image: FileIn = Field(examples=[PNG])
 
 
 class SupportExample(In):
@@ -98,7 +101,7 @@ class QueryInput(In):
     """One input to classify; `id` comes back with its answer."""
 
     id: str | None = Field(default=None, max_length=200)
-    image: Base64
+    image: FileIn
 
 
 class PredictRequest(In):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from innerloop.cli.console import Throttle, err, friendly, out
+from innerloop.cli.console import AsJson, Throttle, err, friendly, out, print_json
 
 
 def register(app: typer.Typer) -> None:
@@ -22,6 +22,7 @@ def meta_train(
     episodes: Annotated[int | None, typer.Option(min=2, help="Test episodes a figure.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: what there is.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Meta-train, choose on development classes, export, measure and publish. Resumes after interruption."""
     import torch
@@ -48,13 +49,16 @@ def meta_train(
                 if not err.is_terminal and every_minute():
                     err.print(f"step {step} of {read.outer.steps}  {shown}", highlight=False)
 
-            produce(
+            say = err if as_json else out
+            manifest = produce(
                 read,
                 data,
                 runs / read.name,
                 zoo=zoo or ZOO,
                 episodes=episodes,
                 device=device,
-                say=lambda text: out.print(text, highlight=False, soft_wrap=True),
+                say=lambda text: say.print(text, highlight=False, soft_wrap=True),
                 on_progress=show,
             )
+        if as_json:
+            print_json({"folder": str((zoo or ZOO) / manifest.name), **manifest.model_dump(mode="json")})
