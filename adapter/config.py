@@ -24,7 +24,7 @@ class Settings(BaseSettings):
     )
     api_keys: str = Field(
         default="",
-        description="Comma-separated `owner:sha256-of-key` pairs. Empty: no keys, and only loopback is served.",
+        description="Comma-separated `owner:sha256-of-key` pairs: keys with every scope, besides `innerloop keys`.",
     )
     meta_models_dir: Path | None = Field(default=None, description="Folder of your own published meta-models.")
     api_processes: int = Field(default=1, ge=1, description="API processes of `innerloop serve` and `innerloop api`.")

@@ -1,10 +1,11 @@
 """Every error a client can meet. The class gives code, status and title; the instance says what happened.
 
 InnerloopError
-├── BadInput 4xx: MalformedRequest 400, Unauthorized 401, NotFound 404, NotReady 409, Canceled 409,
-│   NotCancelable 409, IdempotencyKeyInUse 409, Expired 410, LostUpdate 412, TooLarge 413,
+├── BadInput 4xx: MalformedRequest 400, Unauthorized 401, Forbidden 403, NotFound 404, NotReady 409,
+│   Canceled 409, NotCancelable 409, IdempotencyKeyInUse 409, Expired 410, LostUpdate 412, TooLarge 413,
 │   UnsupportedMediaType 415, Unprocessable 422
 ├── ExportDiffers 500: an export would not answer as the service does
+├── Spent 429 (retryable, Retry-After): RateLimited, QuotaExceeded
 └── Overload (retryable, Retry-After): QueueFull, StoreFull, NoWorker, StoreUnavailable 503, Timeout 504
 """
 
@@ -62,6 +63,10 @@ class MalformedRequest(BadInput):
 
 class Unauthorized(BadInput):
     status, title, code = 401, "No valid API key", "unauthorized"
+
+
+class Forbidden(BadInput):
+    status, title, code = 403, "Not this key's scope", "forbidden"
 
 
 class NotFound(BadInput):
@@ -141,6 +146,23 @@ class StoreUnavailable(Overload):
 
 class AdaptationTimeout(Overload):
     title, code = "Adaptation still running", "adaptation_timeout"
+
+
+class Spent(InnerloopError):
+    """The key has used what it may; it can go on after `retry_after` seconds."""
+
+    status, retryable = 429, True
+
+    def __init__(self, detail: str, *, retry_after: float) -> None:
+        super().__init__(detail, retry_after=retry_after)
+
+
+class RateLimited(Spent):
+    title, code = "Too many requests", "rate_limited"
+
+
+class QuotaExceeded(Spent):
+    title, code = "Quota used up", "quota_exceeded"
 
 
 class AdaptationFailed(InnerloopError):

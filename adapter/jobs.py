@@ -12,6 +12,7 @@ from typing import cast
 from adapter import redis_store
 from adapter.models import JobError, ModelRecord, ModelSpec, dump_error
 from adapter.redis_store import DONE_CHANNEL, JOBS, RedisStore, events_key, record_key
+from adapter.usage import today, usage_key
 
 WORKER_TTL_SECONDS = 15
 WORKER, WORKERS = "il:worker:", "il:workers"
@@ -21,7 +22,7 @@ WORKER, WORKERS = "il:worker:", "il:workers"
 class Claim:
     """A job held by this worker until its lease runs out.
 
-    `measured`: the model's quality is known already.
+    `measured`: the model's quality is known already. `key`: the API key that asked for it.
     """
 
     job: str
@@ -29,6 +30,7 @@ class Claim:
     attempt: int
     spec: ModelSpec
     measured: bool = False
+    key: str = "local"
 
     @property
     def owner(self) -> str:
@@ -60,7 +62,10 @@ class Jobs(RedisStore):
         )
         if not answer:
             return None
-        return Claim(job, token, int(answer[0]), ModelSpec.model_validate_json(answer[1]), measured=bool(answer[2]))
+        attempt, spec, quality, key = answer
+        return Claim(
+            job, token, int(attempt), ModelSpec.model_validate_json(spec), measured=bool(quality), key=key.decode()
+        )
 
     def extend(self, claim: Claim) -> bool:
         """Renew the lease; false where it was lost or the model deleted."""
@@ -115,7 +120,8 @@ class Jobs(RedisStore):
 
     def _end(self, claim: Claim, outcome: str, error: str, adapt_ms: float, quality: str = "") -> bool:
         arguments = [claim.job, claim.token, outcome, error, round(adapt_ms, 3), DONE_CHANNEL, quality]
-        return bool(self.run("finish", self._keys(claim), arguments))
+        usage = usage_key(claim.owner, claim.key, today())
+        return bool(self.run("finish", [*self._keys(claim), usage], arguments))
 
     def _keys(self, claim: Claim) -> list[str]:
         return [record_key(claim.owner, claim.record_id), JOBS, events_key(claim.owner, claim.record_id)]

@@ -18,6 +18,8 @@ from redis.retry import Retry
 from adapter.config import Settings
 from adapter.errors import StoreFull
 
+LUA = Path(__file__).parent / "lua"
+
 DONE_CHANNEL = "il:done"
 JOBS = "il:jobs"
 
@@ -49,9 +51,11 @@ class RedisStore:
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
         self.client = client
         self.settings = settings
+        prelude = (LUA / "prelude.lua").read_text()
         self._scripts = {
-            path.stem: client.register_script(path.read_text())
-            for path in (Path(__file__).parent / "lua").glob("*.lua")
+            path.stem: client.register_script(prelude + path.read_text())
+            for path in LUA.glob("*.lua")
+            if path.stem != "prelude"
         }
 
     def run(self, script: str, keys: list[str], arguments: list[Any]) -> Any:
@@ -83,6 +87,11 @@ def idempotency_key(owner: str, key: str, model_id: str = "") -> str:
     """What a client's key stands for: of new models, or of changes of one model."""
     told = f"{model_id}/{key}" if model_id else key
     return f"il:{owner}:idempotency:{hashlib.sha256(told.encode()).hexdigest()}"
+
+
+def stored_keys(owner: str) -> list[str]:
+    """The models an owner has, by the end of their life, and how large they are."""
+    return [f"il:{owner}:stored", f"il:{owner}:sizes"]
 
 
 def now_ms() -> int:

@@ -5,6 +5,7 @@ il:{owner}:model:{id}.{n}    hash    the same of version n, from 2 on
 il:{owner}:support:{id}[.n]  string  the support set of a version
 il:{owner}:events:{id}       stream  status changes and support losses of all versions
 il:{owner}:models            zset    ids by creation
+il:{owner}:stored, :sizes    zset, hash  ids by end of life, bytes of their support sets
 il:{owner}:digest:{digest}   string  content to id, of models that have not grown
 il:{owner}:idempotency:{h}   hash    Idempotency-Key to fingerprint and id
 il:jobs                      zset    open jobs by the time someone must look at them
@@ -12,7 +13,8 @@ il:worker:{name}             string  a worker that lives
 il:workers                   set     names of those that said so
 il:{owner}:weights:{digest}  string  adapted tensors (weights role)
 
-The parts: `jobs` (leases), `versions` (models that change), `events` (the stream), and here everything else.
+API keys and their use: `keys`, `usage`. The parts: `jobs` (leases), `versions` (models that change), `events` (the
+stream), and here everything else.
 """
 
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false
@@ -37,6 +39,7 @@ from adapter.config import Settings
 from adapter.errors import Expired, IdempotencyKeyInUse, NotFound, QueueFull, StoreFull, Unprocessable
 from adapter.events import Events
 from adapter.jobs import Claim, Jobs
+from adapter.keys import LOCAL, Key
 from adapter.models import Head, ModelRecord, ModelSpec, record_id
 from adapter.redis_store import (
     DONE_CHANNEL,
@@ -46,8 +49,10 @@ from adapter.redis_store import (
     events_key,
     now_ms,
     record_key,
+    stored_keys,
     support_key,
 )
+from adapter.usage import over_quota, today, usage_key
 from adapter.versions import Patch, Versions
 
 __all__ = [
@@ -101,16 +106,18 @@ class Records(Jobs, Versions, Events):
         name: str | None = None,
         idempotency_key: str | None = None,
         fingerprint: str = "",
+        key: Key = LOCAL,
     ) -> Created:
         """Store a model with its job, unless the same content or key has one.
 
         Raises:
             IdempotencyKeyInUse: the key came with other content before.
             QueueFull, StoreFull: try again later.
+            QuotaExceeded: of `key`.
         """
         self.admit()
         model_id = "mdl_" + secrets.token_hex(16)
-        outcome, found = self.run(
+        outcome, found, *rest = self.run(
             "create",
             [
                 record_key(owner, model_id),
@@ -120,6 +127,8 @@ class Records(Jobs, Versions, Events):
                 redis_store.idempotency_key(owner, idempotency_key or ""),
                 JOBS,
                 events_key(owner, model_id),
+                usage_key(owner, key.id, today()),
+                *stored_keys(owner),
             ],
             [
                 model_id,
@@ -134,8 +143,12 @@ class Records(Jobs, Versions, Events):
                 redis_store.IDEMPOTENCY_MS,
                 record_key(owner, ""),
                 name or "",
+                key.id,
+                key.quota.model_dump_json(),
             ],
         )
+        if outcome == b"quota":
+            raise over_quota(key, found, *rest)
         if outcome == b"conflict":
             raise IdempotencyKeyInUse(
                 f"Idempotency-Key {idempotency_key!r} was used for other content (model {found.decode()}); "
@@ -186,12 +199,13 @@ class Records(Jobs, Versions, Events):
         Raises:
             NotFound, Expired: as `get`.
         """
-        newest = self.get(owner, model_id)
-        for number in range(newest.head.latest, newest.version, -1):
-            record = self.get(owner, model_id, number)
-            if record.is_open:
-                return record
-        return newest if newest.status not in ("failed", "canceled") else self.get(owner, model_id, 1)
+        newest = record = self.get(owner, model_id, "latest")
+        while record.status in ("failed", "canceled") and record.version > 1:
+            record = self.get(owner, model_id, record.version - 1)
+            # The revision that comes with a record guards the change, so it must not be younger than the choice.
+            if record.head.revision != newest.head.revision:
+                newest = record = self.get(owner, model_id, "latest")
+        return record
 
     def versions(self, owner: str, model_id: str, limit: int, below: int | None) -> list[ModelRecord]:
         """Versions from the newest down, those below number `below`; one more than `limit` where there are more.
@@ -253,6 +267,7 @@ class Records(Jobs, Versions, Events):
                 f"il:{owner}:digest:{record.head.digest}",
                 JOBS,
                 events_key(owner, model_id),
+                *stored_keys(owner),
             ],
             [model_id, f"{owner}/{model_id}", DONE_CHANNEL],
         )
@@ -263,6 +278,11 @@ class Records(Jobs, Versions, Events):
     def support(self, owner: str, record_id: str) -> bytes | None:
         """The stored support set of a version, or None where the model is gone."""
         return cast("bytes | None", self.client.get(support_key(owner, record_id)))
+
+    def stored(self, owner: str) -> tuple[int, int]:
+        """How many models an owner has, and the bytes of their support sets."""
+        models, size = self.run("stored", stored_keys(owner), [])
+        return int(models), int(size)
 
     def life_left_ms(self, owner: str, record_id: str) -> int | None:
         """How long a version still lives, or None where it is gone."""

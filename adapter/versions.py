@@ -14,6 +14,7 @@ from typing import cast
 
 from adapter import redis_store
 from adapter.errors import IdempotencyKeyInUse, LostUpdate, NotFound, Unprocessable
+from adapter.keys import LOCAL, Key
 from adapter.models import ModelRecord, ModelSpec, Status, record_id
 from adapter.redis_store import (
     DONE_CHANNEL,
@@ -22,8 +23,10 @@ from adapter.redis_store import (
     RedisStore,
     events_key,
     record_key,
+    stored_keys,
     support_key,
 )
+from adapter.usage import over_quota, today, usage_key
 
 MAX_VERSIONS = 1000
 """Each keeps its whole support set."""
@@ -57,6 +60,7 @@ class Versions(RedisStore):
         support: bytes,
         *,
         quality: str | None = None,
+        key: Key = LOCAL,
         idempotency: Idempotency | None = None,
     ) -> int:
         """Store a new version and its job; its number.
@@ -66,6 +70,7 @@ class Versions(RedisStore):
         Raises:
             LostUpdate: the model changed after `base` was read.
             NotFound: it was deleted or expired.
+            QuotaExceeded: of `key`.
             Unprocessable: it has as many versions as a model may have.
         """
         number, owner, model_id = base.head.latest + 1, base.owner, base.id
@@ -84,6 +89,8 @@ class Versions(RedisStore):
                 JOBS,
                 events_key(owner, model_id),
                 f"il:{owner}:digest:{base.head.digest}",
+                usage_key(owner, key.id, today()),
+                *stored_keys(owner),
                 redis_store.idempotency_key(owner, idempotency.key if idempotency else "", model_id),
             ],
             [
@@ -97,11 +104,15 @@ class Versions(RedisStore):
                 TOMBSTONE_MS,
                 "queued" if quality is None else "ready",
                 quality or "",
+                key.id,
+                key.quota.model_dump_json(),
                 idempotency.fingerprint if idempotency else "",
                 redis_store.IDEMPOTENCY_MS,
             ],
         )
-        self._check(outcome, model_id)
+        if outcome[0] == b"quota":
+            raise over_quota(key, *outcome[1:])
+        self._check(outcome[0], model_id)
         return number
 
     def changed_before(self, owner: str, model_id: str, idempotency: Idempotency) -> int | None:
@@ -148,6 +159,7 @@ class Versions(RedisStore):
                 support_key(owner, model_id),
                 events_key(owner, model_id),
                 f"il:{owner}:digest:{digest}",
+                stored_keys(owner)[0],
             ],
             [
                 model_id,
@@ -157,7 +169,7 @@ class Versions(RedisStore):
                 *fields,
             ],
         )
-        self._check(outcome, model_id)
+        self._check(outcome[0], model_id)
 
     def cancel(self, record: ModelRecord) -> Status:
         """Stop an adaptation that has not ended; the status afterwards.

@@ -19,6 +19,7 @@ from adapter.errors import (
     NoWorker,
     Unprocessable,
 )
+from adapter.keys import Key
 from adapter.models import Adaptation, ClassCount, ModelRecord, ModelSpec, Origin, record_id
 from adapter.store import Arrays, Created
 from adapter.support_set import SupportSet
@@ -85,12 +86,13 @@ def describe(
     )
 
 
-async def accept(services: Services, owner: str, prepared: Prepared, idempotency_key: str | None = None) -> Created:
+async def accept(services: Services, who: Key, prepared: Prepared, idempotency_key: str | None = None) -> Created:
     """Write the record, then nudge a worker. From here on nothing is lost.
 
     Raises:
         NoWorker, QueueFull, StoreFull: try again later.
         IdempotencyKeyInUse: the key came with other content.
+        QuotaExceeded: the API key may not.
     """
     fingerprint = _fingerprint(prepared)
 
@@ -98,16 +100,17 @@ async def accept(services: Services, owner: str, prepared: Prepared, idempotency
         if not services.records.has_worker():
             raise NoWorker("no worker is running; start one with `innerloop worker`", retry_after=5)
         created = services.records.create(
-            owner,
+            who.owner,
             prepared.spec,
             prepared.support,
             prepared.ttl_seconds,
             name=prepared.name,
             idempotency_key=idempotency_key,
             fingerprint=fingerprint,
+            key=who,
         )
         if created.is_new:
-            services.publisher.nudge(f"{owner}/{created.id}")
+            services.publisher.nudge(f"{who.owner}/{created.id}")
         return created
 
     return await services.in_store(write)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from adapter import growth, support_set
 from adapter.errors import LostUpdate, NotFound, NoWorker, TooLarge, Unprocessable
+from adapter.keys import Key
 from adapter.models import ModelRecord, Origin, OriginKind
 from adapter.quality import Quality, compare
 from adapter.support_set import SupportSet
@@ -36,7 +37,7 @@ class Grown:
 
 async def grow(
     services: Services,
-    owner: str,
+    who: Key,
     model_id: str,
     kind: OriginKind,
     change: Change,
@@ -46,10 +47,11 @@ async def grow(
     """Apply `change` to the newest support set and store the result as a new version.
 
     Raises:
-        NotFound, Expired, Unprocessable, LostUpdate, IdempotencyKeyInUse, NoWorker, QueueFull, StoreFull.
+        NotFound, Expired, Unprocessable, LostUpdate, IdempotencyKeyInUse, NoWorker, QueueFull, StoreFull,
+        QuotaExceeded.
     """
     for _ in range(TRIES):
-        base = await services.in_store(services.records.newest_kept, owner, model_id)
+        base = await services.in_store(services.records.newest_kept, who.owner, model_id)
         # Before If-Match: a request that is sent again finds the state that it made itself.
         before = idempotency and await services.in_store(_made_before, services, base, idempotency)
         if before:
@@ -62,10 +64,10 @@ async def grow(
                 await services.in_store(services.records.remember_change, base, idempotency)
             return Grown(base, is_new=False)
         try:
-            number = await services.in_store(_store, services, base, kind, old, new, idempotency)
+            number = await services.in_store(_store, services, who, base, kind, old, new, idempotency)
         except LostUpdate:
             continue
-        return Grown(await services.in_store(services.records.get, owner, model_id, number), is_new=True)
+        return Grown(await services.in_store(services.records.get, who.owner, model_id, number), is_new=True)
     raise LostUpdate(f"model {model_id} is being changed by others all the time; try again, or send If-Match")
 
 
@@ -128,6 +130,7 @@ def _made_before(services: Services, base: ModelRecord, idempotency: Idempotency
 
 def _store(
     services: Services,
+    who: Key,
     base: ModelRecord,
     kind: OriginKind,
     old: SupportSet,
@@ -151,7 +154,7 @@ def _store(
         if not services.records.has_worker():
             raise NoWorker("no worker is running; start one with `innerloop worker`", retry_after=5)
         services.records.admit()
-    number = services.records.grow(base, spec, support_set.encode(new), quality=known, idempotency=idempotency)
+    number = services.records.grow(base, spec, support_set.encode(new), quality=known, key=who, idempotency=idempotency)
     if known is None:
         services.publisher.nudge(services.records.get(base.owner, base.id, number).job_name)
     return number

@@ -1,4 +1,4 @@
-"""Around every request: an id, and bounds on the body's size, encoding and time."""
+"""Around every request: an id, what the caller may still do, and bounds on the body's size, encoding and time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ class Boundary:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                headers.update(scope["state"].get("answer_headers", {}))
             elif bodiless:
                 message = {**message, "body": b""}
             await send(message)

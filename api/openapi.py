@@ -111,21 +111,22 @@ def version_answers(done: int) -> dict[int | str, dict[str, Any]]:
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """`responses` of a route for the errors it can give; 401 and 503 every route can."""
+    """`responses` of a route for the errors it can give; 401, 403, 429 and 503 every route can."""
     content = {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}}
     return {
         status: {
             "description": _MEANING[status],
             "content": content,
-            **({"headers": RETRY_AFTER} if status in (409, 503) else {}),
+            **({"headers": RETRY_AFTER} if status in (409, 429, 503) else {}),
         }
-        for status in sorted({*statuses, 401, 503})
+        for status in sorted({*statuses, 401, 403, 429, 503})
     }
 
 
 _MEANING = {
     400: "Malformed",
     401: "No or wrong API key",
+    403: "Not this key's scope",
     404: "Absent, or another owner's",
     408: "The body took too long",
     409: "Not ready yet (with Retry-After), canceled, or idempotency key in use",
@@ -134,6 +135,7 @@ _MEANING = {
     413: "Over a published cap",
     415: "Media type",
     422: "Understood but wrong; `errors` names each finding",
+    429: "Over the key's rate or quota (with Retry-After)",
     500: "A fault of the server; for exports: the export would not answer as the service does",
     503: "Queue full, store full, no worker (with Retry-After)",
 }
@@ -150,11 +152,7 @@ def describe(app: FastAPI) -> None:
             components["schemas"] = {**extra["$defs"], **components.get("schemas", {})}
             _drop_fastapi_errors(schema)
             _drop_null_parameters(schema)
-            components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-            schema["security"] = [{"key": []}, {}]
-            for operation in _operations(schema):
-                if "health" in operation["tags"]:
-                    operation["security"] = []
+            _make_keys_optional(schema)
             app.openapi_schema = schema
         return app.openapi_schema
 
@@ -173,6 +171,13 @@ def _drop_null_parameters(schema: dict[str, Any]) -> None:
 
 def _operations(schema: dict[str, Any]) -> list[dict[str, Any]]:
     return [operation for methods in schema["paths"].values() for operation in methods.values()]
+
+
+def _make_keys_optional(schema: dict[str, Any]) -> None:
+    """A server on loopback wants none."""
+    for operation in _operations(schema):
+        if "security" in operation:
+            operation["security"].append({})
 
 
 def _drop_fastapi_errors(schema: dict[str, Any]) -> None:

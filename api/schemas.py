@@ -355,20 +355,6 @@ class Readiness(BaseModel):
     checks: dict[str, bool]
 
 
-class ServerLimits(BaseModel):
-    """Every cap of this server; each meta-model has its own besides."""
-
-    max_body_bytes: int
-    max_image_bytes: int
-    max_image_pixels: int
-    max_queries: int
-    max_wait_seconds: float
-    max_ttl_seconds: int
-    default_ttl_seconds: int
-    max_label_length: int
-    max_queued_jobs: int
-
-
 class ProblemItem(BaseModel):
     pointer: str | None = None
     code: str | None = None

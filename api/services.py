@@ -11,12 +11,16 @@ from typing import ParamSpec, TypeVar
 from fastapi import Request
 
 from adapter.config import Settings
+from adapter.keys import KeyStore
 from adapter.predictor import Predictor, WeightsCache
 from adapter.queue import Publisher
 from adapter.reaper import Reaper
 from adapter.store import Records, Weights, connect
-from api.auth import Keys
+from adapter.usage import UsageStore
 from api.decode import Decoder
+from api.keyring import Keyring
+from api.meter import Meter
+from api.rate import RateLimiter
 from api.streams import Streams
 from api.waiter import Waiter
 from meta_models.catalogue import Catalogue
@@ -30,14 +34,17 @@ class Services:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.keys = Keys(settings)
         self.catalogue = Catalogue(settings.meta_models_dir)
         self.records = Records(connect(settings.records_url), settings)
+        self.keyring = Keyring(settings, KeyStore(self.records.client))
+        self.usage = UsageStore(self.records.client)
+        self.meter = Meter(self.usage)
         self.weights = Weights(connect(settings.weights_url))
         self.publisher = Publisher(settings.records_url)
         self.predictor = Predictor(self.catalogue)
         self.cache = WeightsCache(settings.cache_mb * 2**20)
         self.decoder = Decoder(settings)
+        self.rate = RateLimiter(settings.records_url)
         self.waiter = Waiter(settings.records_url)
         self.streams = Streams(settings.records_url)
         # Redis calls are short; arithmetic is bounded by the cores so that requests queue here, not there.
@@ -47,11 +54,14 @@ class Services:
 
     async def start(self) -> None:
         self.waiter.start()
+        self.meter.start()
         self._reaper.start()
 
     async def stop(self) -> None:
         await self.waiter.stop()
+        await self.meter.stop()
         await self.streams.close()
+        await self.rate.close()
         self._reaper.stop()
         self.publisher.close()
         self._store_pool.shutdown()
@@ -69,8 +79,3 @@ class Services:
 def services(request: Request) -> Services:
     """The process's services, as a FastAPI dependency."""
     return request.app.state.services
-
-
-def owner(request: Request) -> str:
-    """The owner who asks, as a FastAPI dependency."""
-    return services(request).keys.owner(request)

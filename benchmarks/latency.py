@@ -1,8 +1,9 @@
 """What the service adds to the arithmetic: HTTP against the bare call, in turn, in one run.
 
-POST-to-ready is compared with the adaptation call alone (same graphs, same threads as the worker), a one-query
-prediction with the ONNX run alone. Absolute times depend on the machine and its load; the differences are
-what the service costs.
+POST-to-ready is compared with one process that does the same to the same files and nothing else: decode, put in order,
+adapt (same graphs, same threads as the worker). How much of that is decoding is a column of its own. A one-query
+prediction is compared with the ONNX run alone. Absolute times depend on the machine and its load; the differences
+are what the service costs.
 
     python -m benchmarks.latency --data data
 """
@@ -27,6 +28,7 @@ from adapter.adapt import adapt
 from adapter.config import Settings
 from adapter.models import Adaptation
 from adapter.support_set import SupportSet, canonical
+from api.decode import Decoder, Payload
 from benchmarks.omniglot import TestClasses, test_classes
 from innerloop.client import Client
 from innerloop.embedded import Embedded
@@ -47,6 +49,12 @@ def clock(call: Callable[[], Any]) -> tuple[float, Any]:
     return (time.perf_counter() - began) * 1000, result
 
 
+def decoded(decoder: Decoder, path: ServingPath, files: list[tuple[str, bytes]]) -> SupportSet:
+    """Files to a support set in canonical order."""
+    inputs = decoder.support([Payload(file, "", label) for label, file in files], path.served.manifest.input)
+    return canonical([label for label, _ in files], inputs)
+
+
 def bare(path: ServingPath, support: SupportSet) -> Arrays:
     """What a worker computes, without the service around it."""
     return adapt(path.torch_model, support, path.features(support.inputs), Adaptation())
@@ -57,15 +65,17 @@ def measure(client: Client, name: str, classes: TestClasses, n_way: int, n_shot:
     published = Catalogue().resolve(name)
     served = ServedModel(published.folder)
     path = ServingPath(served, TorchModel.load(published.folder, published.manifest))
-    times: dict[str, list[float]] = {"adapt_bare": [], "adapt_http": [], "predict_bare": [], "predict_http": []}
+    decoder = Decoder(Settings())
+    columns = ("decode_bare", "adapt_bare", "adapt_http", "predict_bare", "predict_http")
+    times: dict[str, list[float]] = {column: [] for column in columns}
     spec = EpisodeSpec(n_way, n_shot, 1)
     for number in range(rounds + 3):
         episode = sample_episode(classes.pool, spec, seed=77 + n_way + 100 * n_shot, number=number)
-        labels = [str(c) for c in range(n_way) for _ in range(n_shot)]
-        support = canonical(labels, classes.pool.inputs[episode.support.ravel()])
         query = classes.pool.inputs[episode.query[:1, 0]]
         files, question = classes.support(episode), classes.queries(episode)[:1]
-        times["adapt_bare"].append(clock(lambda s=support: bare(path, s))[0])
+        decoding, support = clock(lambda f=files: decoded(decoder, path, f))
+        times["decode_bare"].append(decoding)
+        times["adapt_bare"].append(decoding + clock(lambda s=support: bare(path, s))[0])
         took, model = clock(lambda f=files: client.adapt(f, meta_model=name))
         times["adapt_http"].append(took)
         # Where quality comes after `ready`, the next job would wait for it.
@@ -101,7 +111,7 @@ def main() -> None:
     ):
         for name in ("omniglot-protonet", "omniglot-maml"):
             rows += [measure(client, name, classes, *setting, arguments.rounds) for setting in SETTINGS]
-    columns = ["adapt_bare_p50_ms", "adapt_http_p50_ms", "adapt_overhead_ms"]
+    columns = ["decode_bare_p50_ms", "adapt_bare_p50_ms", "adapt_http_p50_ms", "adapt_overhead_ms"]
     columns += ["predict_bare_p50_ms", "predict_http_p50_ms", "predict_overhead_ms"]
     table = Table("meta-model", "setting", *(c.removesuffix("_ms").replace("_", " ") for c in columns), box=None)
     for row in rows:

@@ -12,8 +12,8 @@ from PIL import Image
 
 from meta_models.datasets import ClassPool, Omniglot, load_omniglot
 from meta_models.episodes import EpisodeRows
-from meta_models.meta_train import split
 from meta_models.recipe import load_recipe
+from meta_models.sources import split
 
 
 @dataclass(frozen=True)

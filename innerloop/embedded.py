@@ -26,6 +26,7 @@ RESTARTS, WITHIN_SECONDS = 8, 30.0
 """A part that dies this often in so short a time is given up."""
 
 STOP_SECONDS = 10.0
+RECORDS_LINK = "records.sock"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -164,7 +165,14 @@ class Embedded:
             self._add(Part(f"redis-{role}", [server, *common, *options], self._log(f"redis-{role}")))
             urls[role] = f"unix://{path}"
             _wait_for_socket(path, self.parts[-1])
+        self._name_socket(self._sockets / "records.sock")
         return {"INNERLOOP_REDIS_URL": urls["records"], "INNERLOOP_WEIGHTS_REDIS_URL": urls["weights"]}
+
+    def _name_socket(self, path: Path) -> None:
+        """Let `innerloop keys` find the records through the data folder."""
+        link = self.data / RECORDS_LINK
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
 
     def _add(self, part: Part) -> None:
         part.start()
@@ -225,9 +233,29 @@ class Embedded:
         if self._watcher:
             self._watcher.join(timeout=2)
         if self._sockets:
+            (self.data / RECORDS_LINK).unlink(missing_ok=True)
             shutil.rmtree(self._sockets, ignore_errors=True)
         if self._lock_file:
             self._lock_file.close()
+
+
+def records_url(settings: Settings) -> str:
+    """Where the records of a service are: the operator's Redis, or that of the server running on the data folder.
+
+    Raises:
+        ServeError: no server runs there.
+    """
+    if settings.redis_url:
+        return settings.redis_url
+    link = settings.data_dir / RECORDS_LINK
+    # The link's target: a Unix socket's path is short by law, the data folder's may be long.
+    path = link.readlink() if link.is_symlink() else link
+    if not path.is_socket():
+        raise ServeError(
+            f"no server runs on {settings.data_dir.resolve()}; start one with `innerloop serve`, name its folder with "
+            "--data-dir, or set INNERLOOP_REDIS_URL"
+        )
+    return f"unix://{path}"
 
 
 def redis_server() -> str:

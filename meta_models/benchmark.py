@@ -12,17 +12,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meta_models.algorithms import InnerSettings
 from meta_models.catalogue import Published
-from meta_models.datasets import ClassPool, Omniglot
+from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec, sample_episode
-from meta_models.evaluate import evaluate
+from meta_models.evaluate import Accuracy, episode_logits
 from meta_models.manifest import META_PARAMS_FILE
-from meta_models.meta_train import split
+from meta_models.measures import confidence_gap, softmax
 from meta_models.recipe import Recipe, load_recipe
 from meta_models.serving import ServedModel
 from meta_models.serving_path import ServingPath
+from meta_models.sources import Splits, protocols
 from meta_models.torch_model import TorchModel
 
 SETTINGS = ((5, 1), (5, 5), (20, 1), (20, 5))
@@ -58,11 +60,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Row(Job):
-    """A measured figure: mean accuracy and half the width of its 95% confidence interval, in percent."""
+    """A measured figure: mean accuracy and half the width of its 95% confidence interval, in percent.
+
+    `calibration_error`: expected calibration error of the probabilities as served, in percent.
+    """
 
     seed: int
     accuracy: float
     ci95: float
+    calibration_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,11 +95,11 @@ def default_episodes(shares_body: bool) -> int:
 class Subject:
     """A published meta-model with the test classes of its recipe."""
 
-    def __init__(self, published: Published, recipe: Recipe, omniglot: Omniglot) -> None:
+    def __init__(self, published: Published, recipe: Recipe, test: ClassPool) -> None:
         manifest = published.manifest
         self.manifest = manifest
         self.path = ServingPath(ServedModel(published.folder, manifest), TorchModel.load(published.folder, manifest))
-        self.pools = dict(protocols(recipe.data.split, split(omniglot, recipe).test))
+        self.protocols = {p.name: p for p in protocols(recipe, test)}
 
     @property
     def weights(self) -> str:
@@ -102,7 +108,7 @@ class Subject:
 
     def spec(self, job: Job) -> EpisodeSpec:
         wrong = job.x if job.curve == "wrong labels" else 0.0
-        within = float(job.protocol == "L")
+        within = self.protocols[job.protocol].within_group
         return EpisodeSpec(job.n_way, job.n_shot, job.n_query, within, label_noise=(wrong, wrong))
 
     def measure(self, job: Job) -> Row:
@@ -111,16 +117,28 @@ class Subject:
         if job.curve == "steps" and self.manifest.inner_loop:
             inner = InnerSettings(int(job.x), self.manifest.inner_loop.inner_lr)
         counts = COUNTS[int(job.x)] if job.curve == "imbalance" else None
-        pool = self.pools[job.protocol]
-        accuracy = evaluate(self.path, pool, self.spec(job), job.episodes, TEST_SEED, inner, counts)
+        pool = self.protocols[job.protocol].pool
+        temperature = self.manifest.calibration_for(
+            job.n_way, sum(counts) / len(counts) if counts else job.n_shot
+        ).temperature
+        confidence: list[NDArray[np.float64]] = []
+        right: list[NDArray[np.bool_]] = []
+        for logits, labels in episode_logits(self.path, pool, self.spec(job), job.episodes, TEST_SEED, inner, counts):
+            confidence.append(softmax(logits, temperature).max(1))
+            right.append(logits.argmax(1) == labels)
+        accuracy = Accuracy.of([float(r.mean()) for r in right])
         return Row(
-            **asdict(job), seed=TEST_SEED, accuracy=round(100 * accuracy.mean, 2), ci95=round(100 * accuracy.ci95, 2)
+            **asdict(job),
+            seed=TEST_SEED,
+            accuracy=round(100 * accuracy.mean, 2),
+            ci95=round(100 * accuracy.ci95, 2),
+            calibration_error=round(100 * confidence_gap(np.concatenate(confidence), np.concatenate(right)), 2),
         )
 
     def cost(self, rounds: int = 30) -> Cost:
         """Times of adapting and of asking, in turn."""
-        protocol, pool = next(iter(self.pools.items()))
-        spec = EpisodeSpec(20, 1, 1, within_group=float(protocol == "L"))
+        protocol = next(iter(self.protocols.values()))
+        pool, spec = protocol.pool, EpisodeSpec(20, 1, 1, protocol.within_group)
         adapting: list[float] = []
         asking: list[float] = []
         adapted: dict[str, np.ndarray] = {}
@@ -141,15 +159,6 @@ class Subject:
         )
 
 
-def protocols(data_split: str, test: ClassPool) -> Iterator[tuple[str, ClassPool]]:
-    """Protocol names and test pools of a recipe's split."""
-    if data_split == "background":
-        yield "L", test
-    else:
-        yield "V upright", test
-        yield "V rotated", test.with_quarter_turns()
-
-
 def jobs(subject: Subject, episodes: int) -> Iterator[Job]:
     """Every figure of a meta-model; curves only where the clients' protocol is measured."""
 
@@ -157,10 +166,12 @@ def jobs(subject: Subject, episodes: int) -> Iterator[Job]:
         reference = subject.manifest.reference
         return Job(reference, subject.weights, curve, protocol, n_way, n_shot, n_query, x, episodes)
 
-    for protocol in subject.pools:
+    for protocol in subject.protocols.values():
+        smallest = min(len(rows) for rows in protocol.pool.class_examples)
         for n_way, n_shot in SETTINGS:
-            yield job("table", protocol, n_way, n_shot)
-    if "L" not in subject.pools:
+            if n_way <= protocol.pool.n_classes and n_shot < smallest:
+                yield job("table", protocol.name, n_way, n_shot, n_query=min(N_QUERY, smallest - n_shot))
+    if "L" not in subject.protocols:
         return
     if subject.manifest.inner_loop:
         for steps in STEPS:
@@ -196,13 +207,14 @@ class Log:
 
 def run(
     published: Iterable[Published],
-    omniglot: Omniglot,
+    splits: Callable[[Recipe], Splits],
     log: Log,
     on_row: Callable[[Row], None],
     episodes: int | None = None,
 ) -> list[Cost]:
     """Measure what `log` lacks, with `default_episodes` unless told otherwise; costs are measured each time."""
-    subjects = [Subject(p, load_recipe(p.manifest.name), omniglot) for p in published]
+    recipes = [(p, load_recipe(p.manifest.name)) for p in published]
+    subjects = [Subject(p, recipe, splits(recipe).test) for p, recipe in recipes]
     for subject in subjects:
         for wanted in jobs(subject, episodes or default_episodes(subject.path.shares_body)):
             if log.lacks(wanted):

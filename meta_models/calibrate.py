@@ -18,14 +18,18 @@ FALSE_REJECTS = (0.005, 0.01, 0.02, FALSE_REJECT, 0.1, 0.2, 0.3, 0.5)
 GRID = ((2, 1), (2, 5), (5, 1), (5, 5), (10, 1), (10, 5), (20, 1), (20, 5))
 """(n_way, n_shot) settings that get an entry."""
 
+N_QUERY = 5
+
 
 def calibrate(
     classifier: Classifier, pool: ClassPool, n_episodes: int, seed: int, inner: InnerSettings | None = None
 ) -> tuple[Calibration, ...]:
-    """One entry per setting of `GRID`."""
+    """One entry per setting of `GRID` for which the pool has classes, with one to spare, and examples."""
+    smallest = min(len(rows) for rows in pool.class_examples)
     return tuple(
         _fit(n_way, n_shot, *_collect(classifier, pool, n_way, n_shot, n_episodes, seed, inner))
         for n_way, n_shot in GRID
+        if n_way < pool.n_classes and n_shot + N_QUERY <= smallest
     )
 
 
@@ -43,7 +47,7 @@ def _collect(
     An episode of n_way + 1 classes serves both: adapting sees all but the last class, whose queries are
     the unseen ones.
     """
-    spec = EpisodeSpec(n_way + 1, n_shot, 5, within_group=1.0)
+    spec = EpisodeSpec(n_way + 1, n_shot, N_QUERY, within_group=1.0)
     known: list[NDArray[np.float32]] = []
     labels: list[NDArray[np.int64]] = []
     unseen: list[NDArray[np.float32]] = []

@@ -99,6 +99,8 @@ class Figure(_Part):
     episodes: int
     seed: int
     inner_steps: int | None = None
+    calibration_error: float | None = None
+    """Expected calibration error of the served probabilities, in percent; older meta-models lack it."""
     inductive: Literal[True] = True
     path: Literal["serving"] = "serving"
     command: str

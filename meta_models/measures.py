@@ -56,14 +56,15 @@ def calibration_error(
     probabilities: NDArray[np.float64], labels: NDArray[np.int64], n_bins: int = CALIBRATION_BINS
 ) -> float:
     """Expected calibration error over equal-width bins (Guo et al. 2017, arXiv:1706.04599, eq. 3)."""
-    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    return confidence_gap(probabilities.max(1), probabilities.argmax(1) == labels, n_bins)
+
+
+def confidence_gap(confidence: NDArray[np.float64], right: NDArray[np.bool_], n_bins: int = CALIBRATION_BINS) -> float:
+    """The same from the confidence (n,) of each answer and whether it was right (n,)."""
     bins = calibration_bins(confidence, n_bins)
-    gaps = [
-        abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean()
-        for b in range(n_bins)
-        if (bins == b).any()
-    ]
-    return float(sum(gaps))
+    counts = np.bincount(bins, minlength=n_bins)
+    sums = np.bincount(bins, confidence - right, minlength=n_bins)
+    return float(np.abs(sums).sum() / counts.sum())
 
 
 def auroc(positive: NDArray[np.float32], negative: NDArray[np.float32]) -> float:

@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,40 +16,18 @@ from meta_models import checkpoint
 from meta_models.algorithms import Algorithm, Episode, Tensors, meta_loss
 from meta_models.augment import apply_symmetry, random_affine
 from meta_models.checkpoint import TrainState
-from meta_models.datasets import ClassPool, Omniglot
+from meta_models.datasets import ClassPool
 from meta_models.episodes import N_SYMMETRIES, sample_episode
 from meta_models.evaluate import evaluate
 from meta_models.memory import keep_freed_memory
 from meta_models.recipe import Outer, Recipe
+from meta_models.sources import Splits
 from meta_models.torch_model import TorchModel, build_algorithm
 
 CHECKPOINT, LOG, BEST = "checkpoint.safetensors", "log.jsonl", "best.json"
 
 OnProgress = Callable[[int, dict[str, float]], None]
 """Called with (steps done, latest figures)."""
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Classes to learn from, to choose by, and to report; they share no class."""
-
-    train: ClassPool
-    development: ClassPool
-    test: ClassPool
-
-
-def split(omniglot: Omniglot, recipe: Recipe) -> Splits:
-    """The recipe's protocol: L (background against evaluation alphabets) or V (Vinyals et al. 2016)."""
-    pool = omniglot.pool(recipe.input)
-    if recipe.data.split == "vinyals":
-        return Splits(*(pool.subset(omniglot.vinyals_split == part) for part in range(3)))
-    held_out = {omniglot.alphabet_names.index(name) for name in recipe.data.development_groups}
-    development = np.isin(omniglot.alphabet, sorted(held_out))
-    return Splits(
-        pool.subset(omniglot.is_background & ~development),
-        pool.subset(omniglot.is_background & development),
-        pool.subset(~omniglot.is_background),
-    )
 
 
 def meta_train(
@@ -66,7 +43,7 @@ def meta_train(
 
     Args:
         recipe: what to do.
-        splits: from `split`; test classes are not touched.
+        splits: from `load_splits`; test classes are not touched.
         run: holds the checkpoint, the log and nothing else that matters.
         start: meta_params to begin from, for a recipe with `initialize_from`.
         device: `cuda` where there is one unless told otherwise.
@@ -83,7 +60,7 @@ def meta_train(
     (run / "recipe.json").write_text(recipe.model_dump_json(indent=1))
     state = _begin_or_resume(algorithm, start, run, place)
     state.meta_params = _channels_last(state.meta_params)
-    trained = {name: t.requires_grad_() for name, t in state.meta_params.items() if _is_trained(name)}
+    trained = {name: t.requires_grad_() for name, t in state.meta_params.items() if _is_trained(name, recipe.outer)}
     optimizer = torch.optim.Adam(trained.values(), lr=recipe.outer.outer_lr, weight_decay=recipe.outer.weight_decay)
     _restore_moments(optimizer, trained, state.moments)
     algorithm.backbone.to(place)
@@ -186,8 +163,8 @@ def _schedule(step: int, outer: Outer) -> float:
     return warm * cosine * cool
 
 
-def _is_trained(name: str) -> bool:
-    return not name.endswith(("running_mean", "running_var"))
+def _is_trained(name: str, outer: Outer) -> bool:
+    return not name.endswith(("running_mean", "running_var")) and not name.startswith(outer.frozen)
 
 
 def _begin_or_resume(algorithm: Algorithm, start: Tensors | None, run: Path, device: torch.device) -> TrainState:

@@ -6,6 +6,7 @@ manifest (`InputSpec`). Knows numpy and Pillow only.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Literal
 
 import numpy as np
@@ -78,17 +79,23 @@ def drawing(pixels: NDArray[np.uint8], spec: DrawingSpec) -> NDArray[np.uint8]:
         raise BlankImageError(
             f"no drawing found: no pixel differs from the background by more than {_FAINT} of 255 (largest: {peak})"
         )
-    box = _crop_box(ink > 0.35 * peak, spec)
+    box = _crop_box(ink > int(0.35 * peak), spec)
     side = box[2] - box[0]
     resample = Image.Resampling.BOX if side >= spec.size else Image.Resampling.BILINEAR
     canvas, offset = _pad_to(ink, box)
     shifted = (box[0] + offset, box[1] + offset, box[2] + offset, box[3] + offset)
     small = Image.fromarray(canvas).resize((spec.size, spec.size), resample, box=shifted)
-    out = np.asarray(small, dtype=np.float32)
-    # Thin strokes in a large picture average to almost nothing: stretch, and drop the paper's grain.
-    floor = 0.1 * float(out.max())
-    out = np.clip((out - floor) * (255.0 / (float(out.max()) - floor)), 0, 255)
-    return np.rint(out).astype(np.uint8)[None]
+    out = np.asarray(small)
+    return _stretched(int(out.max()))[out][None]
+
+
+@cache
+def _stretched(peak: int) -> NDArray[np.uint8]:
+    """What each of the 256 values becomes where `peak` is the largest: thin strokes in a large picture average to
+    almost nothing, so they are stretched, and the paper's grain is dropped.
+    """
+    values, floor = np.arange(256, dtype=np.float32), 0.1 * peak
+    return np.rint(np.clip((values - floor) * (255.0 / (peak - floor)), 0, 255)).astype(np.uint8)
 
 
 def _flatten(picture: Image.Image) -> NDArray[np.uint8]:

@@ -10,17 +10,20 @@ import torch
 from safetensors.torch import load_file
 
 from meta_models import checkpoint
-from meta_models.algorithms import InnerSettings
+from meta_models.algorithms import InnerSettings, Tensors
 from meta_models.benchmark import Subject, default_episodes, jobs
 from meta_models.calibrate import calibrate
 from meta_models.catalogue import ZOO, Published
-from meta_models.datasets import ClassPool, load_omniglot
+from meta_models.datasets import ClassPool
 from meta_models.evaluate import Accuracy, evaluate
 from meta_models.manifest import META_PARAMS_FILE, Figure, Manifest, Training
-from meta_models.meta_train import CHECKPOINT, OnProgress, meta_train, split
+from meta_models.meta_train import CHECKPOINT, OnProgress, meta_train
 from meta_models.plots import plot_log
 from meta_models.publish import export, write_manifest
 from meta_models.recipe import Recipe
+from meta_models.serving import ServedModel
+from meta_models.serving_path import ServingPath
+from meta_models.sources import Splits, load_splits
 from meta_models.torch_model import TorchModel, build_algorithm
 
 SEARCH_LOG = "search.jsonl"
@@ -53,31 +56,54 @@ def produce(
 
     Raises:
         PublishError: the graphs disagree with torch or the card lacks a figure.
+        FileNotFoundError: the meta-model to begin from is not published.
     """
-    omniglot = load_omniglot(data)
-    splits = split(omniglot, recipe)
+    splits = load_splits(data, recipe)
     say(
         f"{recipe.name}: {splits.train.n_classes} classes to learn from, "
         f"{splits.development.n_classes} to choose by, {splits.test.n_classes} to report"
     )
-    start = load_file(zoo / recipe.initialize_from / META_PARAMS_FILE) if recipe.initialize_from else None
+    start = _start(recipe, zoo)
     model = meta_train(recipe, splits, run, start=start, device=device, on_progress=on_progress)
     plot_log(run)
     model, recipe, notes = _choose_inner(model, recipe, splits.development, run, say)
+    if start and recipe.data.name == "folder":
+        notes = _what_it_brought(model, start, recipe, splits.development)
+        say(notes)
     folder = zoo / recipe.name
-    manifest = export(model, recipe, _training(recipe, run, notes), folder)
+    manifest = export(model, recipe, _training(recipe, splits, run, notes), folder)
     say("graphs agree with torch")
-    subject = Subject(Published(folder, manifest), recipe, omniglot)
-    path = subject.path
-    manifest = manifest.model_copy(
-        update={
-            "calibration": calibrate(path, splits.development, 1000 if path.shares_body else 50, seed=2),
-            "benchmarks": _figures(subject, recipe, episodes or default_episodes(path.shares_body), say),
-        }
-    )
+    path = ServingPath(ServedModel(folder, manifest), TorchModel.load(folder, manifest))
+    calibration = calibrate(path, splits.development, 1000 if path.shares_body else 50, seed=2)
+    manifest = manifest.model_copy(update={"calibration": calibration})
+    subject = Subject(Published(folder, manifest), recipe, splits.test)
+    figures = _figures(subject, recipe, episodes or default_episodes(path.shares_body), say)
+    manifest = manifest.model_copy(update={"benchmarks": figures})
     write_manifest(manifest, folder)
     say(f"published {manifest.reference} in {folder}")
     return manifest
+
+
+def _start(recipe: Recipe, zoo: Path) -> Tensors | None:
+    """The meta_params that a recipe begins from: published beside it, or with this package."""
+    if recipe.initialize_from is None:
+        return None
+    folder = next((z for z in (zoo, ZOO) if (z / recipe.initialize_from).exists()), None)
+    if folder is None:
+        raise FileNotFoundError(
+            f"{recipe.name} begins from {recipe.initialize_from}, which is not published yet; "
+            f"run `innerloop meta-train {recipe.initialize_from}` first"
+        )
+    return load_file(folder / recipe.initialize_from / META_PARAMS_FILE)
+
+
+def _what_it_brought(model: TorchModel, start: Tensors, recipe: Recipe, pool: ClassPool) -> str:
+    """Development accuracy beside that of the meta-model it began from."""
+    before = TorchModel(model.algorithm, {**model.meta_params, **start}, model.device)
+    n_way, n_shot = recipe.development.settings[0]
+    spec = recipe.development_spec(n_way, n_shot)
+    after, first = (evaluate(m, pool, spec, recipe.development.n_episodes, seed=3) for m in (model, before))
+    return f"{n_way}w{n_shot}s on development classes: {after}; {recipe.initialize_from}, where it began: {first}"
 
 
 def _choose_inner(
@@ -141,21 +167,29 @@ def _figures(subject: Subject, recipe: Recipe, episodes: int, say: Say) -> tuple
                 episodes=row.episodes,
                 seed=row.seed,
                 inner_steps=inner.inner_steps if inner else None,
-                command=f"innerloop meta-train {recipe.name}",
+                calibration_error=row.calibration_error,
+                command="innerloop meta-train " + ("--data FOLDER" if recipe.data.name == "folder" else recipe.name),
             )
         )
     return tuple(figures)
 
 
-def _training(recipe: Recipe, run: Path, notes: str) -> Training:
+def _training(recipe: Recipe, splits: Splits, run: Path, notes: str) -> Training:
     state = checkpoint.load(run / CHECKPOINT, torch.device("cpu"))
     hardware = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    classes = {"background": "background alphabets", "vinyals": "Vinyals et al. (2016) training characters"}
+    if recipe.data.name == "folder":
+        n = sum(len(rows) for rows in splits.train.class_examples)
+        about = {"data": f"{n} pictures of {splits.train.n_classes} classes of one's own", "licence": "not stated"}
+        about |= {"recipe": "meta_models/recipes/own-drawings.toml", "source": "a folder"}
+    else:
+        classes = {"background": "background alphabets", "vinyals": "Vinyals et al. (2016) training characters"}
+        about = {"data": f"Omniglot, {classes[recipe.data.split]}", "licence": "MIT"}
+        about |= {
+            "recipe": f"meta_models/recipes/{recipe.name}.toml",
+            "source": "https://github.com/brendenlake/omniglot",
+        }
     return Training(
-        recipe=f"meta_models/recipes/{recipe.name}.toml",
-        data=f"Omniglot, {classes[recipe.data.split]}",
-        licence="MIT",
-        source="https://github.com/brendenlake/omniglot",
+        **about,
         steps=state.step,
         minutes=round(state.seconds / 60, 1),
         hardware=hardware,

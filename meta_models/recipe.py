@@ -20,15 +20,17 @@ class _Part(BaseModel):
 
 
 class Data(_Part):
-    """Which classes: `background` is protocol L, `vinyals` is protocol V.
+    """Which classes: Omniglot's, where `background` is protocol L and `vinyals` protocol V, or a folder of your own.
 
     `development_groups` are held out of meta-training for every choice that is made (protocol V has a
-    validation split of its own).
+    validation split of its own; the classes of a folder are cut into three parts by their names).
     """
 
-    name: Literal["omniglot"] = "omniglot"
-    split: Literal["background", "vinyals"]
+    name: Literal["omniglot", "folder"] = "omniglot"
+    split: Literal["background", "vinyals", "classes"]
     development_groups: tuple[str, ...] = ()
+    learn_from: Literal["train", "development"] = "train"
+    """`development` learns a few numbers that a backbone cannot learn on the classes it knows by heart."""
 
 
 class Outer(_Part):
@@ -46,6 +48,8 @@ class Outer(_Part):
     weight_decay: float = 0.0
     average: float = 0.999
     seed: int = 0
+    frozen: tuple[str, ...] = ()
+    """Tensors whose names begin so stay as they start."""
     precision: Literal["bfloat16", "float32"] = "bfloat16"
 
 

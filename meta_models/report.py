@@ -28,15 +28,17 @@ def table(rows: Sequence[Row], costs: Sequence[Cost]) -> str:
     lines = [
         "| meta-model | protocol | "
         + " | ".join(f"{way}w{shot}s" for way, shot in SETTINGS)
-        + " | episodes | adapt, ms | predict, ms | bytes a model |",
-        "|---|---|" + "---|" * (len(SETTINGS) + 4),
+        + " | ECE | episodes | adapt, ms | predict, ms | bytes a model |",
+        "|---|---|" + "---|" * (len(SETTINGS) + 5),
     ]
     for (meta_model, protocol), cells in sorted(found.items(), key=lambda item: (item[0][1], item[0][0])):
         figures = [f"{c.accuracy:.2f} ± {c.ci95:.2f}" if (c := cells.get(s)) else "–" for s in SETTINGS]
+        gaps = [c.calibration_error for c in cells.values() if c.calibration_error is not None]
+        gap = f"{min(gaps):.1f}–{max(gaps):.1f}" if gaps else "–"
         episodes = min(c.episodes for c in cells.values())
         paid = cost.get(meta_model)
         spent = [f"{paid.adapt_ms:.1f}", f"{paid.predict_ms:.1f}", f"{paid.adapted_bytes:,}"] if paid else ["–"] * 3
-        lines.append(f"| {' | '.join([f'`{meta_model}`', protocol, *figures, f'{episodes:,}', *spent])} |")
+        lines.append(f"| {' | '.join([f'`{meta_model}`', protocol, *figures, gap, f'{episodes:,}', *spent])} |")
     return "\n".join(lines)
 
 

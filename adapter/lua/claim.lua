@@ -1,11 +1,11 @@
 -- Take a job under a lease, unless it is done or another worker holds it.
 -- KEYS record, jobs, events
 -- ARGV job, token, lease ms, max attempts, error given after the last one, done channel
--- Returns {attempt, spec, quality}, or nothing
+-- Returns {attempt, spec, quality, key}, or nothing
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'job', 'lease_ms', 'attempt', 'status', 'job_created_ms', 'spec', 'expires_ms',
-  'version', 'quality')
+  'version', 'quality', 'key')
 if not r[1] or r[1] == '' or tonumber(r[7]) <= now then
   redis.call('ZREM', KEYS[2], ARGV[1])
   return nil
@@ -33,4 +33,4 @@ if r[4] == 'queued' then
   tell('adapting')
 end
 redis.call('ZADD', KEYS[2], lease, ARGV[1])
-return {attempt, r[6], r[9] or ''}
+return {attempt, r[6], r[9] or '', r[10] or 'local'}

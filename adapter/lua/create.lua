@@ -1,8 +1,8 @@
 -- Write a model record, its support set and its job in one step, unless the same one exists.
--- KEYS record, support, models, digest, idempotency, jobs, events
+-- KEYS record, support, models, digest, idempotency, jobs, events, usage, stored, sizes
 -- ARGV id, job, spec, support bytes, ttl ms, tombstone ms, grace ms, listed, fingerprint, idempotency ms,
---      record prefix, name
--- Returns {'created' | 'existing' | 'conflict', id}
+--      record prefix, name, key, quota
+-- Returns {'created' | 'existing' | 'conflict', id} or {'quota', which, ms to wait}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ttl = tonumber(ARGV[5])
@@ -31,6 +31,7 @@ if ARGV[8] == '1' then
       redis.call('PEXPIRE', string.gsub(prefix, ':model:$', ':support:') .. twin, ttl)
       redis.call('PEXPIRE', string.gsub(prefix, ':model:$', ':events:') .. twin, ttl)
       redis.call('PEXPIRE', KEYS[4], ttl)
+      redis.call('ZADD', KEYS[9], 'XX', now + ttl, twin)
     end
     if ARGV[12] ~= '' then redis.call('HSET', prefix .. twin, 'name', ARGV[12]) end
     if ARGV[9] ~= '' then
@@ -41,8 +42,13 @@ if ARGV[8] == '1' then
   end
 end
 
+local bytes = ARGV[8] == '1' and #ARGV[4] or 0
+local refused = over_quota(ARGV[14], KEYS[8], KEYS[9], KEYS[10], now, 1, 1, bytes)
+if refused then return refused end
+
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'spec', ARGV[3], 'status', 'queued', 'created_ms', now,
-  'expires_ms', now + ttl, 'job', 'queued', 'job_created_ms', now, 'attempt', 0, 'name', ARGV[12])
+  'expires_ms', now + ttl, 'job', 'queued', 'job_created_ms', now, 'attempt', 0, 'name', ARGV[12], 'key', ARGV[13])
+count(KEYS[8], 'adaptations', 1)
 redis.call('PEXPIRE', KEYS[1], ttl + tonumber(ARGV[6]))
 redis.call('SET', KEYS[2], ARGV[4], 'PX', ttl)
 redis.call('ZADD', KEYS[6], now + tonumber(ARGV[7]), ARGV[2])
@@ -51,6 +57,7 @@ redis.call('PEXPIRE', KEYS[7], ttl)
 if ARGV[8] == '1' then
   redis.call('ZADD', KEYS[3], now, ARGV[1])
   redis.call('SET', KEYS[4], ARGV[1], 'PX', ttl)
+  keep(KEYS[9], KEYS[10], ARGV[1], now + ttl, bytes)
 end
 if ARGV[9] ~= '' then
   redis.call('HSET', KEYS[5], 'fingerprint', ARGV[9], 'id', ARGV[1])

@@ -1,5 +1,5 @@
 -- End a job: fenced by its token, so that a worker that lost its lease changes nothing.
--- KEYS record, jobs, events
+-- KEYS record, jobs, events, usage
 -- ARGV job, token, outcome (served | ready | failed | retry), error, adapt ms, done channel, quality
 -- `served` makes the model ready and leaves the job to its worker.
 -- Returns 1 or 0
@@ -19,6 +19,7 @@ end
 if ARGV[7] ~= '' then redis.call('HSET', KEYS[1], 'quality', ARGV[7]) end
 if r[3] ~= 'ready' then
   local status = ARGV[3] == 'failed' and 'failed' or 'ready'
+  count(KEYS[4], 'adapt_ms', ARGV[5])
   redis.call('HSET', KEYS[1], 'status', status, 'adapt_ms', ARGV[5], 'total_ms', now - tonumber(r[4]))
   redis.call('XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', 1000, '*', 'event', 'status', 'version', r[5] or '1',
     'status', status)

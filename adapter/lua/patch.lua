@@ -1,13 +1,13 @@
 -- Change what all versions of a model share.
--- KEYS first record, its support, events, digest
+-- KEYS first record, its support, events, digest, stored
 -- ARGV id, revision or '', ttl ms or '', tombstone ms, field, value, field, value …
--- Returns 'patched' | 'stale' | 'gone'
+-- Returns {'patched' | 'stale' | 'gone'}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local head = redis.call('HMGET', KEYS[1], 'expires_ms', 'revision', 'latest')
-if not head[1] or tonumber(head[1]) <= now then return 'gone' end
+if not head[1] or tonumber(head[1]) <= now then return {'gone'} end
 local revision = head[2] or '1'
-if ARGV[2] ~= '' and ARGV[2] ~= revision then return 'stale' end
+if ARGV[2] ~= '' and ARGV[2] ~= revision then return {'stale'} end
 
 for i = 5, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 redis.call('HSET', KEYS[1], 'revision', tonumber(revision) + 1)
@@ -20,6 +20,7 @@ if ARGV[3] ~= '' then
     redis.call('PEXPIRE', KEYS[2] .. suffix, ttl)
   end
   redis.call('PEXPIRE', KEYS[3], ttl)
+  redis.call('ZADD', KEYS[5], 'XX', now + ttl, ARGV[1])
   if redis.call('GET', KEYS[4]) == ARGV[1] then redis.call('PEXPIRE', KEYS[4], ttl) end
 end
-return 'patched'
+return {'patched'}

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Depends, Request
 
 from api import adaptation, evaluating
 from api.asking import AskedVersion, which_version
+from api.auth import MayPredict
 from api.openapi import EVALUATE_BODY, problems
 from api.requests import read_labelled
 from api.schemas_evaluation import EvaluateRequest, Evaluation
-from api.services import Services, owner, services
+from api.services import Services, services
 
 router = APIRouter(prefix="/v1/models/{model_id}/evaluations", tags=["predictions"])
 
@@ -21,12 +22,14 @@ async def evaluate(
     model_id: str,
     request: Request,
     s: Annotated[Services, Depends(services)],
-    who: Annotated[str, Depends(owner)],
+    who: MayPredict,
     version: AskedVersion = None,
 ) -> Evaluation:
     """Accuracy with its 95% interval, per class, confusions and calibration. Nothing is kept."""
     payloads = await read_labelled(request, EvaluateRequest, "queries")
-    record = await s.in_store(s.records.get, who, model_id, which_version(version))
+    record = await s.in_store(s.records.get, who.owner, model_id, which_version(version))
     evaluating.check(s, record, payloads)
     adapted = await adaptation.adapted_tensors(s, record)
-    return await s.in_compute(evaluating.evaluate, s, record, adapted, payloads)
+    report = await s.in_compute(evaluating.evaluate, s, record, adapted, payloads)
+    s.meter.predicted(who, len(payloads))
+    return report

@@ -9,14 +9,14 @@ from fastapi import APIRouter, Depends, Header, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from adapter.events import EVENT_ID, check_event_id
+from api.auth import MayPredict
 from api.openapi import problems
 from api.schemas_events import EventList, ModelEvent
-from api.services import Services, owner, services
+from api.services import Services, services
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 S = Annotated[Services, Depends(services)]
-Owner = Annotated[str, Depends(owner)]
 
 PING_SECONDS = 15
 
@@ -53,7 +53,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 async def list_events(
     model_id: str,
     s: S,
-    who: Owner,
+    who: MayPredict,
     accept: Annotated[str, Header(description="`text/event-stream` (default) or `application/json`.")] = "*/*",
     last_event_id: Annotated[
         str | None, Header(description="Go on after this event.", json_schema_extra={"pattern": f"^({EVENT_ID})?$"})
@@ -62,19 +62,19 @@ async def list_events(
     """Status changes and the support loss before each inner step, of all versions; ends once nothing is adapted."""
 
     async def is_over() -> bool:
-        return not (await s.in_store(s.records.get, who, model_id, "latest")).is_open
+        return not (await s.in_store(s.records.get, who.owner, model_id, "latest")).is_open
 
     over = await is_over()
     after = check_event_id(last_event_id) if last_event_id else None
     if "application/json" in accept and "text/event-stream" not in accept:
-        found = await s.in_store(s.records.events, who, model_id, after)
+        found = await s.in_store(s.records.events, who.owner, model_id, after)
         body = EventList(data=[ModelEvent.of(e) for e in found]).model_dump_json(exclude_none=True)
         return Response(body, media_type="application/json")
-    if over and after and not await s.in_store(s.records.events, who, model_id, after):
+    if over and after and not await s.in_store(s.records.events, who.owner, model_id, after):
         return Response(status_code=204)
 
     async def told() -> AsyncGenerator[ServerSentEvent]:
-        async for event in s.streams.follow(who, model_id, after, is_over):
+        async for event in s.streams.follow(who.owner, model_id, after, is_over):
             data = ModelEvent.of(event).model_dump_json(exclude_none=True)
             yield ServerSentEvent(data, id=event.id, event=event.event)
 

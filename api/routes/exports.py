@@ -12,14 +12,14 @@ from adapter.store import Arrays
 from adapter.support_set import SupportSet
 from api import adaptation, growing
 from api.asking import AskedVersion, which_version
+from api.auth import MayAdapt
 from api.openapi import EXPORT_BODY, problems
 from api.requests import read_export
-from api.services import Services, owner, services
+from api.services import Services, services
 
 router = APIRouter(prefix="/v1/models", tags=["exports"])
 
 S = Annotated[Services, Depends(services)]
-Owner = Annotated[str, Depends(owner)]
 
 _HEADERS = {
     "Content-Disposition": {"schema": {"type": "string"}, "description": "Name of the file."},
@@ -44,10 +44,10 @@ _HEADERS = {
         **problems(400, 404, 408, 409, 410, 413, 415, 422, 500),
     },
 )
-async def export_model(model_id: str, request: Request, s: S, who: Owner, version: AskedVersion = None) -> Response:
+async def export_model(model_id: str, request: Request, s: S, who: MayAdapt, version: AskedVersion = None) -> Response:
     """A self-contained ONNX classifier or a safetensors bundle, compared with the service before it is sent."""
     asked = await read_export(request)
-    record = await s.in_store(s.records.get, who, model_id, which_version(version))
+    record = await s.in_store(s.records.get, who.owner, model_id, which_version(version))
     adapted = await adaptation.adapted_tensors(s, record)
     support = await growing.stored_support(s, record)
     made = await s.in_compute(_make, s, record, adapted, support, asked.format)

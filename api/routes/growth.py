@@ -14,15 +14,15 @@ from adapter.quality import example_name
 from adapter.versions import Idempotency
 from api import adaptation, growing
 from api.asking import AskedVersion, IdempotencyKey, IfMatch, Prefer, etag, wait_seconds, which_version, written
+from api.auth import MayAdapt, MayPredict
 from api.openapi import EXAMPLES_BODY, json_body, problems, version_answers
 from api.requests import read_json, read_labelled
 from api.schemas_growth import ClassPatch, Example, ExampleList, ExamplesRequest, Version
-from api.services import Services, owner, services
+from api.services import Services, services
 
 router = APIRouter(prefix="/v1/models/{model_id}", tags=["versions"])
 
 S = Annotated[Services, Depends(services)]
-Owner = Annotated[str, Depends(owner)]
 
 _CURSOR = r"([1-9][0-9]{0,8})-([0-9]{1,9})"
 
@@ -31,7 +31,7 @@ _CURSOR = r"([1-9][0-9]{0,8})-([0-9]{1,9})"
 async def list_examples(
     model_id: str,
     s: S,
-    who: Owner,
+    who: MayPredict,
     version: AskedVersion = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: Annotated[
@@ -46,9 +46,9 @@ async def list_examples(
             raise Unprocessable(f"{after!r} is not a cursor; pass next_cursor of the page before", pointer="after")
         version, start = match[1], int(match[2])
     if version is None:
-        record = await s.in_store(s.records.newest_kept, who, model_id)
+        record = await s.in_store(s.records.newest_kept, who.owner, model_id)
     else:
-        record = await s.in_store(s.records.get, who, model_id, which_version(version))
+        record = await s.in_store(s.records.get, who.owner, model_id, which_version(version))
     support = await growing.stored_support(s, record)
     names = support.names
     rows = sorted(range(len(names)), key=lambda row: (names[row], row))
@@ -80,14 +80,14 @@ async def add_examples(
     model_id: str,
     request: Request,
     s: S,
-    who: Owner,
+    who: MayAdapt,
     prefer: Prefer = None,
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Add examples, to old classes or new ones: a new version. Those the model has already change nothing."""
     seconds = min(wait_seconds(prefer), s.settings.max_wait_seconds)
-    record = await s.in_store(s.records.get, who, model_id)
+    record = await s.in_store(s.records.get, who.owner, model_id)
     payloads = await read_labelled(request, ExamplesRequest, "examples")
     change, content = await s.in_compute(growing.adding, s, record, payloads)
     idempotency = Idempotency(idempotency_key, content) if idempotency_key else None
@@ -104,7 +104,7 @@ async def remove_example(
     model_id: str,
     example_id: str,
     s: S,
-    who: Owner,
+    who: MayAdapt,
     label: Annotated[str | None, Query(description="Only from this class, where several have it.")] = None,
     prefer: Prefer = None,
     if_match: IfMatch = None,
@@ -123,7 +123,7 @@ async def remove_example(
     responses={**version_answers(200), **problems(400, 404, 408, 409, 410, 412, 413, 415, 422)},
 )
 async def rename_class(
-    model_id: str, name: str, request: Request, s: S, who: Owner, prefer: Prefer = None, if_match: IfMatch = None
+    model_id: str, name: str, request: Request, s: S, who: MayAdapt, prefer: Prefer = None, if_match: IfMatch = None
 ) -> Response:
     """Give a class another name: a new version with the same adapted tensors; nothing is adapted."""
     seconds = min(wait_seconds(prefer), s.settings.max_wait_seconds)
@@ -140,11 +140,12 @@ async def rename_class(
     responses={**version_answers(200), **problems(400, 404, 409, 410, 412, 422)},
 )
 async def remove_class(
-    model_id: str, name: str, s: S, who: Owner, prefer: Prefer = None, if_match: IfMatch = None
+    model_id: str, name: str, s: S, who: MayAdapt, prefer: Prefer = None, if_match: IfMatch = None
 ) -> Response:
     """Remove a class with its examples: a new version."""
     seconds = min(wait_seconds(prefer), s.settings.max_wait_seconds)
-    grown = await growing.grow(s, who, model_id, "class_removed", partial(growth.remove_class, name=name), if_match)
+    change = partial(growth.remove_class, name=name)
+    grown = await growing.grow(s, who, model_id, "class_removed", change, if_match)
     return await _respond(s, grown, 200, seconds)
 
 

@@ -8,33 +8,41 @@ from fastapi import APIRouter, Depends
 
 from adapter.errors import NotFound
 from adapter.support_set import MAX_LABEL_LENGTH
+from api import limits
+from api.auth import MayPredict
 from api.openapi import problems
-from api.schemas import MetaModel, MetaModelList, ServerLimits
-from api.services import Services, owner, services
+from api.schemas import MetaModel, MetaModelList
+from api.schemas_limits import KeyCard, ServerLimits
+from api.services import Services, services
 from meta_models.catalogue import UnknownMetaModelError
 
-router = APIRouter(prefix="/v1", tags=["meta-models"], dependencies=[Depends(owner)])
+router = APIRouter(prefix="/v1", tags=["meta-models"])
 
 S = Annotated[Services, Depends(services)]
 
 
 @router.get("/meta-models", responses=problems())
-async def list_meta_models(s: S) -> MetaModelList:
+async def list_meta_models(s: S, who: MayPredict) -> MetaModelList:
     """Every published initialization with its limits and measured accuracy."""
     return MetaModelList(data=[_card(s, p.manifest.name) for p in s.catalogue])
 
 
 @router.get("/meta-models/{name}", responses=problems(404))
-async def get_meta_model(name: str, s: S) -> MetaModel:
+async def get_meta_model(name: str, s: S, who: MayPredict) -> MetaModel:
     """One of them, by name, `name@version` or alias."""
     return _card(s, name)
 
 
 @router.get("/limits", responses=problems())
-async def get_limits(s: S) -> ServerLimits:
-    """Every cap of this server."""
+async def get_limits(s: S, who: MayPredict) -> ServerLimits:
+    """Every cap of this server, and what is left of your key's quota."""
+    usage = await s.in_store(s.usage.days, who.owner, who.id)
     return ServerLimits(
-        **s.settings.model_dump(include=set(ServerLimits.model_fields)), max_label_length=MAX_LABEL_LENGTH
+        **s.settings.model_dump(include=set(ServerLimits.model_fields)),
+        max_label_length=MAX_LABEL_LENGTH,
+        key=KeyCard.of(who),
+        quota=await limits.left(s, who, usage),
+        usage=usage,
     )
 
 

@@ -11,15 +11,15 @@ from adapter.models import ModelRecord
 from adapter.store import CURSOR, cursor_after
 from api import adaptation, patching
 from api.asking import IdempotencyKey, IfMatch, Prefer, etag, expected_revision, wait_seconds, written
+from api.auth import MayAdapt, MayPredict
 from api.openapi import ADAPT_BODY, ETAG, LOCATION, RETRY_AFTER, json_body, problems
 from api.requests import read_adapt, read_json
 from api.schemas import Model, ModelList, ModelPatch
-from api.services import Services, owner, services
+from api.services import Services, services
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 S = Annotated[Services, Depends(services)]
-Owner = Annotated[str, Depends(owner)]
 
 
 @router.post(
@@ -40,7 +40,7 @@ Owner = Annotated[str, Depends(owner)]
 async def adapt(
     request: Request,
     s: S,
-    who: Owner,
+    who: MayAdapt,
     prefer: Prefer = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -49,7 +49,7 @@ async def adapt(
     given = await read_adapt(request)
     prepared = await s.in_compute(adaptation.prepare, s, given)
     created = await adaptation.accept(s, who, prepared, idempotency_key)
-    record = await adaptation.settle(s, who, created.id, seconds)
+    record = await adaptation.settle(s, who.owner, created.id, seconds)
     if record.status in ("failed", "canceled"):
         raise adaptation.failure(record)
     return _respond(record, is_new=created.is_new)
@@ -58,14 +58,14 @@ async def adapt(
 @router.get("", responses=problems(422))
 async def list_models(
     s: S,
-    who: Owner,
+    who: MayPredict,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: Annotated[
         str | None, Query(description="`next_cursor` of the page before.", json_schema_extra=written(CURSOR))
     ] = None,
 ) -> ModelList:
     """Your models, newest first."""
-    records, has_more = await s.in_store(s.records.list, who, limit, after)
+    records, has_more = await s.in_store(s.records.list, who.owner, limit, after)
     return ModelList(
         data=[Model.of(r) for r in records],
         has_more=has_more,
@@ -74,9 +74,9 @@ async def list_models(
 
 
 @router.get("/{model_id}", responses={200: {"headers": ETAG}, **problems(404, 410)})
-async def get_model(model_id: str, s: S, who: Owner, response: Response) -> Model:
+async def get_model(model_id: str, s: S, who: MayPredict, response: Response) -> Model:
     """A model, whatever its status: as its newest version that is ready, else as the newest."""
-    record = await s.in_store(s.records.get, who, model_id)
+    record = await s.in_store(s.records.get, who.owner, model_id)
     response.headers["ETag"] = etag(record)
     return Model.of(record)
 
@@ -87,34 +87,34 @@ async def get_model(model_id: str, s: S, who: Owner, response: Response) -> Mode
     responses={200: {"headers": ETAG}, **problems(400, 404, 408, 410, 412, 413, 415, 422)},
 )
 async def patch_model(
-    model_id: str, request: Request, s: S, who: Owner, response: Response, if_match: IfMatch = None
+    model_id: str, request: Request, s: S, who: MayAdapt, response: Response, if_match: IfMatch = None
 ) -> Model:
     """Change its name, its life, its stable version or how readily it rejects; nothing is adapted."""
     given = await read_json(request, ModelPatch)
-    record = await s.in_store(s.records.get, who, model_id)
+    record = await s.in_store(s.records.get, who.owner, model_id)
     revision = expected_revision(if_match, record)
     changes = await s.in_store(patching.checked, s, record, given)
-    await s.in_store(s.records.patch, who, model_id, record.head.digest, changes, revision)
-    changed = await s.in_store(s.records.get, who, model_id)
+    await s.in_store(s.records.patch, who.owner, model_id, record.head.digest, changes, revision)
+    changed = await s.in_store(s.records.get, who.owner, model_id)
     response.headers["ETag"] = etag(changed)
     return Model.of(changed)
 
 
 @router.post("/{model_id}/cancel", responses=problems(404, 409, 410))
-async def cancel_model(model_id: str, s: S, who: Owner) -> Model:
+async def cancel_model(model_id: str, s: S, who: MayAdapt) -> Model:
     """Stop the newest adaptation while it waits or runs; a version that was ready stays."""
-    record = await s.in_store(s.records.get, who, model_id, "latest")
+    record = await s.in_store(s.records.get, who.owner, model_id, "latest")
     status = await s.in_store(s.records.cancel, record)
     if status != "canceled":
         raise NotCancelable(f"version {record.version} of model {model_id} is {status}; nothing is being adapted")
-    return Model.of(await s.in_store(s.records.get, who, model_id))
+    return Model.of(await s.in_store(s.records.get, who.owner, model_id))
 
 
 @router.delete("/{model_id}", status_code=204, responses=problems(404))
-async def delete_model(model_id: str, s: S, who: Owner) -> Response:
+async def delete_model(model_id: str, s: S, who: MayAdapt) -> Response:
     """Forget a model with all its versions, their support sets and weights."""
-    weights = await s.in_store(s.records.delete, who, model_id)
-    await s.in_store(s.weights.delete, who, weights)
+    weights = await s.in_store(s.records.delete, who.owner, model_id)
+    await s.in_store(s.weights.delete, who.owner, weights)
     return Response(status_code=204)
 
 

@@ -10,15 +10,15 @@ from adapter.errors import AdaptationTimeout
 from adapter.models import ModelRecord
 from api import adaptation, prediction
 from api.asking import AskedVersion, one_version
+from api.auth import MayAdapt, MayPredict
 from api.openapi import CLASSIFY_BODY, PREDICT_BODY, problems
 from api.requests import read_classify, read_queries
 from api.schemas import Classified, Predictions, timings
-from api.services import Services, owner, services
+from api.services import Services, services
 
 router = APIRouter(prefix="/v1", tags=["predictions"])
 
 S = Annotated[Services, Depends(services)]
-Owner = Annotated[str, Depends(owner)]
 
 CLASSIFY_SECONDS = 60.0
 
@@ -29,13 +29,14 @@ CLASSIFY_SECONDS = 60.0
     response_model=Predictions,
     responses=problems(400, 404, 408, 409, 410, 413, 415, 422),
 )
-async def predict(model_id: str, request: Request, s: S, who: Owner, version: AskedVersion = None) -> Response:
+async def predict(model_id: str, request: Request, s: S, who: MayPredict, version: AskedVersion = None) -> Response:
     """Classify inputs. Each answer depends on the support set and that input alone."""
     batch = await read_queries(request)
     prediction.check_size(s, len(batch.payloads))
-    record = await s.in_store(s.records.get, who, model_id, one_version(version, batch.version))
+    record = await s.in_store(s.records.get, who.owner, model_id, one_version(version, batch.version))
     adapted = await adaptation.adapted_tensors(s, record)
     results = await s.in_compute(prediction.answer, s, record, adapted, batch)
+    s.meter.predicted(who, len(results))
     return _json(Predictions(model=record.id, version=record.version, results=results))
 
 
@@ -45,20 +46,21 @@ async def predict(model_id: str, request: Request, s: S, who: Owner, version: As
     response_model=Classified,
     responses=problems(400, 408, 413, 415, 422),
 )
-async def classify(request: Request, s: S, who: Owner) -> Response:
+async def classify(request: Request, s: S, who: MayAdapt) -> Response:
     """Adapt and classify in one request; nothing is kept."""
     given, batch = await read_classify(request)
     prediction.check_size(s, len(batch.payloads))
     prepared = await s.in_compute(adaptation.prepare, s, given, ephemeral=True)
     created = await adaptation.accept(s, who, prepared)
     try:
-        record = await adaptation.settle(s, who, created.id, CLASSIFY_SECONDS)
+        record = await adaptation.settle(s, who.owner, created.id, CLASSIFY_SECONDS)
         if record.is_open:
             raise AdaptationTimeout("adapting takes too long for one request; use POST /v1/models", retry_after=5)
         adapted = await adaptation.adapted_tensors(s, record)
         results = await s.in_compute(prediction.answer, s, record, adapted, batch)
     finally:
-        await s.in_store(_forget, s, who, created.id, prepared.spec.weights)
+        await s.in_store(_forget, s, who.owner, created.id, prepared.spec.weights)
+    s.meter.predicted(who, len(results))
     return _json(_classified(record, results))
 
 
@@ -71,9 +73,9 @@ def _classified(record: ModelRecord, results: list[prediction.Result]) -> Classi
     )
 
 
-def _forget(s: Services, who: str, model_id: str, weights: str) -> None:
-    s.records.delete(who, model_id)
-    s.weights.delete(who, [weights])
+def _forget(s: Services, owner: str, model_id: str, weights: str) -> None:
+    s.records.delete(owner, model_id)
+    s.weights.delete(owner, [weights])
 
 
 def _json(body: Predictions | Classified) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +36,8 @@ def accuracy(
     """Accuracy of all meta-models by setting and protocol, and against steps, shots, imbalance and wrong labels."""
     from meta_models import benchmark, report
     from meta_models.catalogue import Catalogue
-    from meta_models.datasets import DataError, load_omniglot
+    from meta_models.datasets import DataError
+    from meta_models.sources import load_splits
 
     with friendly(FileNotFoundError, DataError, ValueError):
         measured = benchmark.Log(log)
@@ -43,13 +46,13 @@ def accuracy(
         def show(row: benchmark.Row) -> None:
             what = f"{row.curve} {row.x:g}" if row.curve != "table" else ""
             if as_json:
-                print_line(row.model_dump(mode="json"))
+                print_line(asdict(row))
                 return
             line = f"{row.meta_model} {row.protocol} {row.n_way}w{row.n_shot}s {what}: {row.accuracy} ± {row.ci95}"
             out.print(line, highlight=False, soft_wrap=True)
 
         with err.status("measuring …"):
-            costs = benchmark.run(chosen, load_omniglot(data), measured, show, episodes)
+            costs = benchmark.run(chosen, partial(load_splits, data), measured, show, episodes)
         report.write(measured.rows, costs, page, page.parent / "plots" / "accuracy.png")
         say = err if as_json else out
         say.print(f"written: {page}, {page.parent / 'plots' / 'accuracy.png'}, {log}", soft_wrap=True)

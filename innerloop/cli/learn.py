@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -9,16 +10,27 @@ import typer
 
 from innerloop.cli.console import AsJson, Throttle, err, friendly, out, print_json
 
+OWN = "own-drawings"
+"""The recipe for a folder of pictures for each class."""
+
 
 def register(app: typer.Typer) -> None:
     app.command("meta-train")(meta_train)
 
 
 def meta_train(
-    recipe: Annotated[str, typer.Argument(help="Name of a committed recipe, or a TOML file.")],
-    data: Annotated[Path, typer.Option(help="Folder of the data set; downloaded where it is empty.")] = Path("data"),
+    recipe: Annotated[
+        str | None,
+        typer.Argument(help="A committed recipe or a TOML file; left out, --data holds your own classes."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data set, downloaded where it is empty; or a folder a class.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name to publish under; default the recipe's or folder's.")] = None,
     runs: Annotated[Path, typer.Option(help="Checkpoints, logs and plots; an interrupted run goes on.")] = Path("runs"),
-    zoo: Annotated[Path | None, typer.Option(help="Where to publish; default meta_models/zoo.")] = None,
+    zoo: Annotated[
+        Path | None, typer.Option(help="Where to publish; default meta_models/zoo, of your own classes ./meta-models.")
+    ] = None,
     episodes: Annotated[int | None, typer.Option(min=2, help="Test episodes a figure.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: what there is.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all.")] = None,
@@ -37,7 +49,14 @@ def meta_train(
     if threads:
         torch.set_num_threads(threads)
     with friendly(FileNotFoundError, DataError, PublishError, ValueError):
-        read = load_recipe(recipe)
+        if recipe is None and data is None:
+            raise ValueError("name a recipe, or give --data FOLDER with a folder of pictures for each class")
+        read = load_recipe(recipe or OWN)
+        own = read.data.name == "folder"
+        if own and data is None:
+            raise ValueError(f"{read.name} learns from your own classes: give --data FOLDER")
+        data, zoo = data or Path("data"), zoo or (Path("meta-models") if own else ZOO)
+        read = read.model_copy(update={"name": name or (slug(data.resolve().name) if own else read.name)})
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
             bar = progress.add_task("meta-training", total=read.outer.steps)
@@ -54,11 +73,25 @@ def meta_train(
                 read,
                 data,
                 runs / read.name,
-                zoo=zoo or ZOO,
+                zoo=zoo,
                 episodes=episodes,
                 device=device,
                 say=lambda text: say.print(text, highlight=False, soft_wrap=True),
                 on_progress=show,
             )
+        if zoo != ZOO:
+            say.print(f"serve it: INNERLOOP_META_MODELS_DIR={zoo} innerloop serve", highlight=False, soft_wrap=True)
         if as_json:
-            print_json({"folder": str((zoo or ZOO) / manifest.name), **manifest.model_dump(mode="json")})
+            print_json({"folder": str(zoo / manifest.name), **manifest.model_dump(mode="json")})
+
+
+def slug(text: str) -> str:
+    """A name that a meta-model can have.
+
+    Raises:
+        ValueError: nothing of it can stay.
+    """
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:41]
+    if len(name) < 2:
+        raise ValueError(f"{text!r} makes no name of a meta-model; give --name")
+    return name

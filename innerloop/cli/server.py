@@ -24,12 +24,12 @@ def register(app: typer.Typer) -> None:
 
 def serve(host: Host = None, port: Port = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Run everything on this machine: Redis, a worker and the API. With --json one line says when it is ready."""
-    from api.auth import Keys
+    from adapter.keys import keys_of_settings
     from innerloop.embedded import Embedded, ServeError
 
     with friendly(ServeError, ValueError):
-        settings = _settings(host=host, port=port, data_dir=data_dir)
-        Keys(settings)  # refuses a public address without keys before anything starts
+        settings = settings_of(host=host, port=port, data_dir=data_dir)
+        keys_of_settings(settings.api_keys)  # malformed ones are refused before anything starts
         # One Ctrl-C or SIGTERM ends the wait below; the context then stops the parts in order.
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -38,7 +38,7 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None, as_jso
             with err.status("starting Redis, worker and API …"):
                 running = Embedded(settings).__enter__()
             try:
-                _say_ready(running.url, running.data, as_json=as_json)
+                _say_ready(running.url, running.data, _nobody_may_ask(settings), as_json=as_json)
                 running.wait()
             finally:
                 running.__exit__()
@@ -51,12 +51,12 @@ def api() -> None:
     """Run the API alone; INNERLOOP_REDIS_URL says where the records are."""
     import uvicorn
 
-    from api.auth import Keys
+    from adapter.keys import keys_of_settings
 
     with friendly(ValueError):
-        settings = _settings()
+        settings = settings_of()
         _ = settings.records_url
-        Keys(settings)
+        keys_of_settings(settings.api_keys)
     uvicorn.run(
         "api.app:create_app",
         factory=True,
@@ -74,22 +74,37 @@ def worker() -> None:
     from adapter.worker import main
 
     with friendly(ValueError):
-        main(_settings())
+        main(settings_of())
 
 
-def _say_ready(url: str, data: Path, *, as_json: bool) -> None:
+def _say_ready(url: str, data: Path, keyless: bool, *, as_json: bool) -> None:
     if as_json:
-        print_line({"status": "ready", "url": url, "docs": f"{url}/docs", "data": str(data)})
+        print_line({"status": "ready", "url": url, "docs": f"{url}/docs", "data": str(data), "needs_key": keyless})
         return
     out.print(f"Innerloop is ready at [bold]{url}[/]  (API docs: {url}/docs)", soft_wrap=True)
+    if keyless:
+        out.print("no API keys yet, so nobody may ask: innerloop keys create OWNER", style="yellow")
     out.print(f"data in {data}; Ctrl-C stops it", style="dim", soft_wrap=True, highlight=False)
 
 
-def _settings(**given: Any) -> Any:
+def settings_of(**given: Any) -> Any:
     """Settings of the environment, with what the command line says on top."""
     from adapter.config import Settings
 
     return Settings(**{key: value for key, value in given.items() if value is not None})
+
+
+def _nobody_may_ask(settings: Any) -> bool:
+    """Beyond loopback everyone needs a key."""
+    from adapter.keys import KeyStore
+    from adapter.redis_store import connect
+    from api.keyring import LOOPBACK
+    from innerloop.embedded import records_url
+
+    if settings.host in LOOPBACK or settings.api_keys:
+        return False
+    with connect(records_url(settings)) as client:
+        return not KeyStore(client).copy().keys
 
 
 def _interrupt(stop: threading.Event) -> None:

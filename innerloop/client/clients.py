@@ -24,6 +24,9 @@ TRIES = 6
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 """Seconds; pauses double from the first to the longest."""
 
+LONGEST_WAIT = 60.0
+"""A `Retry-After` above this many seconds is raised, not slept."""
+
 
 def jitter(attempt: int, retry_after: float | None = None) -> float:
     """Seconds before attempt `attempt` + 1: what the server asks for, then anything up to a doubling bound.
@@ -65,6 +68,9 @@ class _Base:
         except ValueError:
             wanted = None
         error = error_of(_problem(answer), wanted)
+        # Whether to wait for a day's quota is the caller's to decide.
+        if wanted is not None and wanted > LONGEST_WAIT:
+            raise error
         # A proxy in front of a restarting server answers 502 and 504 without a problem document.
         if attempt + 1 == self._tries or not (error.problem.get("retryable") or error.status in (502, 504)):
             raise error

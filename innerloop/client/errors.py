@@ -6,7 +6,8 @@ InnerloopHTTPError
 ├── Expired 410, PreconditionFailed 412, TooLarge 413, UnsupportedMediaType 415
 ├── Unprocessable 422: TooFewClasses, TooManyClasses, TooManyExamples, BadLabel, UndecodableImage, BlankImage,
 │   ImageTooLarge, UnknownMetaModel, AdaptationFailed ─ AdaptationDiverged
-├── Overloaded (try again after `retry_after`): RateLimited 429; QueueFull, StoreFull, NoWorker, StoreUnavailable 503
+├── Overloaded (try again after `retry_after`): RateLimited 429 ─ QuotaExceeded;
+│   QueueFull, StoreFull, NoWorker, StoreUnavailable 503
 └── ServerFault 500: ExportDiffers
 ServerUnreachable (a ConnectionError): nobody answers at that address
 """
@@ -149,6 +150,10 @@ class Overloaded(InnerloopHTTPError):
 
 class RateLimited(Overloaded):
     status_codes = (429,)
+
+
+class QuotaExceeded(RateLimited):
+    codes = ("quota_exceeded",)
 
 
 class QueueFull(Overloaded):

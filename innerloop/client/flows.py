@@ -112,9 +112,7 @@ def add_examples(
     headers = {"If-Match": if_match} if if_match else {}
     path = f"/v1/models/{model_id}"
     body = {"examples": _support(examples)}
-    return (
-        yield from _followed(f"{path}/examples", body, wait, lambda v: f"{path}/versions/{v['version']}", headers)
-    )
+    return (yield from _followed(f"{path}/examples", body, wait, lambda v: f"{path}/versions/{v['version']}", headers))
 
 
 def cancel(model_id: str) -> Flow[dict[str, Any]]:

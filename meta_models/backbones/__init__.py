@@ -7,5 +7,6 @@ from collections.abc import Callable
 from torch import nn
 
 from meta_models.backbones.conv4 import Conv4
+from meta_models.backbones.residual import Residual
 
-BACKBONES: dict[str, Callable[..., nn.Module]] = {"conv4": Conv4}
+BACKBONES: dict[str, Callable[..., nn.Module]] = {"conv4": Conv4, "residual": Residual}

@@ -1,89 +1,222 @@
-"""Promise 6, nobody else's: another key's model does not exist."""
+"""Keys: who may ask, for what, until when; made and ended by the command line while the service runs."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from adapter.config import Settings
-from api.auth import Keys
+from adapter.keys import keys_of_settings
+from api.keyring import FRESH_SECONDS
 from innerloop.embedded import Embedded
+from tests.asking import adapt, assert_problem, drawn
 from tests.drawings import inputs_json, support_json
 
+ROOT = Path(__file__).parents[2]
 
-def entry(owner: str, key: str) -> str:
-    return f"{owner}:{hashlib.sha256(key.encode()).hexdigest()}"
+Keys = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service with two owners."""
-    keys = ",".join([entry("anna", "key-a"), entry("bert", "key-b")])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("INNERLOOP_API_KEYS", keys)
-        folder: Path = tmp_path_factory.mktemp("guarded")
-        with Embedded(Settings(port=0, data_dir=folder)) as running:
-            yield running.url
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    """A service of two API processes with a key of the operator's in its environment."""
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("INNERLOOP_API_KEYS", f"anna:{hashlib.sha256(b'key-a').hexdigest()}")
+            patch.setenv("INNERLOOP_API_PROCESSES", "2")
+            running = stack.enter_context(Embedded(Settings(port=0, data_dir=tmp_path_factory.mktemp("guarded"))))
+        yield running
 
 
-def as_owner(url: str, key: str | None) -> httpx.Client:
-    return httpx.Client(base_url=url, timeout=60, headers={"Authorization": f"Bearer {key}"} if key else {})
+@pytest.fixture(scope="module")
+def keys(guarded: Embedded) -> Keys:
+    """`innerloop keys … --json` on that service's data folder."""
+    return lambda *arguments, expect=0: command(guarded.data, *arguments, expect=expect)
 
 
-def test_another_owners_model_is_not_found(guarded: str) -> None:
-    with as_owner(guarded, "key-a") as anna, as_owner(guarded, "key-b") as bert:
-        model = anna.post("/v1/models", json={"support": support_json(2, 1)}).json()
-        path = f"/v1/models/{model['id']}"
-        assert anna.get(path).status_code == 200
-        refused = [
-            bert.get(path),
-            bert.delete(path),
-            bert.post(f"{path}/predictions", json={"inputs": inputs_json([0])}),
-            bert.post(f"{path}/evaluations", json={"queries": support_json(1, 1)}),
-            bert.patch(path, json={"name": "mine"}),
-            bert.post(f"{path}/cancel"),
-            bert.get(f"{path}/events"),
-            bert.get(f"{path}/versions"),
-            bert.get(f"{path}/versions/1"),
-            bert.get(f"{path}/examples"),
-            bert.post(f"{path}/examples", json={"examples": support_json(1, 1)}),
-            bert.delete(f"{path}/examples/ex_none"),
-            bert.patch(f"{path}/classes/class 0", json={"name": "mine"}),
-            bert.delete(f"{path}/classes/class 0"),
-        ]
-        absent = bert.get("/v1/models/mdl_absent")
-        assert [r.status_code for r in refused] == [404] * len(refused)
-        assert refused[0].json()["code"] == absent.json()["code"]
-        assert bert.get("/v1/models").json()["data"] == []
-        twin = bert.post("/v1/models", json={"support": support_json(2, 1)}).json()
-        assert twin["id"] != model["id"]
-        assert anna.get(path).status_code == 200
+def command(data: Path, *arguments: str, expect: int = 0) -> Any:
+    ran = subprocess.run(
+        [sys.executable, "-m", "innerloop", "keys", *arguments, "--data-dir", str(data), "--json"],
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == expect, ran.stdout + ran.stderr
+    return json.loads(ran.stdout if expect == 0 else ran.stderr)
 
 
-@pytest.mark.parametrize("key", [None, "wrong", ""])
-def test_no_or_wrong_key(guarded: str, key: str | None) -> None:
-    with as_owner(guarded, key) as stranger:
+def holder(running: Embedded, key: str | None) -> httpx.Client:
+    """A client with a key, which the service knows by now; connections spread over its processes."""
+    time.sleep(FRESH_SECONDS)
+    headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
+    return httpx.Client(
+        base_url=running.url, timeout=60, headers=headers, limits=httpx.Limits(max_keepalive_connections=0)
+    )
+
+
+def test_a_key_is_shown_once_and_kept_as_a_hash(guarded: Embedded, keys: Keys) -> None:
+    made = keys("create", "bert", "--name", "laptop")
+    assert re.fullmatch(r"il_[0-9a-f]{12}_[\w-]{43}", made["key"])
+    assert made["scopes"] == ["predict", "adapt"]
+    [listed] = [key for key in keys("list") if key["id"] == made["id"]]
+    assert (listed["owner"], listed["name"], listed["status"]) == ("bert", "laptop", "active")
+    assert made["key"] not in json.dumps(keys("list"))
+    secret = made["key"].rpartition("_")[2].encode()
+    stored = b"".join(path.read_bytes() for path in (guarded.data / "records").rglob("*") if path.is_file())
+    assert made["id"].encode() in stored
+    assert secret not in stored
+    with holder(guarded, made["key"]) as bert:
+        assert adapt(bert, drawn(2, 1, first=8000))["status"] == "ready"
+
+
+@pytest.mark.parametrize("scope", ["predict", "adapt", "admin"])
+def test_scopes(guarded: Embedded, keys: Keys, scope: str) -> None:
+    with holder(guarded, keys("create", "bert", "--scope", scope)["key"]) as bert:
+        with holder(guarded, keys("create", "bert")["key"]) as both:
+            path = f"/v1/models/{adapt(both, drawn(2, 1, first=8010))['id']}"
+        asked = {
+            "predict": [
+                bert.get("/v1/models"),
+                bert.get(path),
+                bert.get("/v1/meta-models"),
+                bert.get("/v1/limits"),
+                bert.post(f"{path}/predictions", json={"inputs": inputs_json([8010])}),
+            ],
+            "adapt": [
+                bert.post("/v1/models", json={"support": support_json(2, 1, first=8020)}),
+                bert.post("/v1/classify", json={"support": support_json(2, 1), "inputs": inputs_json([0])}),
+                bert.patch(path, json={"name": "x"}),
+                bert.post(f"{path}/exports", json={"format": "safetensors"}),
+            ],
+        }
+        for wanted, answers in asked.items():
+            for answer in answers:
+                if scope in (wanted, "admin"):
+                    assert answer.is_success, answer.text
+                else:
+                    assert wanted in assert_problem(answer, 403, "forbidden")["detail"]
+
+
+def test_every_operation_names_its_scope(guarded: Embedded) -> None:
+    """The document says which; that it is enforced is tested above, by the same declaration."""
+    document = httpx.get(f"{guarded.url}/openapi.json").json()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            if path.startswith("/v1/"):
+                [wanted] = operation["security"][0]["key"]
+                changes = method in ("patch", "delete") or (
+                    method == "post" and not path.endswith(("/predictions", "/evaluations"))
+                )
+                assert wanted == ("adapt" if changes else "predict"), f"{method} {path}"
+                assert {"401", "403"} <= set(operation["responses"])
+            else:
+                assert "security" not in operation
+
+
+def test_a_revoked_key_is_refused_within_a_second_by_every_process(guarded: Embedded, keys: Keys) -> None:
+    made = keys("create", "bert")
+    with holder(guarded, made["key"]) as bert:
+        assert [bert.get("/v1/models").status_code for _ in range(20)] == [200] * 20
+        assert keys("revoke", made["id"])["status"] == "revoked"
+        time.sleep(1)
+        answers = [bert.get("/v1/models") for _ in range(20)]
+        for answer in answers:
+            assert_problem(answer, 401, "unauthorized")
+    assert keys("revoke", "key_none", expect=1)["error"]["detail"].startswith("no key")
+
+
+def test_an_expired_key_is_refused(guarded: Embedded, keys: Keys) -> None:
+    made = keys("create", "bert", "--days", str(2 / 86400))
+    with holder(guarded, made["key"]) as bert:
+        assert bert.get("/v1/models").status_code == 200
+        time.sleep(2)
+        assert "expired" in assert_problem(bert.get("/v1/models"), 401)["detail"]
+    assert [key["status"] for key in keys("list") if key["id"] == made["id"]] == ["expired"]
+
+
+def test_the_last_use_is_known(guarded: Embedded, keys: Keys) -> None:
+    made = keys("create", "bert")
+
+    def used() -> str | None:
+        return next(key["last_used_at"] for key in keys("list") if key["id"] == made["id"])
+
+    assert used() is None
+    with holder(guarded, made["key"]) as bert:
+        bert.get("/v1/models")
+    deadline = time.monotonic() + 30
+    while used() is None:
+        assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [None, "Bearer", "Bearer wrong", "Bearer il_000000000000_wrong", "Bearer kéy", "Basic a2V5LWE="],
+)
+def test_no_or_wrong_key(guarded: Embedded, sent: str | None) -> None:
+    headers = {} if sent is None else {"Authorization": sent.encode()}
+    with httpx.Client(base_url=guarded.url, timeout=60, headers=headers) as stranger:  # pyright: ignore[reportArgumentType]
         for answer in (
             stranger.get("/v1/models"),
             stranger.get("/v1/meta-models"),
             stranger.post("/v1/models", json={}),
         ):
-            assert answer.status_code == 401
-            assert answer.json()["code"] == "unauthorized"
+            assert_problem(answer, 401, "unauthorized")
             assert answer.headers["WWW-Authenticate"] == "Bearer"
         assert stranger.get("/healthz").status_code == 200
 
 
-def test_public_address_without_keys_is_refused() -> None:
-    with pytest.raises(ValueError, match="without API keys"):
-        Keys(Settings(host="0.0.0.0", api_keys=""))  # noqa: S104 - the refusal is the point
+def test_a_key_with_another_ones_id_is_wrong(guarded: Embedded, keys: Keys) -> None:
+    one, other = (keys("create", owner)["key"] for owner in ("bert", "cora"))
+    mixed = one.rpartition("_")[0] + "_" + other.rpartition("_")[2]
+    with holder(guarded, mixed) as stranger:
+        assert_problem(stranger.get("/v1/models"), 401)
+
+
+def test_keys_of_the_environment_have_every_scope(guarded: Embedded) -> None:
+    with holder(guarded, "key-a") as anna:
+        assert adapt(anna, drawn(2, 1, first=8030))["status"] == "ready"
+        assert anna.get("/v1/limits").status_code == 200
+
+
+def test_a_loopback_server_asks_for_a_key_from_its_first_one_on(tmp_path: Path) -> None:
+    with Embedded(Settings(port=0, data_dir=tmp_path)) as running, holder(running, None) as anyone:
+        mine = adapt(anyone, drawn(2, 1, first=8040))["id"]
+        made = command(tmp_path, "create", "local")
+        time.sleep(FRESH_SECONDS)
+        assert_problem(anyone.get("/v1/models"), 401)
+        with holder(running, made["key"]) as local:
+            assert local.get(f"/v1/models/{mine}").status_code == 200
+        command(tmp_path, "revoke", made["id"])
+        time.sleep(FRESH_SECONDS)
+        assert_problem(anyone.get("/v1/models"), 401)
+    stopped = command(tmp_path, "list", expect=1)
+    assert "innerloop serve" in stopped["error"]["detail"]
+
+
+def test_a_public_address_asks_everyone_for_a_key(tmp_path: Path) -> None:
+    with Embedded(Settings(host="0.0.0.0", port=0, data_dir=tmp_path)) as running:  # noqa: S104 - the point
+        url = running.url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+        assert "keys create" in assert_problem(httpx.get(f"{url}/v1/models"), 401)["detail"]
 
 
 @pytest.mark.parametrize("text", ["anna", "anna:abc", "an/na:" + "0" * 64])
-def test_malformed_keys_are_refused(text: str) -> None:
+def test_malformed_keys_of_the_environment_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="owner:sha256"):
-        Keys(Settings(api_keys=text))
+        keys_of_settings(text)
+
+
+@pytest.mark.parametrize("owner", ["", "an/na", "a" * 65])
+def test_owners_must_fit_into_a_redis_key(keys: Keys, owner: str) -> None:
+    assert "an owner is" in keys("create", owner, expect=1)["error"]["detail"]

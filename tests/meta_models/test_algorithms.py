@@ -47,6 +47,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "inner": {"inner_steps": 3, "inner_lr": 0.01},
     },
     "contrastive": {"name": "contrastive"},
+    "views": {"name": "views", "n_views": 3},
 }
 
 

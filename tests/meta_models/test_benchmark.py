@@ -13,7 +13,8 @@ from meta_models.catalogue import Catalogue
 from meta_models.datasets import ClassPool, Omniglot
 from meta_models.episodes import EpisodeSpec
 from meta_models.evaluate import evaluate
-from meta_models.recipe import load_recipe
+from meta_models.recipe import Recipe, load_recipe
+from meta_models.sources import Splits, split
 from tests.drawings import sketch
 
 NAME = "omniglot-protonet"
@@ -38,18 +39,21 @@ def omniglot() -> Omniglot:
 
 
 def test_measures_every_figure_once_and_writes_the_page(omniglot: Omniglot, tmp_path: Path) -> None:
+    def splits(recipe: Recipe) -> Splits:
+        return split(omniglot, recipe)
+
     published = [Catalogue().resolve(NAME)]
     seen: list[benchmark.Row] = []
-    costs = benchmark.run(published, omniglot, benchmark.Log(tmp_path / "log"), seen.append, episodes=3)
+    costs = benchmark.run(published, splits, benchmark.Log(tmp_path / "log"), seen.append, episodes=3)
     assert Counter(row.curve for row in seen) == {"table": 4, "shots": 5, "imbalance": 5, "wrong labels": 5}
     assert all(0 < row.accuracy <= 100 for row in seen)
     assert costs[0].adapted_bytes == 20 * 64 * 4
 
     again: list[benchmark.Row] = []
     log = benchmark.Log(tmp_path / "log")
-    benchmark.run(published, omniglot, log, again.append, episodes=3)
+    benchmark.run(published, splits, log, again.append, episodes=3)
     assert not again
-    benchmark.run(published, omniglot, log, again.append, episodes=4)
+    benchmark.run(published, splits, log, again.append, episodes=4)
     assert len(again) == len(log.rows) == len(seen)
 
     page = tmp_path / "page.md"

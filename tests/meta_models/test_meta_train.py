@@ -11,9 +11,10 @@ import torch
 
 from meta_models.algorithms import ALGORITHMS
 from meta_models.datasets import ClassPool
-from meta_models.meta_train import CHECKPOINT, LOG, Splits, meta_train
+from meta_models.meta_train import CHECKPOINT, LOG, meta_train
 from meta_models.plots import plot_log
 from meta_models.recipe import RECIPES, Data, Development, Outer, Recipe, load_recipe
+from meta_models.sources import Splits
 from meta_models.torch_model import build_algorithm
 
 

@@ -1,0 +1,47 @@
+-- In front of every script: how what a key and its owner use is counted and bounded.
+-- usage   hash   of a key and a day: adaptations, adapt_ms, predictions
+-- stored  zset   an owner's models by the end of their life
+-- sizes   hash   bytes of their support sets, all versions; `total` is the sum
+
+local function count(usage, field, n)
+  redis.call('HINCRBYFLOAT', usage, field, n)
+  redis.call('EXPIRE', usage, 90 * 86400)
+end
+
+local function keep(stored, sizes, id, expires, bytes)
+  redis.call('ZADD', stored, expires, id)
+  redis.call('HINCRBY', sizes, id, bytes)
+  redis.call('HINCRBY', sizes, 'total', bytes)
+end
+
+local function drop(stored, sizes, id)
+  local bytes = redis.call('HGET', sizes, id)
+  if bytes then redis.call('HINCRBY', sizes, 'total', -bytes) end
+  redis.call('HDEL', sizes, id)
+  redis.call('ZREM', stored, id)
+  if redis.call('ZCARD', stored) == 0 then redis.call('DEL', sizes) end
+end
+
+-- Returns how many models there are now, and their bytes
+local function kept(stored, sizes, now)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', stored, '-inf', now)) do drop(stored, sizes, id) end
+  return redis.call('ZCARD', stored), tonumber(redis.call('HGET', sizes, 'total') or '0')
+end
+
+-- What a quota (JSON) refuses of `adaptations`, `models` and `bytes` more: {'quota', its name, ms until it may be
+-- otherwise}, or nothing
+local function over_quota(quota, usage, stored, sizes, now, adaptations, models, bytes)
+  local limits = cjson.decode(quota)
+  local function exceeds(name, used) return limits[name] ~= cjson.null and used > limits[name] end
+
+  local adapted = tonumber(redis.call('HGET', usage, 'adaptations') or '0')
+  if adaptations > 0 and exceeds('adaptations_per_day', adapted + adaptations) then
+    return {'quota', 'adaptations_per_day', 86400000 - now % 86400000}
+  end
+  if bytes == 0 then return nil end
+  local have, size = kept(stored, sizes, now)
+  local first = redis.call('ZRANGE', stored, 0, 0, 'WITHSCORES')
+  local wait = first[2] and first[2] - now or 3600000
+  if exceeds('stored_models', have + models) then return {'quota', 'stored_models', wait} end
+  if exceeds('stored_bytes', size + bytes) then return {'quota', 'stored_bytes', wait} end
+end

@@ -1,0 +1,68 @@
+"""A folder of one's own pictures becomes classes, is cut in three, and every flaw is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from meta_models.datasets import DataError
+from meta_models.own_classes import MIN_CLASSES, MIN_IMAGES, load_classes, part_of
+from meta_models.preprocess import DrawingSpec
+from meta_models.recipe import load_recipe
+from meta_models.sources import load_splits
+from tests.drawings import blank, png
+
+RECIPE = load_recipe("own-drawings")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    for kind in range(MIN_CLASSES):
+        (folder / f"kind {kind}").mkdir()
+        for example in range(MIN_IMAGES + kind % 2):
+            (folder / f"kind {kind}" / f"{example}.png").write_bytes(png(kind, example))
+    (folder / ".hidden").mkdir()
+    return folder
+
+
+def test_every_picture_is_in_its_class(pictures: Path) -> None:
+    pool = load_classes(pictures, DrawingSpec())
+    assert pool.n_classes == MIN_CLASSES
+    assert {len(rows) for rows in pool.class_examples} == {MIN_IMAGES, MIN_IMAGES + 1}
+    assert pool.inputs.shape == (sum(len(rows) for rows in pool.class_examples), 1, 28, 28)
+
+
+def test_the_parts_share_no_class(pictures: Path) -> None:
+    splits = load_splits(pictures, RECIPE)
+    parts = [set(p.class_names) for p in (splits.train, splits.development, splits.test)]
+    assert [len(p) for p in parts] == [18, 6, 6]
+    assert len(set.union(*parts)) == MIN_CLASSES
+
+
+def test_names_are_always_cut_alike() -> None:
+    names = [f"kind {n}" for n in range(50)]
+    shuffled = np.random.default_rng(0).permutation(50)
+    assert np.array_equal(part_of(names)[shuffled], part_of([names[i] for i in shuffled]))
+
+
+def test_what_cannot_be_used_is_named(pictures: Path, tmp_path: Path) -> None:
+    for path in pictures.glob("kind*"):
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "scraps").mkdir()
+    (tmp_path / "scraps" / "torn.png").write_bytes(png(99, 0)[:60])
+    (tmp_path / "scraps" / "blank.png").write_bytes(blank())
+    with pytest.raises(DataError) as error:
+        load_classes(tmp_path, DrawingSpec())
+    for part in ("scraps/torn.png", "scraps/blank.png: no drawing found", "scraps: 0 usable pictures, at least 6"):
+        assert part in str(error.value)
+
+
+def test_too_few_classes_say_how_many_are_needed(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    with pytest.raises(DataError, match=f"has 1 class folders, at least {MIN_CLASSES}"):
+        load_classes(tmp_path, DrawingSpec())
+    with pytest.raises(DataError, match="is not a folder"):
+        load_classes(tmp_path / "none", DrawingSpec())
