@@ -159,8 +159,11 @@ class Client(_Base):
         return method
 
     adapt = _method(flows.adapt)
+    add_examples = _method(flows.add_examples)
+    cancel = _method(flows.cancel)
     classify = _method(flows.classify)
     delete = _method(flows.delete)
+    evaluate = _method(flows.evaluate)
     export = _method(flows.export)
     limits = _method(flows.limits)
     meta_models = _method(flows.meta_models)
@@ -229,8 +232,11 @@ class AsyncClient(_Base):
         return method
 
     adapt = _method(flows.adapt)
+    add_examples = _method(flows.add_examples)
+    cancel = _method(flows.cancel)
     classify = _method(flows.classify)
     delete = _method(flows.delete)
+    evaluate = _method(flows.evaluate)
     export = _method(flows.export)
     limits = _method(flows.limits)
     meta_models = _method(flows.meta_models)
