@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ORT := $(if $(shell command -v nvidia-smi 2>/dev/null),gpu,cpu)
 DATA ?= data
 
-.PHONY: install serve demo test check soak faults benchmark openapi clean
+.PHONY: install serve demo test check soak faults fuzz benchmark openapi clean
 
 install: $(VENV)/.installed
 
@@ -33,6 +33,9 @@ test: check  ## what CI runs
 
 faults: install  ## kill -9 campaign: every process, many times
 	$(BIN)/python -m pytest -m faults -o addopts= $(ARGS)
+
+fuzz: install  ## 10,000 generated requests, every check; ARGS="--cases 50000 --seed 7"
+	$(BIN)/python -m tests.fuzz.run $(ARGS)
 
 benchmark: install  ## accuracy and latency through HTTP; Omniglot in DATA
 	$(BIN)/python -m benchmarks.http_accuracy --data $(DATA)

@@ -21,7 +21,7 @@ MAX_EVENTS = 1000
 
 Entry = tuple[bytes, dict[bytes, bytes]]
 
-_ID = re.compile(r"\d{1,19}(-\d{1,19})?")
+EVENT_ID = r"[0-9]{1,19}(-[0-9]{1,19})?"
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,6 @@ def check_event_id(text: str) -> str:
     Raises:
         Unprocessable: it is none.
     """
-    if not _ID.fullmatch(text):
+    if not re.fullmatch(EVENT_ID, text):
         raise Unprocessable(f"{text!r} is not the id of an event; send the last `id` received", pointer="Last-Event-ID")
     return text

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -16,6 +15,7 @@ from adapter.redis_store import DONE_CHANNEL, JOBS, MESSAGES, RedisStore, events
 from adapter.usage import today, usage_key
 
 WORKER_TTL_SECONDS = 15
+WORKER, WORKERS = "il:worker:", "il:workers"
 
 
 @dataclass(frozen=True)
@@ -104,16 +104,22 @@ class Jobs(RedisStore):
 
     def beat(self, worker: str) -> None:
         """Say that this worker lives."""
-        self.client.set(f"il:worker:{worker}", "1", ex=WORKER_TTL_SECONDS)
+        self.client.set(f"{WORKER}{worker}", "1", ex=WORKER_TTL_SECONDS)
+        self.client.sadd(WORKERS, worker)
 
     def retire(self, worker: str) -> None:
         """Say that this worker ends."""
-        self.client.delete(f"il:worker:{worker}")
+        self.client.delete(f"{WORKER}{worker}")
+        self.client.srem(WORKERS, worker)
 
     def has_worker(self) -> bool:
-        """Whether any worker said so lately."""
-        workers = cast("Iterator[bytes]", self.client.scan_iter("il:worker:*", count=1000))
-        return next(workers, None) is not None
+        """Whether any worker said so lately; costs the same however many models are kept."""
+        names = [name.decode() for name in cast("set[bytes]", self.client.smembers(WORKERS))]
+        beats = cast("list[bytes | None]", self.client.mget([f"{WORKER}{name}" for name in names])) if names else []
+        # Killed ones leave their names; one that lives after all comes back with its next beat.
+        if silent := [name for name, beat in zip(names, beats, strict=True) if beat is None]:
+            self.client.srem(WORKERS, *silent)
+        return any(beats)
 
     def lock(self, name: str, seconds: float) -> bool:
         """Whether this process may do `name` now; for everyone else it is taken for `seconds`."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ LUA = Path(__file__).parent / "lua"
 DONE_CHANNEL = "il:done"
 JOBS = "il:jobs"
 MESSAGES = "il:webhooks"
+
+IDEMPOTENCY_MS = 86_400_000
+"""How long an idempotency key is remembered."""
 
 TOMBSTONE_MS = 30 * 86_400_000
 """An expired model answers 410 for this long, then 404."""
@@ -83,6 +87,12 @@ def events_key(owner: str, record_id: str) -> str:
 def webhooks_key(owner: str, record_id: str) -> str:
     """Who is told of a model, all versions."""
     return f"il:{owner}:webhooks:{record_id.partition('.')[0]}"
+
+
+def idempotency_key(owner: str, key: str, model_id: str = "") -> str:
+    """What a client's key stands for: of new models, or of changes of one model."""
+    told = f"{model_id}/{key}" if model_id else key
+    return f"il:{owner}:idempotency:{hashlib.sha256(told.encode()).hexdigest()}"
 
 
 def stored_keys(owner: str) -> list[str]:

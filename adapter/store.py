@@ -12,6 +12,7 @@ il:{owner}:webhooks:{id}     hash    who is told of a model: url to secret
 il:jobs                      zset    open jobs by the time someone must look at them
 il:webhooks, :{message}      zset, hash  messages by the time they are to be sent, and each
 il:worker:{name}             string  a worker that lives
+il:workers                   set     names of those that said so
 il:{owner}:weights:{digest}  string  adapted tensors (weights role)
 
 API keys and their use: `keys`, `usage`. The parts: `jobs` (leases), `versions` (models that change), `events` (the
@@ -23,7 +24,7 @@ stream), and here everything else.
 
 from __future__ import annotations
 
-import hashlib
+import re
 import secrets
 import time
 from collections.abc import Iterable
@@ -72,12 +73,12 @@ __all__ = [
     "cursor_after",
 ]
 
-IDEMPOTENCY_MS = 86_400_000
-
 WATERMARK = 0.9
 """Share of the record store's memory above which no new model is admitted."""
 
 LARGEST_BATCH = 100
+
+CURSOR = r"([0-9]{1,15})-(mdl_[0-9a-f]{32})"
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -124,7 +125,6 @@ class Records(Jobs, Versions, Events):
         """
         self.admit()
         model_id = "mdl_" + secrets.token_hex(16)
-        key_hash = hashlib.sha256((idempotency_key or "").encode()).hexdigest()
         outcome, found, *rest = self.run(
             "create",
             [
@@ -132,7 +132,7 @@ class Records(Jobs, Versions, Events):
                 support_key(owner, model_id),
                 f"il:{owner}:models",
                 f"il:{owner}:digest:{spec.digest}",
-                f"il:{owner}:idempotency:{key_hash}",
+                redis_store.idempotency_key(owner, idempotency_key or ""),
                 JOBS,
                 events_key(owner, model_id),
                 usage_key(owner, key.id, today()),
@@ -150,7 +150,7 @@ class Records(Jobs, Versions, Events):
                 redis_store.GRACE_MS,
                 int(not spec.ephemeral),
                 fingerprint if idempotency_key else "",
-                IDEMPOTENCY_MS,
+                redis_store.IDEMPOTENCY_MS,
                 record_key(owner, ""),
                 name or "",
                 key.id,
@@ -211,12 +211,13 @@ class Records(Jobs, Versions, Events):
         Raises:
             NotFound, Expired: as `get`.
         """
-        newest = self.get(owner, model_id)
-        for number in range(newest.head.latest, newest.version, -1):
-            record = self.get(owner, model_id, number)
-            if record.is_open:
-                return record
-        return newest if newest.status not in ("failed", "canceled") else self.get(owner, model_id, 1)
+        newest = record = self.get(owner, model_id, "latest")
+        while record.status in ("failed", "canceled") and record.version > 1:
+            record = self.get(owner, model_id, record.version - 1)
+            # The revision that comes with a record guards the change, so it must not be younger than the choice.
+            if record.head.revision != newest.head.revision:
+                newest = record = self.get(owner, model_id, "latest")
+        return record
 
     def versions(self, owner: str, model_id: str, limit: int, below: int | None) -> list[ModelRecord]:
         """Versions from the newest down, those below number `below`; one more than `limit` where there are more.
@@ -345,10 +346,10 @@ def cursor_after(record: ModelRecord) -> str:
 
 
 def _read_cursor(text: str) -> tuple[int, str]:
-    created, dash, model_id = text.partition("-")
-    if not (dash and created.isdecimal() and model_id):
+    match = re.fullmatch(CURSOR, text)
+    if match is None:
         raise Unprocessable(f"{text!r} is not a cursor; pass next_cursor of the page before", pointer="after")
-    return int(created), model_id
+    return int(match[1]), match[2]
 
 
 def _weights(owner: str, digest: str) -> str:

@@ -10,9 +10,10 @@ which one is stable, how many there are, the revision that guards lost updates) 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from adapter import redis_store
-from adapter.errors import LostUpdate, NotFound, Unprocessable
+from adapter.errors import IdempotencyKeyInUse, LostUpdate, NotFound, Unprocessable
 from adapter.keys import LOCAL, Key
 from adapter.models import ModelRecord, ModelSpec, Status, record_id
 from adapter.redis_store import (
@@ -34,6 +35,14 @@ MAX_VERSIONS = 1000
 
 
 @dataclass(frozen=True)
+class Idempotency:
+    """A client's key for a change, and what names the content it came with."""
+
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
 class Patch:
     """Fields to set; None leaves one as it is. `name` and `false_reject` are reset by an empty string."""
 
@@ -47,7 +56,14 @@ class Versions(RedisStore):
     """Grow, patch, cancel. `revision` names the state a change was made for; another one is a lost update."""
 
     def grow(
-        self, base: ModelRecord, spec: ModelSpec, support: bytes, *, quality: str | None = None, key: Key = LOCAL
+        self,
+        base: ModelRecord,
+        spec: ModelSpec,
+        support: bytes,
+        *,
+        quality: str | None = None,
+        key: Key = LOCAL,
+        idempotency: Idempotency | None = None,
     ) -> int:
         """Store a new version and its job; its number.
 
@@ -79,6 +95,7 @@ class Versions(RedisStore):
                 *stored_keys(owner),
                 webhooks_key(owner, model_id),
                 MESSAGES,
+                redis_store.idempotency_key(owner, idempotency.key if idempotency else "", model_id),
             ],
             [
                 model_id,
@@ -93,12 +110,39 @@ class Versions(RedisStore):
                 quality or "",
                 key.id,
                 key.quota.model_dump_json(),
+                idempotency.fingerprint if idempotency else "",
+                redis_store.IDEMPOTENCY_MS,
             ],
         )
         if outcome[0] == b"quota":
             raise over_quota(key, *outcome[1:])
         self._check(outcome[0], model_id)
         return number
+
+    def changed_before(self, owner: str, model_id: str, idempotency: Idempotency) -> int | None:
+        """The version that an idempotency key stands for.
+
+        Raises:
+            IdempotencyKeyInUse: the key came with other content before.
+        """
+        key = redis_store.idempotency_key(owner, idempotency.key, model_id)
+        fingerprint, version = cast("list[bytes | None]", self.client.hmget(key, "fingerprint", "version"))
+        if fingerprint is None or version is None:
+            return None
+        if fingerprint.decode() != idempotency.fingerprint:
+            raise IdempotencyKeyInUse(
+                f"Idempotency-Key {idempotency.key!r} was used for other content (version {version.decode()} of model "
+                f"{model_id}); use a new key for a new request"
+            )
+        return int(version)
+
+    def remember_change(self, base: ModelRecord, idempotency: Idempotency) -> None:
+        """The key stands for a version that has what it brings already."""
+        key = redis_store.idempotency_key(base.owner, idempotency.key, base.id)
+        with self.client.pipeline() as pipe:
+            pipe.hset(key, mapping={"fingerprint": idempotency.fingerprint, "version": base.version})
+            pipe.pexpire(key, redis_store.IDEMPOTENCY_MS)
+            pipe.execute()
 
     def patch(self, owner: str, model_id: str, digest: str, patch: Patch, revision: int | None) -> None:
         """Change what needs no adapting; `digest` is the first version's.

@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Header, Query
 
-from adapter.errors import LostUpdate, MalformedRequest
+from adapter.errors import LostUpdate, MalformedRequest, Unprocessable
 from adapter.models import ModelRecord
 from adapter.store import WhichVersion
 
+_TAG = r'(W/)?"[^"]*"'
+ETAGS = rf"\*|{_TAG}( *, *{_TAG})*"
+
+VERSION = "[1-9][0-9]{0,8}|stable|latest"
+
+
+def written(pattern: str) -> dict[str, Any]:
+    """`json_schema_extra` of a parameter that is checked here, where the refusal can say more than a pattern."""
+    return {"pattern": f"^({pattern})$"}
+
+
 IfMatch = Annotated[
-    str | None, Header(description="`ETag` of the state that the change is meant for; another one gives 412.")
+    str | None,
+    Header(
+        description="`ETag` of the state that the change is meant for; another one gives 412.",
+        examples=['"1"'],
+        json_schema_extra=written(ETAGS),
+    ),
 ]
-Prefer = Annotated[str | None, Header(description="`wait=N` seconds (default 10) or `respond-async`.")]
+Prefer = Annotated[
+    str | None,
+    Header(description="`wait=N` seconds (default 10) or `respond-async`.", examples=["wait=30", "respond-async"]),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        max_length=200,
+        description="The same key with the same content gives the same answer; with other content 409.",
+        examples=["upload-7f3a"],
+    ),
+]
 AskedVersion = Annotated[
     str | None,
     Query(
-        pattern=r"^([1-9]\d{0,8}|stable|latest)$",
+        pattern=f"^({VERSION})$",
         description="A number, `stable` or `latest`; left out: the newest version that is ready.",
     ),
 ]
@@ -40,10 +67,9 @@ def expected_revision(if_match: str | None, record: ModelRecord) -> int | None:
     """
     if if_match is None or if_match.strip() == "*":
         return None
-    tags = [tag.strip() for tag in if_match.split(",")]
-    if not all(re.fullmatch(r'(W/)?"[^"]*"', tag) for tag in tags):
+    if not re.fullmatch(ETAGS, if_match.strip()):
         raise MalformedRequest(f"If-Match takes an ETag in quotes, not {if_match!r}", pointer="If-Match")
-    if etag(record) not in tags:
+    if etag(record) not in [tag.strip() for tag in if_match.split(",")]:
         raise LostUpdate(f"model {record.id} is at {etag(record)}, not {if_match}; read it again and repeat the change")
     return record.head.revision
 
@@ -53,6 +79,22 @@ def which_version(asked: str | None) -> WhichVersion:
     if asked is None or asked in ("stable", "latest"):
         return asked
     return int(asked)
+
+
+def one_version(query: str | None, body: WhichVersion) -> WhichVersion:
+    """The version a request asks, by query or body.
+
+    Raises:
+        Unprocessable: by both, and not the same.
+    """
+    asked = which_version(query)
+    if asked is not None and body is not None and asked != body:
+        raise Unprocessable(
+            f"?version={query} and the body's version {body} differ; send one",
+            code="invalid_request",
+            pointer="version",
+        )
+    return body if asked is None else asked
 
 
 def wait_seconds(prefer: str | None) -> float:

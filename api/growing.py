@@ -11,6 +11,7 @@ from adapter.keys import Key
 from adapter.models import ModelRecord, Origin, OriginKind
 from adapter.quality import Quality, compare
 from adapter.support_set import SupportSet
+from adapter.versions import Idempotency
 from api import adaptation
 from api.asking import expected_revision
 from api.decode import Payload
@@ -35,25 +36,36 @@ class Grown:
 
 
 async def grow(
-    services: Services, who: Key, model_id: str, kind: OriginKind, change: Change, if_match: str | None
+    services: Services,
+    who: Key,
+    model_id: str,
+    kind: OriginKind,
+    change: Change,
+    if_match: str | None,
+    idempotency: Idempotency | None = None,
 ) -> Grown:
     """Apply `change` to the newest support set and store the result as a new version.
 
     Raises:
-        NotFound, Expired, Unprocessable, LostUpdate, NoWorker, QueueFull, StoreFull, QuotaExceeded.
+        NotFound, Expired, Unprocessable, LostUpdate, IdempotencyKeyInUse, NoWorker, QueueFull, StoreFull,
+        QuotaExceeded.
     """
     for _ in range(TRIES):
         base = await services.in_store(services.records.newest_kept, who.owner, model_id)
+        # Before If-Match: a request that is sent again finds the state that it made itself.
+        before = idempotency and await services.in_store(_made_before, services, base, idempotency)
+        if before:
+            return Grown(before, is_new=False)
         expected_revision(if_match, base)
         old = await stored_support(services, base)
         new = await services.in_compute(change, old)
         if new is old or (new.content, new.classes) == (old.content, old.classes):
+            if idempotency:
+                await services.in_store(services.records.remember_change, base, idempotency)
             return Grown(base, is_new=False)
         try:
-            number = await services.in_store(_store, services, who, base, kind, old, new)
+            number = await services.in_store(_store, services, who, base, kind, old, new, idempotency)
         except LostUpdate:
-            if if_match is not None:
-                raise
             continue
         return Grown(await services.in_store(services.records.get, who.owner, model_id, number), is_new=True)
     raise LostUpdate(f"model {model_id} is being changed by others all the time; try again, or send If-Match")
@@ -71,8 +83,8 @@ async def stored_support(services: Services, record: ModelRecord) -> SupportSet:
     return support_set.decode(data)
 
 
-def adding(services: Services, record: ModelRecord, payloads: list[Payload]) -> Change:
-    """The change that adds these examples: validated and decoded; CPU work only.
+def adding(services: Services, record: ModelRecord, payloads: list[Payload]) -> tuple[Change, str]:
+    """The change that adds these examples, validated and decoded, and what names them; CPU work only.
 
     Raises:
         Unprocessable: names each example that cannot be used.
@@ -86,7 +98,9 @@ def adding(services: Services, record: ModelRecord, payloads: list[Payload]) -> 
         raise TooLarge(f"at most {manifest.limits.max_examples} examples, found {len(payloads)}")
     support_set.check_names(labels, "/examples")
     inputs = services.decoder.support(payloads, manifest.input, record.spec.input_shape)
-    return lambda support: growth.add_examples(support, labels, inputs, [p.pointer for p in payloads])
+    sources = [p.pointer for p in payloads]
+    fingerprint = support_set.canonical(labels, inputs, sources).digest(manifest.reference, {})
+    return lambda support: growth.add_examples(support, labels, inputs, sources), fingerprint
 
 
 async def comparison(services: Services, record: ModelRecord) -> ExamplesComparison | None:
@@ -107,7 +121,22 @@ async def comparison(services: Services, record: ModelRecord) -> ExamplesCompari
     return await services.in_compute(compared)
 
 
-def _store(services: Services, who: Key, base: ModelRecord, kind: OriginKind, old: SupportSet, new: SupportSet) -> int:
+def _made_before(services: Services, base: ModelRecord, idempotency: Idempotency) -> ModelRecord | None:
+    """The version that the same request made; one that failed may be tried again."""
+    number = services.records.changed_before(base.owner, base.id, idempotency)
+    record = services.records.peek(base.owner, base.id, number) if number else None
+    return record if record is not None and record.status not in ("failed", "canceled") else None
+
+
+def _store(
+    services: Services,
+    who: Key,
+    base: ModelRecord,
+    kind: OriginKind,
+    old: SupportSet,
+    new: SupportSet,
+    idempotency: Idempotency | None,
+) -> int:
     """Write the version, then nudge a worker; a mere change of names needs none."""
     manifest = _manifest(services, base)
     support_set.check_counts(new.names, manifest.limits)
@@ -127,7 +156,7 @@ def _store(services: Services, who: Key, base: ModelRecord, kind: OriginKind, ol
         if not services.records.has_worker():
             raise NoWorker("no worker is running; start one with `innerloop worker`", retry_after=5)
         services.records.admit()
-    number = services.records.grow(base, spec, support_set.encode(new), quality=known, key=who)
+    number = services.records.grow(base, spec, support_set.encode(new), quality=known, key=who, idempotency=idempotency)
     if known is None:
         services.publisher.nudge(services.records.get(base.owner, base.id, number).job_name)
     return number

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.arrays import NPY, NPZ
+from api.asking import VERSION
 from api.schemas import AdaptRequest, ClassifyRequest, ExportRequest, ModelPatch, PredictRequest, Problem
 from api.schemas_evaluation import EvaluateRequest
 from api.schemas_growth import ClassPatch, ExamplesRequest, Version
@@ -27,24 +28,33 @@ _BODIES: list[type[BaseModel]] = [
 ]
 _REF = "#/components/schemas/{model}"
 
-_FILES = {"type": "array", "items": {"type": "string", "contentMediaType": "application/octet-stream"}}
+_PATTERNS = "patternProperties"
+_FILES = {
+    "type": "array",
+    "items": {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"},
+}
 
 
 def _labelled_parts(name: str) -> dict[str, Any]:
     """Multipart parts that carry a label."""
+    files = {
+        **_FILES,
+        "description": "Files of class <label>: images, or `.npy` files with a vector or a row for each.",
+    }
     return {
-        f"{name}[<label>]": {
-            **_FILES,
-            "description": "Files of class <label>: images, or `.npy` files with a vector or a row for each.",
-        },
+        # The name of such a part is a pattern, which pages that show the document leave out.
+        f"{name}[<label>]": files,
+        _PATTERNS: {rf"^{name}\[.+\]$": files},
         "vectors": {
             "type": "string",
+            "format": "binary",
             "contentMediaType": NPY,
             "description": f"Vectors of all {name}, a row each, with `labels`.",
         },
         "labels": {"type": "string", "contentMediaType": "application/json", "description": "A JSON list of labels."},
         "archive": {
             "type": "string",
+            "format": "binary",
             "contentMediaType": "application/zip",
             "description": f"A zip with a folder per class, instead of or beside {name} parts.",
         },
@@ -53,23 +63,30 @@ def _labelled_parts(name: str) -> dict[str, Any]:
 
 _SUPPORT_PARTS: dict[str, Any] = {
     "meta_model": {"type": "string"},
-    "adaptation": {"type": "string", "description": "JSON of `adaptation`."},
+    "adaptation": {"$ref": _REF.format(model="AdaptationIn")},
     **_labelled_parts("support"),
 }
 _QUERY_PARTS: dict[str, Any] = {"inputs": _FILES, "top_k": {"type": "integer", "minimum": 1, "default": 5}}
 
 
 def body(model: type[BaseModel], parts: dict[str, Any]) -> dict[str, Any]:
-    """`openapi_extra` of a route that takes `model` as JSON, or the same as multipart `parts`."""
+    """`openapi_extra` of a route that takes `model` as JSON or MessagePack, or the same as multipart `parts`."""
     return {
         "requestBody": {
             "required": True,
             "content": {
                 "application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}},
-                "multipart/form-data": {"schema": {"type": "object", "properties": parts}},
+                "application/msgpack": {"schema": {"$ref": _REF.format(model=model.__name__)}},
+                "multipart/form-data": {"schema": _form(parts)},
             },
         }
     }
+
+
+def _form(parts: dict[str, Any]) -> dict[str, Any]:
+    named = {name: part for name, part in parts.items() if name != _PATTERNS}
+    patterns = {_PATTERNS: parts[_PATTERNS]} if _PATTERNS in parts else {}
+    return {"type": "object", "properties": named, **patterns, "additionalProperties": False}
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:
@@ -87,9 +104,14 @@ ADAPT_BODY = body(
         "webhook": {"type": "string", "description": "JSON of `webhook`."},
     },
 )
-PREDICT_BODY = body(PredictRequest, _QUERY_PARTS)
+PREDICT_BODY = body(PredictRequest, {**_QUERY_PARTS, "version": {"type": "string", "pattern": f"^({VERSION})$"}})
 PREDICT_BODY["requestBody"]["content"][NPY] = {
-    "schema": {"type": "string", "contentMediaType": NPY, "description": "Vectors, a row each, in one `.npy` file."}
+    "schema": {
+        "type": "string",
+        "format": "binary",
+        "contentMediaType": NPY,
+        "description": "Vectors, a row each, in one `.npy` file.",
+    }
 }
 CLASSIFY_BODY = body(ClassifyRequest, {**_SUPPORT_PARTS, **_QUERY_PARTS})
 EXPORT_BODY = body(ExportRequest, {"format": {"type": "string", "enum": ["onnx", "safetensors"]}})
@@ -161,6 +183,7 @@ def describe(app: FastAPI) -> None:
             components = schema.setdefault("components", {})
             components["schemas"] = {**extra["$defs"], **components.get("schemas", {})}
             _drop_fastapi_errors(schema)
+            _drop_null_parameters(schema)
             _make_keys_optional(schema)
             app.openapi_schema = schema
         return app.openapi_schema
@@ -168,16 +191,30 @@ def describe(app: FastAPI) -> None:
     app.openapi = document
 
 
+def _drop_null_parameters(schema: dict[str, Any]) -> None:
+    """A parameter can be left out; it cannot be null, as FastAPI has it."""
+    for operation in _operations(schema):
+        for parameter in operation.get("parameters", []):
+            of = parameter["schema"]
+            if {"type": "null"} in of.get("anyOf", []):
+                [real] = [s for s in of.pop("anyOf") if s != {"type": "null"}]
+                of.update(real)
+
+
+def _operations(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    return [operation for methods in schema["paths"].values() for operation in methods.values()]
+
+
 def _make_keys_optional(schema: dict[str, Any]) -> None:
     """A server on loopback wants none."""
-    for operation in (o for methods in schema["paths"].values() for o in methods.values()):
+    for operation in _operations(schema):
         if "security" in operation:
             operation["security"].append({})
 
 
 def _drop_fastapi_errors(schema: dict[str, Any]) -> None:
     """FastAPI documents its own 422 wherever there is a parameter; the routes here say which errors they give."""
-    for operation in (o for methods in schema["paths"].values() for o in methods.values()):
+    for operation in _operations(schema):
         if "application/json" in operation["responses"].get("422", {}).get("content", {}):
             del operation["responses"]["422"]
     for unused in ("HTTPValidationError", "ValidationError"):

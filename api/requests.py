@@ -1,4 +1,4 @@
-"""Reads a request body, JSON, multipart or zip, into one shape."""
+"""Reads a request body, JSON, MessagePack, multipart or zip, into one shape."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from adapter.errors import ErrorItem, MalformedRequest, TooLarge, Unprocessable, UnsupportedMediaType
+from adapter.store import WhichVersion
+from api import packed
 from api.arrays import NPY, labelled_rows, load_body, spread
+from api.asking import VERSION, which_version
 from api.decode import Payload
 from api.schemas import (
     AdaptationIn,
@@ -66,12 +69,12 @@ class QueryBatch:
     ids: Sequence[str | None]
     payloads: list[Payload] | NDArray[Any]
     top_k: int
+    version: WhichVersion = None
 
 
 async def read_adapt(request: Request) -> AdaptInput:
     """Body of `POST /v1/models`."""
-    if _media_type(request) == "application/json":
-        body = await _json(request, AdaptRequest)
+    if body := await _structured(request, AdaptRequest):
         return AdaptInput(body, _json_labelled(body.support, "support"))
     async with _form(request) as form:
         options = _options(form, {"meta_model", "name", "ttl_seconds", "adaptation", "webhook"})
@@ -80,8 +83,8 @@ async def read_adapt(request: Request) -> AdaptInput:
 
 async def read_labelled(request: Request, schema: type[BaseModel], name: str) -> list[Payload]:
     """A body that is nothing but labelled inputs, in the member or the parts called `name`."""
-    if _media_type(request) == "application/json":
-        return _json_labelled(getattr(await _json(request, schema), name), name)
+    if body := await _structured(request, schema):
+        return _json_labelled(getattr(body, name), name)
     async with _form(request) as form:
         _known(form, set(), labelled=name)
         return await _form_labelled(form, name)
@@ -89,21 +92,19 @@ async def read_labelled(request: Request, schema: type[BaseModel], name: str) ->
 
 async def read_queries(request: Request) -> QueryBatch:
     """Body of `POST /v1/models/{id}/predictions`."""
-    media_type = _media_type(request, also=NPY)
-    if media_type == "application/json":
-        return _json_queries(await _json(request, PredictRequest))
-    if media_type == NPY:
+    if _plain_media_type(request) == NPY:
         rows = load_body(await request.body())
         return QueryBatch([None] * len(rows), rows, PredictRequest.model_fields["top_k"].default)
+    if body := await _structured(request, PredictRequest):
+        return _json_queries(body)
     async with _form(request) as form:
-        _known(form, {"inputs", "top_k"})
+        _known(form, {"inputs", "top_k", "version"})
         return await _form_queries(form)
 
 
 async def read_classify(request: Request) -> tuple[AdaptInput, QueryBatch]:
     """Body of `POST /v1/classify`."""
-    if _media_type(request) == "application/json":
-        body = await _json(request, ClassifyRequest)
+    if body := await _structured(request, ClassifyRequest):
         options = AdaptOptions(meta_model=body.meta_model, adaptation=body.adaptation)
         return AdaptInput(options, _json_labelled(body.support, "support")), _json_queries(body)
     async with _form(request) as form:
@@ -113,12 +114,12 @@ async def read_classify(request: Request) -> tuple[AdaptInput, QueryBatch]:
 
 async def read_export(request: Request) -> ExportRequest:
     """Body of `POST /v1/models/{id}/exports`."""
-    if _media_type(request) == "application/json":
-        return await _json(request, ExportRequest)
+    if body := await _structured(request, ExportRequest):
+        return body
     async with _form(request) as form:
         _known(form, {"format"})
         try:
-            return ExportRequest.model_validate({name: str(value) for name, value in form.items()})
+            return ExportRequest.model_validate_strings({name: str(value) for name, value in form.items()})
         except ValidationError as error:
             raise _as_problem(error) from error
 
@@ -135,12 +136,28 @@ def _plain_media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _media_type(request: Request, also: str | None = None) -> str:
+async def _structured(request: Request, schema: type[Body]) -> Body | None:
+    """A JSON or MessagePack body; None for a multipart form.
+
+    Raises:
+        UnsupportedMediaType: another one.
+        MalformedRequest, Unprocessable: not what its media type says, or not of the schema.
+    """
     media_type = _plain_media_type(request)
-    accepted = ["application/json", "multipart/form-data", *([also] if also else [])]
-    if media_type in accepted:
-        return media_type
-    raise UnsupportedMediaType(f"send {' or '.join(accepted)}, not {media_type or 'a body without Content-Type'}")
+    if media_type == "multipart/form-data":
+        return None
+    if media_type == "application/json":
+        return await _json(request, schema)
+    if media_type in packed.MEDIA_TYPES:
+        unpacked = packed.unpack(await request.body())
+        try:
+            return schema.model_validate(unpacked)
+        except ValidationError as error:
+            raise _as_problem(error) from error
+    raise UnsupportedMediaType(
+        "send application/json, application/msgpack or multipart/form-data, "
+        f"not {media_type or 'a body without Content-Type'}"
+    )
 
 
 async def _json(request: Request, schema: type[Body]) -> Body:
@@ -181,7 +198,8 @@ def _json_queries(body: PredictRequest | ClassifyRequest) -> QueryBatch:
         Payload(query.content, f"/inputs/{i}/{query.modality}", modality=query.modality)
         for i, query in enumerate(body.inputs)
     ]
-    return QueryBatch([query.id for query in body.inputs], payloads, body.top_k)
+    version = body.version if isinstance(body, PredictRequest) else None
+    return QueryBatch([query.id for query in body.inputs], payloads, body.top_k, version)
 
 
 class _form:  # noqa: N801 - used as a function
@@ -189,19 +207,19 @@ class _form:  # noqa: N801 - used as a function
 
     def __init__(self, request: Request) -> None:
         self._request = request
-        self._context = request.form(max_files=MAX_PARTS, max_fields=100, max_part_size=2**20)
 
     async def __aenter__(self) -> FormData:
         await _closed(self._request)
         try:
-            return await self._context.__aenter__()
+            self._form = await self._request.form(max_files=MAX_PARTS, max_fields=100, max_part_size=2**20)
+            return self._form
         except HTTPException as error:
             if "Too many" in error.detail:
                 raise TooLarge(f"{error.detail} (at most {MAX_PARTS})", code="too_many_parts") from error
             raise MalformedRequest(f"the multipart body is damaged: {error.detail}") from error
 
     async def __aexit__(self, *details: object) -> None:
-        await self._context.__aexit__(None, None, None)
+        await self._form.close()
 
 
 async def _closed(request: Request) -> None:
@@ -230,15 +248,16 @@ def _label(part: str, name: str) -> str | None:
 
 def _options(form: FormData, names: set[str], also: set[str] = frozenset()) -> AdaptOptions:  # pyright: ignore[reportArgumentType]
     _known(form, names | also, labelled="support")
-    fields: dict[str, str | BaseModel] = {name: str(form[name]) for name in names if name in form}
+    fields = {name: str(form[name]) for name in names if name in form}
+    parsed: dict[str, BaseModel] = {}
     for name, schema in (("adaptation", AdaptationIn), ("webhook", WebhookIn)):
-        if name in fields:
+        if given := fields.pop(name, ""):
             try:
-                fields[name] = schema.model_validate_json(str(fields[name]))
+                parsed[name] = schema.model_validate_json(given)
             except ValidationError as error:
                 raise _as_problem(error, f"/{name}") from error
     try:
-        return AdaptOptions.model_validate(fields)
+        return AdaptOptions.model_validate_strings(fields, strict=False).model_copy(update=parsed)
     except ValidationError as error:
         raise _as_problem(error) from error
 
@@ -263,15 +282,21 @@ async def _form_queries(form: FormData) -> QueryBatch:
         rows = spread(Payload(await _bytes("inputs", part), f"inputs[{i}]"))
         payloads += rows
         ids += [part.filename if isinstance(part, UploadFile) else None] * len(rows)
-    try:
-        top_k = int(str(form.get("top_k", 5)))
-    except ValueError as error:
+    top_k = str(form.get("top_k", "5"))
+    if not re.fullmatch("[1-9][0-9]{0,15}", top_k):
         raise Unprocessable(
-            f"top_k must be a whole number, not {form['top_k']!r}", code="invalid_request", pointer="top_k"
-        ) from error
-    if top_k < 1:
-        raise Unprocessable(f"top_k must be at least 1, not {top_k}", code="invalid_request", pointer="top_k")
-    return QueryBatch(ids, payloads, top_k)
+            f"top_k must be a whole number from 1, not {top_k[:40]!r}", code="invalid_request", pointer="top_k"
+        )
+    return QueryBatch(ids, payloads, int(top_k), _form_version(form))
+
+
+def _form_version(form: FormData) -> WhichVersion:
+    text = str(form["version"]) if "version" in form else None
+    if text is not None and not re.fullmatch(VERSION, text):
+        raise Unprocessable(
+            f"version is a number, stable or latest, not {text[:40]!r}", code="invalid_request", pointer="version"
+        )
+    return which_version(text)
 
 
 async def _text(form: FormData, name: str) -> bytes | str:

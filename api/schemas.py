@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from adapter.models import Adaptation, ClassCount, ModelRecord, ModelSpec, Status
@@ -23,8 +23,27 @@ PNG = (
 """A small drawing for examples."""
 
 
+def _whole(value: object) -> object:
+    """5.0 is an integer to JSON Schema, and to serializers that know one kind of number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Int = Annotated[int, BeforeValidator(_whole), Field(le=2**53 - 1)]
+"""Within what every JSON parser reads exactly (RFC 7493)."""
+
+
 class In(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    """Strict: text is no number, and neither is `true`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+VersionIn = Annotated[Int, Field(ge=1, le=10**9)] | Literal["stable", "latest"] | None
+
+FileIn = Annotated[
+    str | bytes, WithJsonSchema({"type": "string", "format": "byte", "contentEncoding": "base64"}), Field()
+]
+"""Base64 in JSON, bytes in MessagePack."""
 
 
 def _left_out(schema: dict[str, Any]) -> None:
@@ -35,13 +54,13 @@ def _left_out(schema: dict[str, Any]) -> None:
 class Content(In):
     """One input: the member that names the meta-model's modality."""
 
-    image: str | SkipJsonSchema[None] = Field(
+    image: FileIn | SkipJsonSchema[None] = Field(
         default=None,
-        description="A PNG, JPEG, WebP, GIF, BMP or TIFF file in base64.",
+        description="A PNG, JPEG, WebP, GIF, BMP or TIFF file: in base64, or as bytes where the body is MessagePack.",
         examples=[PNG],
         json_schema_extra=_left_out,
     )
-    vector: list[Annotated[float, Strict()]] | SkipJsonSchema[None] = Field(
+    vector: list[float] | SkipJsonSchema[None] = Field(
         default=None,
         description="An embedding or a row of numbers; as many in every input of a model.",
         examples=[[0.12, -0.5, 0.33]],
@@ -49,7 +68,7 @@ class Content(In):
     )
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"oneOf": [{"required": [name]} for name in ("image", "vector")]}
+        extra="forbid", strict=True, json_schema_extra={"oneOf": [{"required": [n]} for n in ("image", "vector")]}
     )
 
     @model_validator(mode="after")
@@ -79,7 +98,7 @@ class SupportExample(In):
 class AdaptationIn(In):
     """Inner-loop settings; null takes the meta-model's default."""
 
-    inner_steps: int | None = Field(default=None, ge=0)
+    inner_steps: Int | None = Field(default=None, ge=0)
     inner_lr: float | None = Field(default=None, gt=0)
 
 
@@ -99,14 +118,14 @@ class AdaptOptions(In):
     )
     name: str | None = Field(default=None, max_length=200, description="A name for people; the id is what counts.")
     adaptation: AdaptationIn = AdaptationIn()
-    ttl_seconds: int | None = Field(default=None, ge=60, description="Life of the model; default 604,800 (7 days).")
+    ttl_seconds: Int | None = Field(default=None, ge=60, description="Life of the model; default 604,800 (7 days).")
     webhook: WebhookIn | None = None
 
 
 class AdaptRequest(AdaptOptions):
     """A support set to adapt to."""
 
-    support: list[SupportExample]
+    support: list[SupportExample] = Field(json_schema_extra={"minItems": 2})
 
     model_config = ConfigDict(
         extra="forbid",
@@ -134,8 +153,10 @@ class QueryInput(Content):
 class PredictRequest(In):
     """Inputs to classify."""
 
-    inputs: list[QueryInput]
-    top_k: int = Field(default=5, ge=1, description="Scores listed for each input, best first.")
+    version: VersionIn = Field(default=None, description="As the query parameter `version`.")
+
+    inputs: list[QueryInput] = Field(json_schema_extra={"minItems": 1})
+    top_k: Int = Field(default=5, ge=1, description="Scores listed for each input, best first.")
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"inputs": [{"id": "q1", "image": PNG}], "top_k": 3}]}
@@ -146,10 +167,10 @@ class ClassifyRequest(In):
     """A support set and queries in one request; nothing is kept."""
 
     meta_model: str | None = None
-    support: list[SupportExample]
+    support: list[SupportExample] = Field(json_schema_extra={"minItems": 2})
     adaptation: AdaptationIn = AdaptationIn()
-    inputs: list[QueryInput]
-    top_k: int = Field(default=5, ge=1)
+    inputs: list[QueryInput] = Field(json_schema_extra={"minItems": 1})
+    top_k: Int = Field(default=5, ge=1)
 
     model_config = ConfigDict(
         extra="forbid",
@@ -179,8 +200,8 @@ class ModelPatch(In):
     """What to change; fields that are left out stay. null takes the default again."""
 
     name: str | None = Field(default=None, max_length=200)
-    ttl_seconds: int | None = Field(default=None, ge=60, description="Life from now on.")
-    stable: int | None = Field(default=None, ge=1, description="The version that `?version=stable` asks.")
+    ttl_seconds: Int | None = Field(default=None, ge=60, description="Life from now on.")
+    stable: Int | None = Field(default=None, ge=1, description="The version that `?version=stable` asks.")
     false_reject_rate: float | None = Field(
         default=None, ge=0, lt=1, description="Target share of known queries that may be rejected; 0 rejects nothing."
     )
@@ -438,9 +459,6 @@ class Problem(BaseModel):
     request_id: str = Field(examples=["req_5c1c9a0d2f"])
     retryable: bool
     errors: list[ProblemItem]
-
-
-TopK = Annotated[int, Field(ge=1)]
 
 
 def worded_quality(record: ModelRecord) -> ModelQuality | None:

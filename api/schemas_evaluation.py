@@ -13,7 +13,7 @@ from api.schemas_quality import Interval
 class EvaluateRequest(In):
     """Queries whose label is known; the model has not seen them."""
 
-    queries: list[SupportExample]
+    queries: list[SupportExample] = Field(json_schema_extra={"minItems": 1})
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"queries": [{"label": "ka", "input": {"image": PNG}}]}]}

@@ -15,7 +15,7 @@ from api.schemas_quality import ExamplesComparison, ModelQuality
 class ExamplesRequest(In):
     """Examples to add; a label that the model does not have is a new class."""
 
-    examples: list[SupportExample]
+    examples: list[SupportExample] = Field(json_schema_extra={"minItems": 1})
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"examples": [{"label": "na", "input": {"image": PNG}}]}]}

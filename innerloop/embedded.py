@@ -97,7 +97,7 @@ class Embedded:
         self._lock_data_dir()
         _check_port(self.settings.host, self.port)
         try:
-            environment = {**self._redis(), "INNERLOOP_HOST": self.settings.host, "INNERLOOP_PORT": str(self.port)}
+            environment = self._environment()
             for name in ("worker", "api"):
                 command = [sys.executable, "-m", "innerloop", name]
                 self._add(Part(name, command, self._log(name), environment))
@@ -108,6 +108,16 @@ class Embedded:
             self._stop()
             raise
         return self
+
+    def _environment(self) -> dict[str, str]:
+        """What the parts are told: every setting that was given, in code too, and where Redis is."""
+        given = self.settings.model_dump(mode="json", include=self.settings.model_fields_set, exclude_none=True)
+        return {
+            **{f"INNERLOOP_{name.upper()}": str(value) for name, value in given.items()},
+            **self._redis(),
+            "INNERLOOP_HOST": self.settings.host,
+            "INNERLOOP_PORT": str(self.port),
+        }
 
     def __exit__(self, *_: object) -> None:
         self._stop()

@@ -1,8 +1,8 @@
 -- Write a new version of a model: its record, support set and job, unless the model changed meanwhile.
 -- KEYS first record, new record, new support, jobs, events, digest of the first version, usage, stored, sizes,
---      webhooks, queue of messages
+--      webhooks, queue of messages, idempotency
 -- ARGV id, job, version, revision, spec, support bytes, grace ms, tombstone ms, status (queued | ready), quality,
---      key, quota
+--      key, quota, fingerprint, idempotency ms
 -- Returns {'created' | 'stale' | 'gone'} or {'quota', which, ms to wait}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -32,4 +32,8 @@ redis.call('HSET', KEYS[1], 'latest', ARGV[3], 'revision', tonumber(ARGV[4]) + 1
 if redis.call('GET', KEYS[6]) == ARGV[1] then redis.call('DEL', KEYS[6]) end
 redis.call('XADD', KEYS[5], 'NOMKSTREAM', 'MAXLEN', '~', 1000, '*', 'event', 'status', 'version', ARGV[3],
   'status', ARGV[9])
+if ARGV[13] ~= '' then
+  redis.call('HSET', KEYS[12], 'fingerprint', ARGV[13], 'version', ARGV[3])
+  redis.call('PEXPIRE', KEYS[12], ARGV[14])
+end
 return {'created'}

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from adapter.events import check_event_id
+from adapter.events import EVENT_ID, check_event_id
 from api.auth import MayPredict
 from api.openapi import problems
 from api.schemas_events import EventList, ModelEvent
@@ -20,12 +20,27 @@ S = Annotated[Services, Depends(services)]
 
 PING_SECONDS = 15
 
+# Before OpenAPI 3.2 the schema of a stream is that of each event.
+_SENT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string", "enum": ["status", "step"]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/ModelEvent"},
+        },
+    },
+    "required": ["id", "event", "data"],
+}
+
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Server-sent events, or a list where `Accept` names `application/json`",
         "content": {
             "text/event-stream": {
-                "schema": {"type": "string"},
+                "schema": _SENT,
                 "example": 'id: 1718000000000-0\nevent: status\ndata: {"version":1,"status":"ready"}\n\n',
             }
         },
@@ -40,7 +55,9 @@ async def list_events(
     s: S,
     who: MayPredict,
     accept: Annotated[str, Header(description="`text/event-stream` (default) or `application/json`.")] = "*/*",
-    last_event_id: Annotated[str | None, Header(description="Go on after this event.")] = None,
+    last_event_id: Annotated[
+        str | None, Header(description="Go on after this event.", json_schema_extra={"pattern": f"^({EVENT_ID})?$"})
+    ] = None,
 ) -> Response:
     """Status changes and the support loss before each inner step, of all versions; ends once nothing is adapted."""
 

@@ -11,6 +11,7 @@ from adapter.models import ModelRecord
 from adapter.store import Arrays
 from adapter.support_set import SupportSet
 from api import adaptation, growing
+from api.asking import AskedVersion, which_version
 from api.auth import MayAdapt
 from api.openapi import EXPORT_BODY, problems
 from api.requests import read_export
@@ -43,10 +44,10 @@ _HEADERS = {
         **problems(400, 404, 408, 409, 410, 413, 415, 422, 500),
     },
 )
-async def export_model(model_id: str, request: Request, s: S, who: MayAdapt) -> Response:
+async def export_model(model_id: str, request: Request, s: S, who: MayAdapt, version: AskedVersion = None) -> Response:
     """A self-contained ONNX classifier or a safetensors bundle, compared with the service before it is sent."""
     asked = await read_export(request)
-    record = await s.in_store(s.records.get, who.owner, model_id)
+    record = await s.in_store(s.records.get, who.owner, model_id, which_version(version))
     adapted = await adaptation.adapted_tensors(s, record)
     support = await growing.stored_support(s, record)
     made = await s.in_compute(_make, s, record, adapted, support, asked.format)
@@ -55,7 +56,7 @@ async def export_model(model_id: str, request: Request, s: S, who: MayAdapt) -> 
         made.data,
         media_type="application/octet-stream",
         headers={
-            "Content-Disposition": f'attachment; filename="{record.id}.{asked.format}"',
+            "Content-Disposition": f'attachment; filename="{record.record_id}.{asked.format}"',
             "Innerloop-Parity": f"max-difference={parity.max_difference:.1e}; tolerance={parity.tolerance:.0e}; "
             f"examples={parity.examples}",
         },

@@ -11,8 +11,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from adapter import growth
 from adapter.errors import Unprocessable
 from adapter.quality import example_name
+from adapter.versions import Idempotency
 from api import adaptation, growing
-from api.asking import AskedVersion, IfMatch, Prefer, etag, wait_seconds, which_version
+from api.asking import AskedVersion, IdempotencyKey, IfMatch, Prefer, etag, wait_seconds, which_version, written
 from api.auth import MayAdapt, MayPredict
 from api.openapi import EXAMPLES_BODY, json_body, problems, version_answers
 from api.requests import read_json, read_labelled
@@ -23,7 +24,7 @@ router = APIRouter(prefix="/v1/models/{model_id}", tags=["versions"])
 
 S = Annotated[Services, Depends(services)]
 
-_CURSOR = re.compile(r"([1-9]\d{0,8})-(\d{1,9})")
+_CURSOR = r"([1-9][0-9]{0,8})-([0-9]{1,9})"
 
 
 @router.get("/examples", responses=problems(404, 410, 422))
@@ -33,12 +34,14 @@ async def list_examples(
     who: MayPredict,
     version: AskedVersion = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    after: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    after: Annotated[
+        str | None, Query(description="`next_cursor` of the page before.", json_schema_extra=written(_CURSOR))
+    ] = None,
 ) -> ExampleList:
     """The support set by class: of a version, or the one that the next change starts from."""
     start = 0
     if after is not None:
-        match = _CURSOR.fullmatch(after)
+        match = re.fullmatch(_CURSOR, after)
         if match is None:
             raise Unprocessable(f"{after!r} is not a cursor; pass next_cursor of the page before", pointer="after")
         version, start = match[1], int(match[2])
@@ -74,21 +77,28 @@ async def list_examples(
     responses={**version_answers(201), **problems(400, 404, 408, 409, 410, 412, 413, 415, 422)},
 )
 async def add_examples(
-    model_id: str, request: Request, s: S, who: MayAdapt, prefer: Prefer = None, if_match: IfMatch = None
+    model_id: str,
+    request: Request,
+    s: S,
+    who: MayAdapt,
+    prefer: Prefer = None,
+    if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Add examples, to old classes or new ones: a new version. Those the model has already change nothing."""
     seconds = min(wait_seconds(prefer), s.settings.max_wait_seconds)
     record = await s.in_store(s.records.get, who.owner, model_id)
     payloads = await read_labelled(request, ExamplesRequest, "examples")
-    change = await s.in_compute(growing.adding, s, record, payloads)
-    grown = await growing.grow(s, who, model_id, "examples_added", change, if_match)
+    change, content = await s.in_compute(growing.adding, s, record, payloads)
+    idempotency = Idempotency(idempotency_key, content) if idempotency_key else None
+    grown = await growing.grow(s, who, model_id, "examples_added", change, if_match, idempotency)
     return await _respond(s, grown, 201, seconds)
 
 
 @router.delete(
     "/examples/{example_id}",
     response_model=Version,
-    responses={**version_answers(200), **problems(404, 409, 410, 412, 422)},
+    responses={**version_answers(200), **problems(400, 404, 409, 410, 412, 422)},
 )
 async def remove_example(
     model_id: str,
@@ -127,7 +137,7 @@ async def rename_class(
 @router.delete(
     "/classes/{name:path}",
     response_model=Version,
-    responses={**version_answers(200), **problems(404, 409, 410, 412, 422)},
+    responses={**version_answers(200), **problems(400, 404, 409, 410, 412, 422)},
 )
 async def remove_class(
     model_id: str, name: str, s: S, who: MayAdapt, prefer: Prefer = None, if_match: IfMatch = None

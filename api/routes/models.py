@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from adapter.errors import NotCancelable
 from adapter.models import ModelRecord
-from adapter.store import cursor_after
+from adapter.store import CURSOR, cursor_after
 from api import adaptation, patching, webhooks
-from api.asking import IfMatch, Prefer, etag, expected_revision, wait_seconds
+from api.asking import IdempotencyKey, IfMatch, Prefer, etag, expected_revision, wait_seconds, written
 from api.auth import MayAdapt, MayPredict
 from api.openapi import ADAPT_BODY, ETAG, LOCATION, RETRY_AFTER, json_body, problems
 from api.requests import read_adapt, read_json
@@ -42,9 +42,7 @@ async def adapt(
     s: S,
     who: MayAdapt,
     prefer: Prefer = None,
-    idempotency_key: Annotated[
-        str | None, Header(max_length=200, description="The same key with the same content gives the same model.")
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Adapt a meta-model to a support set. The same content again answers with the same model."""
     seconds = min(wait_seconds(prefer), s.settings.max_wait_seconds)
@@ -63,7 +61,9 @@ async def list_models(
     s: S,
     who: MayPredict,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    after: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    after: Annotated[
+        str | None, Query(description="`next_cursor` of the page before.", json_schema_extra=written(CURSOR))
+    ] = None,
 ) -> ModelList:
     """Your models, newest first."""
     records, has_more = await s.in_store(s.records.list, who.owner, limit, after)

@@ -10,7 +10,7 @@ from adapter.errors import AdaptationTimeout
 from adapter.models import ModelRecord
 from api import adaptation, prediction
 from api.arrays import NPZ
-from api.asking import AskedVersion, which_version
+from api.asking import AskedVersion, one_version
 from api.auth import MayAdapt, MayPredict
 from api.openapi import CLASSIFY_BODY, NPZ_ANSWER, PREDICT_BODY, problems
 from api.requests import read_classify, read_queries
@@ -34,7 +34,7 @@ async def predict(model_id: str, request: Request, s: S, who: MayPredict, versio
     """Classify inputs. Each answer depends on the support set and that input alone."""
     batch = await read_queries(request)
     prediction.check_size(s, len(batch.payloads))
-    record = await s.in_store(s.records.get, who.owner, model_id, which_version(version))
+    record = await s.in_store(s.records.get, who.owner, model_id, one_version(version, batch.version))
     adapted = await adaptation.adapted_tensors(s, record)
     if NPZ in request.headers.get("accept", ""):
         data = await s.in_compute(prediction.answer_arrays, s, record, adapted, batch)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from innerloop.cli.console import err, friendly, out
+from innerloop.cli.console import AsJson, err, friendly, out, print_line
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +31,7 @@ def accuracy(
     page: Annotated[Path, typer.Option(help="Markdown page whose generated part is replaced.")] = Path(
         "docs/benchmarks.md"
     ),
+    as_json: AsJson = False,
 ) -> None:
     """Accuracy of all meta-models by setting and protocol, and against steps, shots, imbalance and wrong labels."""
     from meta_models import benchmark, report
@@ -43,10 +45,14 @@ def accuracy(
 
         def show(row: benchmark.Row) -> None:
             what = f"{row.curve} {row.x:g}" if row.curve != "table" else ""
+            if as_json:
+                print_line(asdict(row))
+                return
             line = f"{row.meta_model} {row.protocol} {row.n_way}w{row.n_shot}s {what}: {row.accuracy} ± {row.ci95}"
             out.print(line, highlight=False, soft_wrap=True)
 
         with err.status("measuring …"):
             costs = benchmark.run(chosen, partial(load_splits, data), measured, show, episodes)
         report.write(measured.rows, costs, page, page.parent / "plots" / "accuracy.png")
-        out.print(f"written: {page}, {page.parent / 'plots' / 'accuracy.png'}, {log}", soft_wrap=True)
+        say = err if as_json else out
+        say.print(f"written: {page}, {page.parent / 'plots' / 'accuracy.png'}, {log}", soft_wrap=True)

@@ -67,6 +67,11 @@ def print_json(value: Any) -> None:
     out.print_json(json.dumps(value))
 
 
+def print_line(value: Any) -> None:
+    """The same as one line, for whoever reads while the command still runs."""
+    print(json.dumps(value), flush=True)
+
+
 class Throttle:
     """True at most once in so many seconds: what a log gets of a progress bar."""
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from innerloop.cli.console import AsJson, ExitCode, fail, friendly, out, print_json
+from innerloop.cli.console import AsJson, ExitCode, err, friendly, out, print_json
 from innerloop.client import DEFAULT_URL, Client, InnerloopHTTPError, read_folder
 
 Url = Annotated[str, typer.Option(envvar="INNERLOOP_URL", help="The server.")]
 Key = Annotated[str | None, typer.Option(envvar="INNERLOOP_API_KEY", help="Bearer key, where the server wants one.")]
+
+Version = Annotated[
+    str | None, typer.Option(help="A number, stable or latest; default: the newest version that is ready.")
+]
 
 EXPECTED = (InnerloopHTTPError, ConnectionError, TimeoutError, ValueError, OSError)
 
@@ -56,6 +59,7 @@ def predict(
     ],
     onnx: Annotated[Path | None, typer.Option(help="An exported model: no server is asked.")] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Scores listed for each file.")] = 3,
+    version: Version = None,
     url: Url = DEFAULT_URL,
     key: Key = None,
     as_json: AsJson = False,
@@ -72,7 +76,7 @@ def predict(
         if not files:
             raise typer.BadParameter("give a model id and at least one file", param_hint="FILES")
         with friendly(*EXPECTED), Client(url, key) as client:
-            results = client.predict(given[0], files, top_k=top_k)
+            results = client.predict(given[0], files, top_k=top_k, version=as_version(version))
     _show(files, results, as_json=as_json)
 
 
@@ -101,34 +105,24 @@ def classify(
 def evaluate(
     model: Annotated[str, typer.Argument(help="Model id.")],
     source: Annotated[Path, typer.Argument(help="Labelled files: a folder per class, or a CSV of path,label.")],
+    version: Version = None,
     url: Url = DEFAULT_URL,
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Accuracy of a model on labelled files, with its 95% confidence interval."""
-    from rich.table import Table
-
+    """Accuracy of a model on labelled files, with its 95% interval; exit code 3 where some could not be read."""
     with friendly(*EXPECTED), Client(url, key) as client:
         pairs = _pairs(source)
-        known = {c["name"] for c in client.model(model)["classes"]}
-        if strange := sorted({label for label, _ in pairs} - known):
-            raise fail(f"the model does not know class {strange[0]!r}; it knows {', '.join(sorted(known))}")
-        results = client.predict(model, [path for _, path in pairs], top_k=1)
-    report = _report([label for label, _ in pairs], results)
+        report = client.evaluate(model, pairs, version=as_version(version))
+    unreadable = report["unreadable"] = [{"file": str(pairs[u["index"]][1]), **u} for u in report["unreadable"]]
     if as_json:
         print_json(report)
-        return
-    low, high = report["ci95"]
-    out.print(
-        f"accuracy [bold]{100 * report['accuracy']:.1f}%[/]  "
-        f"(95% CI {100 * low:.1f}–{100 * high:.1f}, n={report['n']}); "
-        f"{report['rejected']} rejected, {report['unreadable']} unreadable",
-        highlight=False,
-    )
-    table = Table("class", "n", "right", "most often taken for", box=None, header_style="dim")
-    for row in report["classes"]:
-        table.add_row(row["name"], str(row["n"]), f"{100 * row['accuracy']:.0f}%", row["mistaken_for"] or "")
-    out.print(table)
+    else:
+        _show_evaluation(report)
+        for query in unreadable:
+            err.print(f"[red]{query['error']['code']}[/] {query['file']}: {query['error']['detail']}", highlight=False)
+    if unreadable:
+        raise typer.Exit(ExitCode.SOME_UNREADABLE)
 
 
 def meta_models(url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False) -> None:
@@ -151,6 +145,11 @@ def meta_models(url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False
         steps = card["inner_loop"]["inner_steps"] if card["inner_loop"] else "–"
         table.add_row(card["reference"], ", ".join(card["aliases"]), card["algorithm"], str(steps), figures)
     out.print(table)
+
+
+def as_version(text: str | None) -> Any:
+    """As the client takes it."""
+    return int(text) if text is not None and text.isdecimal() else text
 
 
 def _pairs(source: Path) -> list[tuple[str, Path]]:
@@ -186,24 +185,19 @@ def _row(result: dict[str, Any]) -> tuple[str, str]:
     return ("[yellow]unlike every class[/]" if result["rejected"] else f"[bold]{result['label']}[/]"), scores
 
 
-def _report(labels: list[str], results: list[dict[str, Any]]) -> dict[str, Any]:
-    """A rejected query counts by its best guess; an unreadable one counts as wrong."""
-    from meta_models.measures import wilson
+def _show_evaluation(report: dict[str, Any]) -> None:
+    from rich.table import Table
 
-    answers = [None if "error" in r else r["scores"][0]["label"] for r in results]
-    right = sum(a == label for a, label in zip(answers, labels, strict=True))
-    classes: list[dict[str, Any]] = []
-    for name, n in sorted(Counter(labels).items()):
-        given = Counter(a for a, label in zip(answers, labels, strict=True) if label == name)
-        hits = given.pop(name, 0)
-        given.pop(None, 0)
-        worst = given.most_common(1)[0][0] if given else None
-        classes.append({"name": name, "n": n, "accuracy": hits / n, "mistaken_for": worst})
-    return {
-        "accuracy": right / len(labels),
-        "ci95": wilson(right, len(labels)),
-        "n": len(labels),
-        "rejected": sum(r.get("rejected", False) for r in results),
-        "unreadable": sum("error" in r for r in results),
-        "classes": classes,
-    }
+    if report["n"]:
+        low, high = report["ci95"]
+        out.print(
+            f"accuracy [bold]{100 * report['accuracy']:.1f}%[/]  "
+            f"(95% CI {100 * low:.1f}–{100 * high:.1f}, n={report['n']}); {report['rejected']} rejected; "
+            f"calibration error {100 * report['calibration']['expected_calibration_error']:.1f}%",
+            highlight=False,
+        )
+    table = Table("class", "n", "right", "most often taken for", box=None, header_style="dim")
+    for row in report["per_class"]:
+        right = "" if row["recall"] is None else f"{100 * row['recall']:.0f}%"
+        table.add_row(row["name"], str(row["n"]), right, row["mistaken_for"] or "")
+    out.print(table)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from innerloop.cli.console import Throttle, err, friendly, out
+from innerloop.cli.console import AsJson, Throttle, err, friendly, out, print_json
 
 OWN = "own-drawings"
 """The recipe for a folder of pictures for each class."""
@@ -34,6 +34,7 @@ def meta_train(
     episodes: Annotated[int | None, typer.Option(min=2, help="Test episodes a figure.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: what there is.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Meta-train, choose on development classes, export, measure and publish. Resumes after interruption."""
     import torch
@@ -67,18 +68,21 @@ def meta_train(
                 if not err.is_terminal and every_minute():
                     err.print(f"step {step} of {read.outer.steps}  {shown}", highlight=False)
 
-            produce(
+            say = err if as_json else out
+            manifest = produce(
                 read,
                 data,
                 runs / read.name,
                 zoo=zoo,
                 episodes=episodes,
                 device=device,
-                say=lambda text: out.print(text, highlight=False, soft_wrap=True),
+                say=lambda text: say.print(text, highlight=False, soft_wrap=True),
                 on_progress=show,
             )
         if zoo != ZOO:
-            out.print(f"serve it: INNERLOOP_META_MODELS_DIR={zoo} innerloop serve", highlight=False, soft_wrap=True)
+            say.print(f"serve it: INNERLOOP_META_MODELS_DIR={zoo} innerloop serve", highlight=False, soft_wrap=True)
+        if as_json:
+            print_json({"folder": str(zoo / manifest.name), **manifest.model_dump(mode="json")})
 
 
 def slug(text: str) -> str:

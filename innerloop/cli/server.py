@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from innerloop.cli.console import err, friendly, out
+from innerloop.cli.console import AsJson, err, friendly, out, print_line
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on; INNERLOOP_HOST.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on, 0 for a free one; INNERLOOP_PORT.")]
@@ -22,8 +22,8 @@ def register(app: typer.Typer) -> None:
     app.command()(worker)
 
 
-def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
-    """Run everything on this machine: Redis, a worker and the API."""
+def serve(host: Host = None, port: Port = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Run everything on this machine: Redis, a worker and the API. With --json one line says when it is ready."""
     from adapter.keys import keys_of_settings
     from innerloop.embedded import Embedded, ServeError
 
@@ -38,17 +38,13 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
             with err.status("starting Redis, worker and API …"):
                 running = Embedded(settings).__enter__()
             try:
-                out.print(
-                    f"Innerloop is ready at [bold]{running.url}[/]  (API docs: {running.url}/docs)", soft_wrap=True
-                )
-                if _nobody_may_ask(settings):
-                    out.print("no API keys yet, so nobody may ask: innerloop keys create OWNER", style="yellow")
-                out.print(f"data in {running.data}; Ctrl-C stops it", style="dim", soft_wrap=True, highlight=False)
+                _say_ready(running.url, running.data, _nobody_may_ask(settings), as_json=as_json)
                 running.wait()
             finally:
                 running.__exit__()
         except KeyboardInterrupt:
-            out.print("stopped")
+            if not as_json:
+                out.print("stopped")
 
 
 def api() -> None:
@@ -79,6 +75,16 @@ def worker() -> None:
 
     with friendly(ValueError):
         main(settings_of())
+
+
+def _say_ready(url: str, data: Path, keyless: bool, *, as_json: bool) -> None:
+    if as_json:
+        print_line({"status": "ready", "url": url, "docs": f"{url}/docs", "data": str(data), "needs_key": keyless})
+        return
+    out.print(f"Innerloop is ready at [bold]{url}[/]  (API docs: {url}/docs)", soft_wrap=True)
+    if keyless:
+        out.print("no API keys yet, so nobody may ask: innerloop keys create OWNER", style="yellow")
+    out.print(f"data in {data}; Ctrl-C stops it", style="dim", soft_wrap=True, highlight=False)
 
 
 def settings_of(**given: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from innerloop.cli.console import err, friendly, out
+from innerloop.cli.console import AsJson, err, friendly, out, print_json
 from innerloop.cli.data import Key
 from innerloop.client import DEFAULT_URL
 
@@ -31,6 +31,7 @@ def demo(
     rounds: Annotated[int, typer.Option(min=2, help="Support sets tried.")] = 20,
     url: Annotated[str | None, typer.Option(envvar="INNERLOOP_URL", help="A started server; else its own.")] = None,
     key: Key = None,
+    as_json: AsJson = False,
 ) -> None:
     """Few-shot on real data: handwritten digits with a picture, or tables beside logistic regression."""
     from rich.progress import track
@@ -52,8 +53,13 @@ def demo(
         adapt_ms, predict_ms = np.median([r.adapt_ms for r in played]), np.median([r.predict_ms for r in played])
         line = f"10-way 5-shot on handwritten digits: {accuracy:.1f} ± {ci:.1f}% over {rounds} support sets"
         speed = f"adapt {adapt_ms:.0f} ms, one query {predict_ms:.1f} ms (medians, through HTTP)"
-        out.print(f"[bold]{line}[/]\n{speed}", highlight=False)
         draw(digits, played[0], f"{line}\n{speed}", picture)
+        if as_json:
+            figures = {"accuracy": accuracy, "ci95": ci, "rounds": rounds}
+            medians = {"adapt_ms": adapt_ms, "predict_ms": predict_ms}
+            print_json({k: float(v) for k, v in {**figures, **medians}.items()} | {"picture": str(picture.resolve())})
+            return
+        out.print(f"[bold]{line}[/]\n{speed}", highlight=False)
         out.print(f"picture: {picture.resolve()}", soft_wrap=True, highlight=False)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from innerloop.cli.console import AsJson, err, fail, friendly, out, print_json
-from innerloop.cli.data import EXPECTED, Key, Url
+from innerloop.cli.data import EXPECTED, Key, Url, Version, as_version
 from innerloop.client import DEFAULT_URL, Client
 
 
@@ -25,6 +25,7 @@ def export(
     ] = None,
     inner_steps: Annotated[int | None, typer.Option(help="Steps that an adapting graph takes.")] = None,
     inner_lr: Annotated[float | None, typer.Option(help="Their size.")] = None,
+    version: Version = None,
     url: Url = DEFAULT_URL,
     key: Key = None,
     as_json: AsJson = False,
@@ -44,7 +45,7 @@ def export(
         if chosen not in ("onnx", "safetensors"):
             raise typer.BadParameter(f"formats are onnx and safetensors, not {chosen!r}", param_hint="--format")
         with friendly(*EXPECTED), Client(url, key) as client:
-            data = client.export(model, chosen)
+            data = client.export(model, chosen, version=as_version(version))
             output.write_bytes(data)
         report = {"file": str(output), "bytes": len(data), "format": chosen, "model": model}
     if as_json:

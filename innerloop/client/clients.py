@@ -163,8 +163,11 @@ class Client(_Base):
 
     adapt = _method(flows.adapt)
     adapt_vectors = _method(flows.adapt_vectors)
+    add_examples = _method(flows.add_examples)
+    cancel = _method(flows.cancel)
     classify = _method(flows.classify)
     delete = _method(flows.delete)
+    evaluate = _method(flows.evaluate)
     export = _method(flows.export)
     limits = _method(flows.limits)
     meta_models = _method(flows.meta_models)
@@ -235,8 +238,11 @@ class AsyncClient(_Base):
 
     adapt = _method(flows.adapt)
     adapt_vectors = _method(flows.adapt_vectors)
+    add_examples = _method(flows.add_examples)
+    cancel = _method(flows.cancel)
     classify = _method(flows.classify)
     delete = _method(flows.delete)
+    evaluate = _method(flows.evaluate)
     export = _method(flows.export)
     limits = _method(flows.limits)
     meta_models = _method(flows.meta_models)

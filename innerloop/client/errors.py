@@ -2,7 +2,7 @@
 
 InnerloopHTTPError
 ├── MalformedRequest 400, Unauthorized 401, Forbidden 403, NotFound 404
-├── Conflict 409: NotReady, IdempotencyKeyInUse
+├── Conflict 409: NotReady, Canceled, NotCancelable, IdempotencyKeyInUse
 ├── Expired 410, PreconditionFailed 412, TooLarge 413, UnsupportedMediaType 415
 ├── Unprocessable 422: TooFewClasses, TooManyClasses, TooManyExamples, BadLabel, UndecodableImage, BlankImage,
 │   ImageTooLarge, UnknownMetaModel, AdaptationFailed ─ AdaptationDiverged
@@ -70,6 +70,14 @@ class Conflict(InnerloopHTTPError):
 
 class NotReady(Conflict):
     codes = ("not_ready",)
+
+
+class Canceled(Conflict):
+    codes = ("canceled",)
+
+
+class NotCancelable(Conflict):
+    codes = ("not_cancelable",)
 
 
 class IdempotencyKeyInUse(Conflict):

@@ -10,13 +10,14 @@ import io
 import json
 import secrets
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from innerloop.client.errors import error_of
 from innerloop.client.inputs import as_bytes
+from innerloop.client.reports import merged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,7 +108,8 @@ def adapt(
     key's own is to sign. Sent again under the same idempotency key where the connection breaks: never two models.
 
     Raises:
-        InnerloopHTTPError: refused, or adapting failed.
+        InnerloopHTTPError: refused.
+        AdaptationFailed, Canceled: it was accepted, and there will be no model after all.
         TimeoutError: not ready after `wait` seconds.
     """
     body = {
@@ -118,7 +120,7 @@ def adapt(
         "ttl_seconds": ttl_seconds,
         "webhook": webhook,
     }
-    return (yield from _until_ready(wait, json=body))
+    return (yield from _followed("/v1/models", wait, _model_path, json=body))
 
 
 def adapt_vectors(
@@ -135,30 +137,46 @@ def adapt_vectors(
     """The same for (n, n_dimensions) numbers and their n labels, sent as a `.npy` file.
 
     Raises:
-        InnerloopHTTPError: refused, or adapting failed.
+        InnerloopHTTPError: refused.
+        AdaptationFailed, Canceled: it was accepted, and there will be no model after all.
         TimeoutError: not ready after `wait` seconds.
     """
     asked = {"meta_model": meta_model, "name": name, "ttl_seconds": ttl_seconds}
     adaptation = {"inner_steps": inner_steps, "inner_lr": inner_lr}
     data = {**{k: str(v) for k, v in asked.items() if v is not None}, "adaptation": json.dumps(adaptation)}
     files = {"vectors": ("vectors.npy", _npy(vectors)), "labels": ("labels.json", json.dumps(list(labels)).encode())}
-    return (yield from _until_ready(wait, data=data, files=files))
+    return (yield from _followed("/v1/models", wait, _model_path, data=data, files=files))
 
 
-def _until_ready(wait: float, **body: Any) -> Flow[dict[str, Any]]:
-    headers = {"Idempotency-Key": secrets.token_hex(16), "Prefer": f"wait={wait:g}"}
-    deadline = time.monotonic() + wait
-    found = (yield Request("POST", "/v1/models", headers=headers, seconds=wait + 10, **body)).json()
-    pause = 0.1
-    while found["status"] in ("queued", "adapting"):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"model {found['id']} is still {found['status']} after {wait:g} s")
-        yield Pause(pause)
-        pause = min(1.0, 1.5 * pause)
-        found = yield from model(found["id"])
-    if found["status"] == "failed":
-        raise error_of({"status": 422, **found["error"]})
-    return found
+def add_examples(
+    model_id: str, examples: Iterable[tuple[str, Input]], *, if_match: str | None = None, wait: float = 60
+) -> Flow[dict[str, Any]]:
+    """Add (label, input) pairs, to old classes or new ones, and wait until the new version is ready.
+
+    Args:
+        model_id: of a ready model.
+        examples: those that the model has already change nothing.
+        if_match: `ETag` of the state that the change is meant for.
+        wait: seconds.
+
+    Raises:
+        InnerloopHTTPError: refused; `PreconditionFailed` where the model changed meanwhile.
+        AdaptationFailed, Canceled: the version was accepted and will not be after all.
+        TimeoutError: not ready after `wait` seconds.
+    """
+    headers = {"If-Match": if_match} if if_match else {}
+    path = f"/v1/models/{model_id}"
+    body = {"examples": _support(examples)}
+
+    def place(version: dict[str, Any]) -> str:
+        return f"{path}/versions/{version['version']}"
+
+    return (yield from _followed(f"{path}/examples", wait, place, headers, json=body))
+
+
+def cancel(model_id: str) -> Flow[dict[str, Any]]:
+    """Stop the newest adaptation while it waits or runs."""
+    return (yield Request("POST", f"/v1/models/{model_id}/cancel")).json()
 
 
 def models() -> Flow[list[dict[str, Any]]]:
@@ -184,7 +202,13 @@ def delete(model_id: str) -> Flow[None]:
 
 
 def predict(
-    model_id: str, inputs: Sequence[Input], *, top_k: int = 5, batch: int = BATCH, progress: bool | None = None
+    model_id: str,
+    inputs: Sequence[Input],
+    *,
+    top_k: int = 5,
+    version: int | Literal["stable", "latest"] | None = None,
+    batch: int = BATCH,
+    progress: bool | None = None,
 ) -> Flow[list[dict[str, Any]]]:
     """One result per input, in order; an input that cannot be read has an `error` in its result.
 
@@ -192,13 +216,14 @@ def predict(
         model_id: of a ready model.
         inputs: read and sent a batch at a time.
         top_k: scores listed for each input.
+        version: a number, `stable` or `latest`; None: the newest that is ready.
         batch: most inputs a request.
         progress: show a bar; by default on a terminal from `BAR_FROM` inputs.
     """
     results: list[dict[str, Any]] = []
-    with _bar(len(inputs), progress) as advance:
+    with _bar("classifying", len(inputs), progress) as advance:
         for part in _batches(inputs, batch):
-            body = {"inputs": [_content(data) for data in part], "top_k": top_k}
+            body = {"inputs": [_content(data) for data in part], "top_k": top_k, "version": version}
             answer = yield Request("POST", f"/v1/models/{model_id}/predictions", json=body)
             results += answer.json()["results"]
             advance(len(part))
@@ -220,7 +245,7 @@ def predict_vectors(
 
     parts: list[VectorAnswers] = []
     headers = {"Content-Type": "application/x-npy", "Accept": "application/x-npz"}
-    with _bar(len(vectors), progress) as advance:
+    with _bar("classifying", len(vectors), progress) as advance:
         for start in range(0, len(vectors), batch):
             rows = vectors[start : start + batch]
             path = f"/v1/models/{model_id}/predictions"
@@ -236,6 +261,36 @@ def predict_vectors(
         rejected=np.concatenate([part.rejected for part in parts]),
         errors=np.concatenate([part.errors for part in parts]),
     )
+
+
+def evaluate(
+    model_id: str,
+    queries: Sequence[tuple[str, Input]],
+    *,
+    version: int | Literal["stable", "latest"] | None = None,
+    batch: int = BATCH,
+    progress: bool | None = None,
+) -> Flow[dict[str, Any]]:
+    """The server's report on (label, input) pairs that the model has not seen: accuracy with its 95% interval,
+    per class, confusions and calibration. More than `batch` are sent in parts, whose reports are added up.
+    """
+    reports: list[dict[str, Any]] = []
+    starts: list[int] = []
+    sent = 0
+    params = None if version is None else {"version": version}
+    with _bar("evaluating", len(queries), progress) as advance:
+        for part in _batches((given for _, given in queries), batch):
+            labels = [label for label, _ in queries[sent : sent + len(part)]]
+            labelled = zip(labels, part, strict=True)
+            body = {"queries": [{"label": label, "input": _content(data)} for label, data in labelled]}
+            answer = yield Request("POST", f"/v1/models/{model_id}/evaluations", json=body, params=params)
+            reports.append(answer.json())
+            starts.append(sent)
+            sent += len(part)
+            advance(len(part))
+    if not reports:
+        raise ValueError("there is no query to evaluate")
+    return merged(reports, starts)
 
 
 def classify(
@@ -258,9 +313,45 @@ def classify(
     return (yield Request("POST", "/v1/classify", json=body)).json()
 
 
-def export(model_id: str, format: Literal["onnx", "safetensors"] = "onnx") -> Flow[bytes]:
+def export(
+    model_id: str,
+    format: Literal["onnx", "safetensors"] = "onnx",
+    *,
+    version: int | Literal["stable", "latest"] | None = None,
+) -> Flow[bytes]:
     """The model as a file that answers as the service does: a self-contained ONNX graph, or its tensors."""
-    return (yield Request("POST", f"/v1/models/{model_id}/exports", json={"format": format})).content
+    params = None if version is None else {"version": version}
+    return (yield Request("POST", f"/v1/models/{model_id}/exports", json={"format": format}, params=params)).content
+
+
+def _followed(
+    path: str,
+    wait: float,
+    place: Callable[[dict[str, Any]], str],
+    headers: dict[str, str] | None = None,
+    **body: Any,
+) -> Flow[dict[str, Any]]:
+    """Post under an idempotency key of its own; follow what was accepted, at `place`, until it is ready."""
+    sent = {"Idempotency-Key": secrets.token_hex(16), "Prefer": f"wait={wait:g}", **(headers or {})}
+    deadline = time.monotonic() + wait
+    found = (yield Request("POST", path, headers=sent, seconds=wait + 10, **body)).json()
+    where, pause = place(found), 0.1
+    while found["status"] in ("queued", "adapting"):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{where} is still {found['status']} after {wait:g} s")
+        yield Pause(pause)
+        pause = min(1.0, 1.5 * pause)
+        found = (yield Request("GET", where)).json()
+    if found["status"] == "failed":
+        raise error_of({"status": 422, **found["error"]})
+    if found["status"] != "ready":
+        detail = f"adapting {where} was canceled; adapt again to get a model"
+        raise error_of({"status": 409, "code": found["status"], "detail": detail, "instance": where})
+    return found
+
+
+def _model_path(accepted: dict[str, Any]) -> str:
+    return f"/v1/models/{accepted['id']}"
 
 
 def _support(support: Iterable[tuple[str, Input]]) -> list[dict[str, Any]]:
@@ -289,7 +380,7 @@ def _batches(inputs: Iterable[Input], most: int) -> Iterator[list[bytes]]:
 
 
 @contextmanager
-def _bar(total: int, shown: bool | None) -> Iterator[Any]:
+def _bar(doing: str, total: int, shown: bool | None) -> Iterator[Any]:
     """A rich progress bar on standard error; yields what advances it."""
     if shown is False or (shown is None and total < BAR_FROM):
         yield lambda n: None
@@ -302,7 +393,7 @@ def _bar(total: int, shown: bool | None) -> Iterator[Any]:
         yield lambda n: None
         return
     with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("classifying", total=total)
+        task = bar.add_task(doing, total=total)
         yield lambda n: bar.advance(task, n)
 
 

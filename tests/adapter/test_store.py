@@ -51,6 +51,19 @@ def test_a_job_runs_once(records: Records) -> None:
     assert records.client.zcard(JOBS) == 0
 
 
+def test_a_worker_is_there_while_it_says_so(records: Records) -> None:
+    assert not records.has_worker()
+    records.beat("host:1")
+    records.beat("host:2")
+    records.retire("host:1")
+    assert records.has_worker()
+    records.client.delete("il:worker:host:2")  # what time does to a worker that was killed
+    assert not records.has_worker()
+    assert not records.client.exists("il:workers"), "its name is kept"
+    records.beat("host:2")
+    assert records.has_worker()
+
+
 def test_a_lost_lease_is_taken_over_and_fenced(records: Records) -> None:
     model_id = create(records)
     slow = records.claim(job(model_id))

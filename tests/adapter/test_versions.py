@@ -45,6 +45,32 @@ def test_the_newest_ready_version_is_served(records: Records, model_id: str) -> 
     assert records.support("anna", second.record_id) == b"more"
 
 
+def test_a_change_starts_from_what_is_being_adapted_even_as_it_gets_ready(
+    records: Records, model_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version that gets ready, or another that comes, between two reads must not be passed over."""
+    second = grown(records, model_id)
+    read, meanwhile = records.get, [lambda: adapted(records, second), lambda: grown(records, model_id, "sha256:3")]
+
+    def get(*args: object) -> ModelRecord:
+        found = read(*args)  # pyright: ignore[reportArgumentType]
+        if meanwhile and found.status != "ready":
+            meanwhile.pop(0)()
+        return found
+
+    monkeypatch.setattr(records, "get", get)
+    assert records.newest_kept("anna", model_id).version == 2
+    monkeypatch.setattr(records, "get", read)
+    third = grown(records, model_id, "sha256:3")
+    claim = records.claim(third.job_name)
+    assert claim is not None
+    assert records.fail(claim, JobError("x", "y"))
+    meanwhile[:] = [lambda: grown(records, model_id, "sha256:4")]
+    monkeypatch.setattr(records, "get", get)
+    base = records.newest_kept("anna", model_id)
+    assert (base.version, base.head.latest) == (4, 4)
+
+
 def test_a_version_is_fenced_like_a_model(records: Records, model_id: str) -> None:
     second = grown(records, model_id)
     slow = records.claim(second.job_name)

@@ -62,8 +62,8 @@ def test_other_keys_same_content_is_one_model(http: httpx.Client) -> None:
     assert len({a.json()["id"] for a in answers}) == 1
 
 
-@pytest.mark.parametrize("key", [None, "thirty"])
-def test_thirty_at_once_is_one_model(http: httpx.Client, key: str | None) -> None:
+@pytest.mark.parametrize("key", [None, "hundred"])
+def test_a_hundred_at_once_is_one_model(http: httpx.Client, key: str | None) -> None:
     examples = drawn(3, 2, first=2540 if key else 2550)
     headers = {"Prefer": "wait=60", **({"Idempotency-Key": key} if key else {})}
     before = listed(http)
@@ -74,12 +74,14 @@ def test_thirty_at_once_is_one_model(http: httpx.Client, key: str | None) -> Non
             return http.post("/v1/models", files=archive_of(in_folders(examples)), headers=headers)
         return http.post("/v1/models", json={"support": support_of(examples)}, headers=headers)
 
-    with ThreadPoolExecutor(30) as pool:
-        answers = list(pool.map(post, range(30)))
+    with ThreadPoolExecutor(100) as pool:
+        answers = list(pool.map(post, range(100)))
     assert {a.status_code for a in answers} == {201}, {a.text for a in answers if a.status_code != 201}
     models: list[dict[str, Any]] = [a.json() for a in answers]
     assert len({m["id"] for m in models}) == 1
     assert len({str(m["timings_ms"]) for m in models}) == 1, "adapted more than once"
+    events = http.get(f"/v1/models/{models[0]['id']}/events", headers={"Accept": "application/json"}).json()["data"]
+    assert [e["status"] for e in events if e["event"] == "status"] == ["queued", "adapting", "ready"]
     assert len(set(listed(http)) - set(before)) == 1
 
 

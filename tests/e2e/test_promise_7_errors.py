@@ -66,6 +66,11 @@ BAD_REQUESTS: dict[str, tuple[Callable[[httpx.Client], httpx.Response], int, str
     "zero ttl": (post(json={"support": GOOD, "ttl_seconds": 0}), 422, "invalid_request"),
     "endless ttl": (post(json={"support": GOOD, "ttl_seconds": 10**12}), 422, "invalid_request"),
     "ttl is text": (post(json={"support": GOOD, "ttl_seconds": "long"}), 422, "invalid_request"),
+    "ttl is a number in quotes": (post(json={"support": GOOD, "ttl_seconds": "600"}), 422, "invalid_request"),
+    "steps are a truth": (post(json={**MAML, "adaptation": {"inner_steps": True}}), 422, "invalid_request"),
+    "ttl beyond every number": (
+        post(content=b'{"support": [], "ttl_seconds": ' + b"9" * 4000 + b"}", headers=JSON), 422, "invalid_request",
+    ),
     "long name": (post(json={"support": GOOD, "name": "x" * 201}), 422, "invalid_request"),
     "name is a number": (post(json={"support": GOOD, "name": 5}), 422, "invalid_request"),
     "too many steps": (post(json={**MAML, "adaptation": {"inner_steps": 10**6}}), 422, "invalid_request"),
@@ -153,7 +158,7 @@ def test_torn_form_is_not_taken_for_a_smaller_one(http: httpx.Client) -> None:
 
 
 def test_bad_cursors(http: httpx.Client) -> None:
-    for cursor in ("x", "mdl_", "\0", "é", "x" * 5000, "-1", "*"):
+    for cursor in ("x", "mdl_", "٣-mdl_" + "0" * 32, "9" * 400 + "-mdl_" + "0" * 32, "\0", "é", "x" * 5000, "-1", "*"):
         problem = assert_problem(http.get("/v1/models", params={"after": cursor}), 422)
         assert "after" in json.dumps(problem["errors"]), cursor
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
+from innerloop import Client
 from innerloop.cli.console import ExitCode
 from innerloop.embedded import Embedded
 from tests.asking import META_MODELS
@@ -110,6 +113,114 @@ def test_exit_codes(run: Run, support: Path, tmp_path: Path) -> None:
     unreached = run("meta-models", "--json", url="http://127.0.0.1:1", expect=ExitCode.TRY_AGAIN)
     assert "innerloop serve" in json.loads(unreached.stderr)["error"]["detail"]
     assert unreached.stdout == ""
+
+
+def test_evaluate_is_the_servers_report(run: Run, support: Path, tmp_path: Path) -> None:
+    model = json.loads(run("adapt", "support", "--json").stdout)["id"]
+    rows = [f"query-{kind}.png,kind {kind}" for kind in range(3)]
+    (tmp_path / "queries.csv").write_text("\n".join(["path,label", *rows]))
+    report = json.loads(run("evaluate", model, "queries.csv", "--json").stdout)
+    assert (report["object"], report["n"], report["accuracy"], report["unreadable"]) == ("evaluation", 3, 1.0, [])
+    assert report["confusion_matrix"]["labels"] == ["kind 0", "kind 1", "kind 2"]
+    shown = run("evaluate", model, "queries.csv", "--version", "1").stdout
+    assert re.search(r"accuracy 100\.0%.*n=3", shown)
+    assert re.search(r"kind 2 +1 +100%", shown)
+    (tmp_path / "torn.png").write_bytes(b"torn")
+    (tmp_path / "queries.csv").write_text("\n".join(["path,label", *rows, "torn.png,kind 0"]))
+    torn = run("evaluate", model, "queries.csv", "--json", expect=ExitCode.SOME_UNREADABLE)
+    [unreadable] = json.loads(torn.stdout)["unreadable"]
+    assert (unreadable["index"], unreadable["file"]) == (3, "torn.png")
+    (tmp_path / "strange.csv").write_text("path,label\nquery-0.png,stranger")
+    problem = json.loads(run("evaluate", model, "strange.csv", "--json", expect=ExitCode.REFUSED).stderr)["error"]
+    assert problem["code"] == "unknown_class"
+    run("evaluate", model, "queries.csv", "--version", "9", expect=ExitCode.REFUSED)
+
+
+def test_a_version_can_be_asked(run: Run, support: Path, server: Embedded) -> None:
+    model = json.loads(run("adapt", "support", "--json").stdout)["id"]
+    with Client(server.url) as client:
+        client.add_examples(model, [("kind 3", png(6003, 0))])
+    for version, n_way in (("1", 3), ("stable", 3), ("latest", 4), ("2", 4)):
+        [answer] = json.loads(
+            run("predict", model, "query-0.png", "--version", version, "--top-k", "9", "--json").stdout
+        )
+        assert len(answer["scores"]) == n_way
+    run("export", model, "-o", "first.onnx", "--version", "1")
+    [answer] = json.loads(run("predict", "--onnx", "first.onnx", "query-0.png", "--top-k", "9", "--json").stdout)
+    assert len(answer["scores"]) == 3
+
+
+def test_the_ready_line_is_for_scripts(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "innerloop", "serve", "--port", "0", "--data-dir", str(tmp_path / "d"), "--json"]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as serving:
+        assert serving.stdout is not None
+        ready = json.loads(serving.stdout.readline())
+        assert ready["status"] == "ready"
+        with Client(ready["url"]) as client:
+            assert client.meta_models()
+        serving.send_signal(signal.SIGINT)
+        assert serving.stdout.read() == ""
+        assert serving.wait(30) == 0
+
+
+def test_every_command_that_prints_speaks_json() -> None:
+    from innerloop.cli import app
+
+    commands = typer.main.get_command(app)
+    silent = {"api", "worker"}
+
+    def leaves(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            yield name, command
+            return
+        for child, of in inner.items():
+            yield from leaves(of, f"{name} {child}".strip())
+
+    found = dict(leaves(commands, ""))
+    assert len(found) > 10
+    without = {name for name, command in found.items() if not any("--json" in p.opts for p in command.params)}
+    assert without == silent
+
+
+COMPLETE = r"""
+source <(innerloop --show-completion)
+COMP_WORDS=(innerloop "$@"); COMP_CWORD=$#
+$(complete -p innerloop | sed 's/.*-F \([^ ]*\).*/\1/') innerloop
+printf '%s\n' "${COMPREPLY[@]}"
+"""
+
+
+def at_home(home: Path) -> dict[str, str]:
+    return {"PYTHONPATH": str(ROOT), "HOME": str(home), "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+
+
+def completed(home: Path, *words: str) -> list[str]:
+    """What bash offers for the last of these words."""
+    command = ["bash", "-c", COMPLETE, "bash", *words]
+    return subprocess.run(command, env=at_home(home), capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
+    assert completed(tmp_path, "meta") == ["meta-models", "meta-train"]
+    assert completed(tmp_path, "evaluate", "--ver") == ["--version"]
+    assert {"create", "list", "revoke"} <= set(completed(tmp_path, "keys", ""))
+
+
+@pytest.mark.parametrize(
+    ("shell", "file"),
+    [
+        ("bash", ".bash_completions/innerloop.sh"),
+        ("zsh", ".zfunc/_innerloop"),
+        ("fish", ".config/fish/completions/innerloop.fish"),
+    ],
+)
+def test_completions_install(tmp_path: Path, shell: str, file: str) -> None:
+    # The shell is told, not found out: it need not be on this machine.
+    environment = {**at_home(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    subprocess.run(["innerloop", "--install-completion", shell], env=environment, capture_output=True, check=True)
+    assert "innerloop" in (tmp_path / file).read_text()
 
 
 def test_errors_are_json_where_json_is_asked_for(run: Run, support: Path) -> None:

@@ -1,0 +1,45 @@
+"""MessagePack bodies: JSON's shapes, with bytes where JSON has base64."""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# (msgpack has no types)
+
+from __future__ import annotations
+
+from typing import NoReturn, cast
+
+import msgpack
+
+from adapter.errors import MalformedRequest, TooLarge
+
+MEDIA_TYPES = ("application/msgpack", "application/vnd.msgpack", "application/x-msgpack")
+
+MAX_ITEMS = 100_000
+"""Of one array or map; memory for them is taken before they are read."""
+
+
+def unpack(data: bytes) -> object:
+    """One MessagePack value; extension types, timestamps too, are refused.
+
+    Raises:
+        MalformedRequest: it is none, or more than one.
+        TooLarge: an array or map has too many items.
+    """
+    most = min(len(data), MAX_ITEMS)
+    try:
+        return cast(
+            "object",
+            msgpack.unpackb(
+                data, max_array_len=most, max_map_len=most, max_ext_len=0, ext_hook=_refuse, strict_map_key=True
+            ),
+        )
+    except ValueError as error:  # msgpack's own are its children
+        detail = str(error) or type(error).__name__
+        if len(data) > MAX_ITEMS and ("max_array_len" in detail or "max_map_len" in detail):
+            raise TooLarge(f"an array or map has more than {MAX_ITEMS} items", code="body_too_large") from error
+        if "max_ext_len" in detail:
+            detail = "extension types are not accepted"
+        raise MalformedRequest(f"the body is not MessagePack: {detail}", code="invalid_msgpack") from error
+
+
+def _refuse(code: int, data: bytes) -> NoReturn:
+    raise ValueError(f"extension types are not accepted, found type {code}")
