@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from adapter import redis_store
@@ -76,6 +76,11 @@ class Jobs(RedisStore):
     def extend(self, claim: Claim) -> bool:
         """Renew the lease; false where it was lost or the model deleted."""
         return bool(self.run("extend", self._keys(claim)[:2], [claim.job, claim.token, self._lease_ms]))
+
+    def choose(self, claim: Claim, spec: ModelSpec) -> Claim | None:
+        """The claim with the spec that says what was chosen; None where the lease was lost."""
+        written = self.run("choose", self._keys(claim)[:1], [claim.token, spec.model_dump_json()])
+        return replace(claim, spec=spec) if written else None
 
     def serve(self, claim: Claim, adapt_ms: float) -> bool:
         """The weights are stored: the model is ready, the job goes on. False where the lease was lost."""

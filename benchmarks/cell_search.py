@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from meta_models.backbones.cells import OPERATIONS, Cells, Edge, strongest
 from meta_models.backbones.conv4 import Conv4
+from meta_models.inputs import DrawingSpec
 from meta_models.meta_train import meta_train
 from meta_models.plots import plot_log
 from meta_models.recipe import load_recipe
@@ -94,7 +95,7 @@ def main() -> None:
         )
     plot_log(run)
     alpha = model.meta_params["backbone.alpha"].cpu()
-    edges, shape = list(strongest(alpha)), recipe.input.shape
+    edges, shape = list(strongest(alpha)), DrawingSpec.model_validate(recipe.input.model_dump()).shape
     conv4 = flops(Conv4(shape), shape)
     width = widest(edges, shape, conv4)
     found: dict[str, Any] = {

@@ -6,7 +6,7 @@ from two integers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,12 @@ class EpisodeSpec:
     symmetries: bool = False
     label_noise: tuple[float, float] = (0.0, 0.0)
     instances: bool = False
+
+    def for_pool(self, pool: ClassPool) -> EpisodeSpec:
+        """With no more classes than an episode of this pool can have."""
+        sizes = np.bincount(pool.class_groups)
+        most = int(sizes.max()) if self.within_group == 1 and self.n_groups == 1 else pool.n_classes
+        return self if self.n_way <= most or self.instances else replace(self, n_way=most)
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,12 @@ from meta_models import checkpoint
 from meta_models.algorithms import Algorithm, Episode, Tensors, meta_loss
 from meta_models.augment import apply_symmetry, random_affine
 from meta_models.checkpoint import TrainState
-from meta_models.datasets import ClassPool
 from meta_models.episodes import N_SYMMETRIES, sample_episode
-from meta_models.evaluate import evaluate
+from meta_models.evaluate import evaluate_all
 from meta_models.memory import keep_freed_memory
 from meta_models.recipe import Outer, Recipe
-from meta_models.sources import Splits
-from meta_models.torch_model import TorchModel, build_algorithm
+from meta_models.sources import Pools, Splits
+from meta_models.torch_model import TorchModel, as_floats, build_algorithm
 
 CHECKPOINT, LOG, BEST = "checkpoint.safetensors", "log.jsonl", "best.json"
 
@@ -83,10 +82,10 @@ def meta_train(
 
 @dataclass(frozen=True)
 class _Learner:
-    """Tensors that learn from one pool of classes, with their optimizer."""
+    """Tensors that learn from the same pools of classes, with their optimizer."""
 
     tensors: Tensors
-    pool: ClassPool
+    pools: Pools
     lr: float
     optimizer: torch.optim.Adam
 
@@ -108,11 +107,11 @@ def _learners(state: TrainState, splits: Splits, outer: Outer) -> list[_Learner]
         ([n for n in trained if n in apart], splits.development, outer.development_lr, 0.0),
     )
     learners: list[_Learner] = []
-    for names, pool, lr, decay in halves:
+    for names, pools, lr, decay in halves:
         if names:
             tensors = {name: state.meta_params[name].requires_grad_() for name in names}
             optimizer = torch.optim.Adam(tensors.values(), lr=lr, weight_decay=decay)
-            learners.append(_Learner(tensors, pool, lr, optimizer))
+            learners.append(_Learner(tensors, pools, lr, optimizer))
     for key, value in state.moments.items():
         name, moment = key.rsplit("/", 1)
         [learner] = [one for one in learners if name in one.tensors]
@@ -124,7 +123,7 @@ def _record(
     algorithm: Algorithm,
     state: TrainState,
     recent: dict[str, float],
-    development: ClassPool,
+    development: Pools,
     recipe: Recipe,
     run: Path,
     place: torch.device,
@@ -136,31 +135,35 @@ def _record(
     _log(run / LOG, {"step": state.step, "seconds": round(state.seconds, 1), **recent, **figures})
 
 
-def development_accuracy(model: TorchModel, recipe: Recipe, pool: ClassPool) -> dict[str, float]:
+def development_accuracy(model: TorchModel, recipe: Recipe, pools: Pools) -> dict[str, float]:
     """Accuracy on development episodes for each (n_way, n_shot) of the recipe."""
     n = recipe.development.n_episodes
     return {
-        f"{n_way}w{n_shot}s": evaluate(model, pool, recipe.development_spec(n_way, n_shot), n, seed=1).mean
+        f"{n_way}w{n_shot}s": evaluate_all(model, pools, recipe.development_spec(n_way, n_shot), n, seed=1).mean
         for n_way, n_shot in recipe.development.settings
     }
 
 
-def to_episode(pool: ClassPool, recipe: Recipe, number: int, device: torch.device) -> Episode:
-    """Training episode `number`, turned and augmented."""
-    rows = sample_episode(pool, recipe.episode_spec, recipe.outer.seed, number)
+def to_episode(pools: Pools, recipe: Recipe, number: int, device: torch.device) -> Episode:
+    """Training episode `number`; pools and kinds of episodes take turns; pictures are turned and augmented."""
+    pool = pools[number % len(pools)]
+    specs = recipe.episode_specs
+    spec = specs[number // len(pools) % len(specs)].for_pool(pool)
+    rows = sample_episode(pool, spec, recipe.outer.seed, number)
     generator = torch.Generator().manual_seed(recipe.outer.seed * 1_000_003 + number)
     n_way, n_shot, n_query = rows.n_way, rows.support.shape[1], rows.query.shape[1]
     order = np.concatenate([rows.support.ravel(), rows.query.ravel()])
-    turns = torch.from_numpy(np.concatenate([rows.symmetry.repeat(n_shot), rows.symmetry.repeat(n_query)]))
-    images = torch.from_numpy(pool.inputs[order]).to(device).float().div_(255)
-    images = random_affine(apply_symmetry(images, turns.to(device)), recipe.augment_spec, generator)
-    images = images.contiguous(memory_format=torch.channels_last)
+    inputs = as_floats(torch.from_numpy(pool.inputs[order]).to(device))
+    if inputs.ndim == 4:
+        turns = torch.from_numpy(np.concatenate([rows.symmetry.repeat(n_shot), rows.symmetry.repeat(n_query)]))
+        inputs = random_affine(apply_symmetry(inputs, turns.to(device)), recipe.augment_spec, generator)
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
     classes = torch.arange(n_way, device=device)
     n_support = n_way * n_shot
     return Episode(
-        images[:n_support],
+        inputs[:n_support],
         torch.from_numpy(rows.support_labels.ravel()).to(device),
-        images[n_support:],
+        inputs[n_support:],
         classes.repeat_interleave(n_query),
         n_way,
         torch.from_numpy(rows.classes * N_SYMMETRIES + rows.symmetry).to(device),
@@ -181,7 +184,7 @@ def _outer_step(
     learning = list(learner.tensors.values())
     size, total, correct = recipe.outer.meta_batch_size, 0.0, 0.0
     for i in range(size):
-        episode = to_episode(learner.pool, recipe, state.step * size + i, device)
+        episode = to_episode(learner.pools, recipe, state.step * size + i, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.outer.precision == "bfloat16"):
             progress = state.step / recipe.outer.steps
             loss, accuracy = meta_loss(algorithm, state.meta_params, episode, training=True, progress=progress)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from meta_models.augment import AugmentSpec
 from meta_models.episodes import EpisodeSpec
-from meta_models.preprocess import InputSpec
+from meta_models.inputs import DrawingSpec, InputSpec
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -21,13 +21,14 @@ class _Part(BaseModel):
 
 class Data(_Part):
     """Which classes: Omniglot's, where `background` is protocol L and `vinyals` protocol V, or a folder of your own.
+    `vectors` are embeddings and tables from many places (`meta_models/vector_sources.py`), which are split there.
 
     `development_groups` are held out of meta-training for every choice that is made (protocol V has a
     validation split of its own; the classes of a folder are cut into three parts by their names).
     """
 
-    name: Literal["omniglot", "folder"] = "omniglot"
-    split: Literal["background", "vinyals", "classes"]
+    name: Literal["omniglot", "folder", "vectors"] = "omniglot"
+    split: Literal["background", "vinyals", "classes"] = "classes"
     development_groups: tuple[str, ...] = ()
 
 
@@ -83,9 +84,10 @@ class Recipe(_Part):
     description: str
     algorithm: dict[str, Any]
     backbone: dict[str, Any]
-    input: InputSpec = InputSpec()
+    input: InputSpec = DrawingSpec()
     data: Data
-    episodes: dict[str, Any]
+    episodes: dict[str, Any] | tuple[dict[str, Any], ...]
+    """One kind of episode, or several that take turns."""
     augment: dict[str, float] = {}
     outer: Outer
     development: Development = Development()
@@ -94,8 +96,9 @@ class Recipe(_Part):
     """Recipe whose finished run gives the starting meta_params."""
 
     @property
-    def episode_spec(self) -> EpisodeSpec:
-        return EpisodeSpec(**self.episodes)
+    def episode_specs(self) -> tuple[EpisodeSpec, ...]:
+        kinds = (self.episodes,) if isinstance(self.episodes, dict) else self.episodes
+        return tuple(EpisodeSpec(**kind) for kind in kinds)
 
     @property
     def augment_spec(self) -> AugmentSpec:
@@ -120,5 +123,5 @@ def load_recipe(name_or_path: str) -> Recipe:
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
         raise FileNotFoundError(f"no recipe {name_or_path!r}; committed recipes: {known}; or name a .toml file")
     recipe = Recipe.model_validate(tomllib.loads(path.read_text()))
-    _ = recipe.episode_spec, recipe.augment_spec  # a wrong field fails here, not after an hour
+    _ = recipe.episode_specs, recipe.augment_spec  # a wrong field fails here, not after an hour
     return recipe

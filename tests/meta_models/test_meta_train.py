@@ -14,7 +14,7 @@ from meta_models.datasets import ClassPool
 from meta_models.meta_train import CHECKPOINT, LOG, meta_train
 from meta_models.plots import plot_log
 from meta_models.recipe import RECIPES, Data, Development, Outer, Recipe, load_recipe
-from meta_models.sources import Splits
+from meta_models.sources import Protocol, Splits
 from meta_models.torch_model import build_algorithm
 
 
@@ -37,8 +37,8 @@ def recipe(steps: int, algorithm: str = "protonet") -> Recipe:
 
 @pytest.fixture
 def splits(pool: ClassPool) -> Splits:
-    parts = [pool.subset(pool.class_groups == group) for group in range(3)]
-    return Splits(*parts)
+    train, development, test = (pool.subset(pool.class_groups == group) for group in range(3))
+    return Splits((train,), (development,), (Protocol("L", test, 1.0),))
 
 
 class Interrupted(Exception):
