@@ -14,7 +14,7 @@ from innerloop.client import DEFAULT_URL
 from innerloop.embedded import Embedded
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("quickstart-drawings.md", "cookbook.md")
+PAGES = ("one-file-app.md", "quickstart-drawings.md", "cookbook.md")
 
 
 def examples(page: str) -> list[tuple[str, str]]:
@@ -33,7 +33,7 @@ def test_examples_run(page: str, server: Embedded, tmp_path: Path) -> None:
         "INNERLOOP_URL": server.url,
     }
     found = examples(page)
-    assert len(found) >= 4
+    assert len(found) >= 3
     assert {language for language, _ in found} <= {"sh", "python"}
     for number, (language, code) in enumerate(found, 1):
         command = ["bash", "-euo", "pipefail", "-c"] if language == "sh" else [sys.executable, "-c"]
@@ -46,3 +46,13 @@ def test_examples_run(page: str, server: Embedded, tmp_path: Path) -> None:
             check=False,
         )
         assert ran.returncode == 0, f"example {number} of {page}:\n{code}\n{ran.stdout}\n{ran.stderr}"
+
+
+def test_the_one_file_app_is_short() -> None:
+    """Under 20 lines of Python, empty ones included; the same with curl."""
+    programs = dict(reversed(examples("one-file-app.md")))
+    programs["sh"] = examples("one-file-app.md")[-1][1]
+    assert {language: len(code.splitlines()) < 20 for language, code in programs.items()} == {
+        "python": True,
+        "sh": True,
+    }
