@@ -41,8 +41,9 @@ benchmark: install  ## accuracy and latency through HTTP; Omniglot in DATA
 	$(BIN)/python -m benchmarks.http_accuracy --data $(DATA)
 	$(BIN)/python -m benchmarks.latency --data $(DATA)
 
-openapi: install  ## write docs/openapi.json anew
+openapi: install  ## write docs/openapi.json and docs/http-api.md anew
 	$(BIN)/python -c "import json; from api.app import create_app; print(json.dumps(create_app().openapi(), indent=1))" > docs/openapi.json
+	$(BIN)/python -m api.reference > docs/http-api.md
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 AUTO = "auto"
 """What a client names instead of a meta-model to have one chosen."""
@@ -19,8 +19,8 @@ class ClassCount(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str
-    examples: int
+    name: str = Field(examples=["ka"])
+    examples: int = Field(examples=[5])
 
 
 class Adaptation(BaseModel):
@@ -28,8 +28,8 @@ class Adaptation(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    inner_steps: int | None = None
-    inner_lr: float | None = None
+    inner_steps: int | None = Field(default=None, examples=[None])
+    inner_lr: float | None = Field(default=None, examples=[None])
 
 
 OriginKind = Literal["examples_added", "example_removed", "class_renamed", "class_removed"]

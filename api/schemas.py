@@ -214,9 +214,9 @@ class ModelPatch(In):
 class Timings(BaseModel):
     """Milliseconds: waiting for a worker, adapting, and from acceptance to ready."""
 
-    queue: float | None = None
-    adapt: float | None = None
-    total: float | None = None
+    queue: float | None = Field(default=None, examples=[1.2])
+    adapt: float | None = Field(default=None, examples=[18.0])
+    total: float | None = Field(default=None, examples=[24.9])
 
 
 class ModelError(BaseModel):
@@ -273,21 +273,25 @@ class Model(BaseModel):
     version: int = Field(default=1, description="What is shown here and asked by default: the newest that is ready.")
     latest_version: int = 1
     stable_version: int = Field(default=1, description="What `?version=stable` asks; moves only when patched.")
-    name: str | None
+    name: str | None = Field(examples=["letters"])
     meta_model: str = Field(description="What was used, with its version.", examples=["omniglot-protonet@1"])
     modality: str = Field(examples=["image"])
-    digest: str = Field(description="Names meta-model version, settings, examples and labels.")
+    digest: str = Field(
+        description="Names meta-model version, settings, examples and labels.", examples=["sha256:9f86d0818…"]
+    )
     classes: list[ClassCount]
     adaptation: Adaptation
     selection: ModelSelection | None = Field(default=None, description="What `auto` tried and how each scored.")
     false_reject_rate: float | None = Field(
-        default=None, description="Target share of known queries that may be rejected; null: the meta-model's 5%."
+        default=None,
+        examples=[None],
+        description="Target share of known queries that may be rejected; null: the meta-model's 5%.",
     )
     quality: ModelQuality | None = Field(default=None, description="null until it is measured, soon after `ready`.")
     timings_ms: Timings
     created_at: datetime
     expires_at: datetime
-    error: ModelError | None = None
+    error: ModelError | None = Field(default=None, examples=[None])
 
     @classmethod
     def of(cls, record: ModelRecord) -> Model:
@@ -324,8 +328,8 @@ class ModelList(BaseModel):
 
 
 class Score(BaseModel):
-    label: str
-    probability: float
+    label: str = Field(examples=["ka"])
+    probability: float = Field(examples=[0.93])
 
 
 class ItemError(BaseModel):
@@ -346,11 +350,26 @@ class Result(BaseModel):
     scores: list[Score] | None = None
     error: ItemError | None = None
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "q1",
+                    "label": "ka",
+                    "confidence": 0.93,
+                    "rejected": False,
+                    "scores": [{"label": "ka", "probability": 0.93}, {"label": "ga", "probability": 0.07}],
+                },
+                {"id": "q2", "error": {"code": "undecodable_image", "status": 422, "detail": "the image is damaged"}},
+            ]
+        }
+    )
+
 
 class Predictions(BaseModel):
     """One result per input, in order."""
 
-    model: str
+    model: str = Field(examples=["mdl_2f6d0c3e9f0b4d7c8a55f3e1c9b7a6d4"])
     version: int = 1
     results: list[Result]
 
@@ -442,22 +461,22 @@ class Readiness(BaseModel):
 
 
 class ProblemItem(BaseModel):
-    pointer: str | None = None
-    code: str | None = None
-    detail: str
+    pointer: str | None = Field(default=None, examples=["/support/3/input/image"])
+    code: str | None = Field(default=None, examples=["undecodable_image"])
+    detail: str = Field(examples=["example 3 (label 'ka'): the image is damaged"])
 
 
 class Problem(BaseModel):
     """RFC 9457 problem details."""
 
-    type: str = Field(examples=["about:blank#undecodable_image"])
+    type: str = Field(examples=["urn:innerloop:problem:undecodable_image"])
     title: str = Field(examples=["Unprocessable"])
     status: int = Field(examples=[422])
-    detail: str = Field(examples=["1 of 10 examples cannot be used"])
+    detail: str = Field(examples=["1 of 10 examples cannot be used; the first: …"])
     instance: str = Field(examples=["/v1/models"])
     code: str = Field(examples=["undecodable_image"])
     request_id: str = Field(examples=["req_5c1c9a0d2f"])
-    retryable: bool
+    retryable: bool = Field(examples=[False])
     errors: list[ProblemItem]
 
 

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas import PNG, In, ItemError, SupportExample
 from api.schemas_quality import Interval
+
+_HALF: dict[str, Any] = {"n": 50, "recall": 0.96, "ci95": [0.87, 0.99], "precision": 0.96, "f1": 0.96}
+EXAMPLE: dict[str, Any] = {
+    "object": "evaluation",
+    "model": "mdl_2f6d0c3e9f0b4d7c8a55f3e1c9b7a6d4",
+    "version": 1,
+    "n": 100,
+    "accuracy": 0.96,
+    "ci95": [0.9, 0.98],
+    "rejected": 3,
+    "per_class": [
+        {"name": "ga", **_HALF, "mistaken_for": "ka"},
+        {"name": "ka", **_HALF, "mistaken_for": "ga"},
+    ],
+    "confusion_matrix": {"labels": ["ga", "ka"], "counts": [[48, 2], [2, 48]]},
+    "calibration": {
+        "expected_calibration_error": 0.02,
+        "bins": [{"low": 0.93, "high": 1.0, "n": 100, "confidence": 0.98, "accuracy": 0.96}],
+    },
+    "unreadable": [
+        {"index": 7, "error": {"code": "undecodable_image", "status": 422, "detail": "the image is damaged"}}
+    ],
+}
+"""What the OpenAPI document shows."""
 
 
 class EvaluateRequest(In):
@@ -75,3 +99,5 @@ class Evaluation(BaseModel):
     confusion_matrix: ConfusionMatrix
     calibration: CalibrationReport | None
     unreadable: list[UnreadableQuery]
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})

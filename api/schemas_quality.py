@@ -33,12 +33,14 @@ class SuspiciousExample(BaseModel):
 class ModelQuality(BaseModel):
     """Accuracy on the support set itself, each example held out when it was asked; no new data was needed."""
 
-    method: Method
-    folds: int | None = Field(description="Parts of the support set that were held out in turn; null: one at a time.")
-    n: int
+    method: Method = Field(examples=["leave_one_out"])
+    folds: int | None = Field(
+        examples=[None], description="Parts of the support set that were held out in turn; null: one at a time."
+    )
+    n: int = Field(examples=[25])
     accuracy: float | None = Field(description="null where no class has a second example.", examples=[0.96])
     ci95: Interval | None = Field(description="Wilson interval.", examples=[[0.8, 0.99]])
-    calibration_error: float | None = Field(description="Expected calibration error, 15 bins.")
+    calibration_error: float | None = Field(examples=[0.03], description="Expected calibration error, 15 bins.")
     per_class: list[ClassQuality]
     suspicious: list[SuspiciousExample]
     warnings: list[str] = Field(description="Advice in words.", examples=[["class 'bug' has 2 examples; add 3"]])

@@ -15,7 +15,7 @@ from innerloop.client import DEFAULT_URL
 from innerloop.embedded import Embedded
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("quickstart-drawings.md", "quickstart-vectors.md", "cookbook.md")
+PAGES = ("one-file-app.md", "quickstart-drawings.md", "quickstart-vectors.md", "cookbook.md")
 
 
 def examples(page: str) -> list[tuple[str, str]]:
@@ -25,7 +25,7 @@ def examples(page: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_run(page: str, server: Embedded, tmp_path: Path) -> None:
-    assert run(page, server.url, tmp_path) >= 4
+    assert run(page, server.url, tmp_path) >= 3
 
 
 def test_examples_of_keys_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,3 +59,13 @@ def run(page: str, url: str, tmp_path: Path) -> int:
         )
         assert ran.returncode == 0, f"example {number} of {page}:\n{code}\n{ran.stdout}\n{ran.stderr}"
     return len(found)
+
+
+def test_the_one_file_app_is_short() -> None:
+    """Under 20 lines of Python, empty ones included; the same with curl."""
+    programs = dict(reversed(examples("one-file-app.md")))
+    programs["sh"] = examples("one-file-app.md")[-1][1]
+    assert {language: len(code.splitlines()) < 20 for language, code in programs.items()} == {
+        "python": True,
+        "sh": True,
+    }

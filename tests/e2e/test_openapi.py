@@ -12,6 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
+from api.reference import page
 from innerloop.embedded import Embedded
 from tests.asking import adapt, drawn, support_of
 from tests.drawings import b64, inputs_json, png
@@ -43,6 +44,7 @@ ROUTES = {
 }
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"
+PAGE = COMMITTED.with_name("http-api.md")
 
 WITHOUT_BODY = {"/v1/models/{model_id}/cancel"}
 
@@ -68,6 +70,12 @@ def validator(document: dict[str, Any], schema: dict[str, Any]) -> Draft202012Va
 def test_the_committed_document_is_the_served_one(document: dict[str, Any]) -> None:
     """After a change of the API: `make openapi`, and look at the difference."""
     assert json.loads(COMMITTED.read_text()) == document
+
+
+def test_the_committed_page_is_the_documents(document: dict[str, Any]) -> None:
+    assert PAGE.read_text() == page(document), "after a change of the API: `make openapi`"
+    for method, path, _ in operations(document):
+        assert f"### {method.upper()} {path}\n" in PAGE.read_text()
 
 
 def test_document_is_valid(document: dict[str, Any]) -> None:

@@ -18,7 +18,6 @@ from api.keyring import FRESH_SECONDS
 from innerloop.embedded import Embedded, records_url
 from tests.asking import assert_problem, drawn, parts_of, settled, support_of
 from tests.drawings import support_json
-from tests.e2e.test_cancel_and_events import slow
 from tests.faults.victim import until
 from tests.receiver import SECRET, Receiver, receiving
 
@@ -47,8 +46,8 @@ def attempts(http: httpx.Client, path: str) -> list[dict[str, Any]]:
     return [event["webhook"] for event in events if event["event"] == "webhook"]
 
 
-def told(http: httpx.Client, receiver: Receiver, first: int, secret: str = SECRET, **options: Any) -> str:
-    body = {"support": support_json(2, 1, first=first), "webhook": {"url": receiver.url, "secret": secret}, **options}
+def told(http: httpx.Client, receiver: Receiver, first: int, secret: str = SECRET) -> str:
+    body = {"support": support_json(2, 1, first=first), "webhook": {"url": receiver.url, "secret": secret}}
     answer = http.post("/v1/models", json=body, headers=ASYNC)
     assert answer.status_code in (201, 202), answer.text
     return answer.headers["location"]
@@ -79,17 +78,6 @@ def test_ready_is_told_and_signed(http: httpx.Client) -> None:
             "attempt": 1,
             "http_status": 204,
         }
-
-
-def test_failed_is_told(http: httpx.Client) -> None:
-    with receiving() as receiver:
-        hopeless = {**slow(8510, steps=20), "adaptation": {"inner_steps": 20, "inner_lr": 0.5}}
-        first = told(http, receiver, 0, **hopeless)
-        until(lambda: bool(receiver.got))
-        said = json.loads(receiver.got[0][1])
-        model = settled(http, first)
-        assert said["type"] == f"model.{model['status']}"
-        assert said["data"]["error"] == model["error"]
 
 
 def test_versions_are_told(http: httpx.Client) -> None:
