@@ -44,6 +44,10 @@ class Settings(BaseSettings):
     max_wait_seconds: float = Field(default=60, ge=0, description="Longest `Prefer: wait` that is honoured.")
     lease_seconds: float = Field(default=5, gt=0, description="A worker silent for this long loses its job to another.")
     max_attempts: int = Field(default=3, ge=1, description="Workers that may die on one job before it fails.")
+    webhook_networks: str = Field(
+        default="",
+        description="Comma-separated networks that webhooks may reach besides the public internet: `10.1.0.0/16`.",
+    )
     cache_mb: int = Field(default=256, ge=1, description="Adapted tensors an API process keeps in memory.")
     embedded_weights_mb: int = Field(default=512, ge=16, description="Size of the embedded cache of adapted tensors.")
 

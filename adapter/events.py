@@ -1,4 +1,5 @@
-"""What happened to a model, as a capped Redis stream: status changes by the scripts, inner steps by the worker."""
+"""What happened to a model, as a capped Redis stream: status changes by the scripts, inner steps by the worker,
+attempts at its webhooks by the API processes."""
 
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false
 # (redis-py has no complete types)
@@ -24,20 +25,46 @@ EVENT_ID = r"[0-9]{1,19}(-[0-9]{1,19})?"
 
 
 @dataclass(frozen=True)
+class Delivery:
+    """An attempt at a webhook, the `attempt`-th at this message, from 1."""
+
+    message: str
+    url: str
+    outcome: Literal["delivered", "retrying", "gave_up"]
+    attempt: int
+    http_status: int | None
+    detail: str
+
+    @classmethod
+    def read(cls, fields: Mapping[str, str]) -> Delivery:
+        status = fields["http_status"]
+        return cls(
+            message=fields["message"],
+            url=fields["url"],
+            outcome=fields["outcome"],  # pyright: ignore[reportArgumentType]
+            attempt=int(fields["attempt"]),
+            http_status=int(status) if status else None,
+            detail=fields["detail"],
+        )
+
+
+@dataclass(frozen=True)
 class Event:
     """One entry of a model's stream.
 
     Attributes:
         id: grows with time; where a reader that was cut off goes on.
-        event: `status` has `status`; `step` has `step` and `support_loss`, the loss before that inner step.
+        event: `status` has `status`; `step` has `step` and `support_loss`, the loss before that inner step; `webhook`
+            has `delivery`.
     """
 
     id: str
-    event: Literal["status", "step"]
+    event: Literal["status", "step", "webhook"]
     version: int
     status: Status | None
     step: int | None
     support_loss: float | None
+    delivery: Delivery | None
 
     @property
     def at_ms(self) -> int:
@@ -55,6 +82,7 @@ class Event:
             status=fields.get("status"),  # pyright: ignore[reportArgumentType]
             step=int(fields["step"]) if "step" in fields else None,
             support_loss=loss if math.isfinite(loss) else None,
+            delivery=Delivery.read(fields) if fields["event"] == "webhook" else None,
         )
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from adapter.errors import ExportDiffers
 from adapter.models import ModelSpec
-from adapter.predictor import Prediction
+from adapter.predictor import Predictions
 from adapter.store import Arrays
 from meta_models import bundle
 from meta_models.catalogue import Published
@@ -55,7 +55,7 @@ class Subject:
         published: the meta-model that `spec` names.
         model_id, spec, adapted: the model.
         calibration: what the service answers it with.
-        inputs: (n, *shape) uint8 examples to compare on.
+        inputs: (n, *shape) examples to compare on.
         served: the service's own answers to them.
     """
 
@@ -64,8 +64,8 @@ class Subject:
     spec: ModelSpec
     adapted: Arrays
     calibration: Calibration
-    inputs: NDArray[np.uint8]
-    served: list[Prediction]
+    inputs: NDArray[Any]
+    served: Predictions
 
     def about(self) -> dict[str, Any]:
         """What every kind of export says of itself."""
@@ -116,15 +116,15 @@ def prove(subject: Subject, probabilities: NDArray[np.floating[Any]], rejected: 
     Raises:
         ExportDiffers: a probability differs by more than `TOLERANCE`, or an input is rejected by one alone.
     """
-    worst = float(np.abs(probabilities - np.stack([p.probabilities for p in subject.served])).max())
+    worst = float(np.abs(probabilities - subject.served.probabilities).max())
     if not worst <= TOLERANCE:
         raise ExportDiffers(
             f"the export's probabilities differ from the service's by {worst:.2e}, more than {TOLERANCE:.0e}; "
             "nothing was exported"
         )
-    for number, (here, there) in enumerate(zip(rejected, subject.served, strict=True)):
-        if bool(here) != there.rejected and abs(there.best_logit - subject.calibration.rejection_logit) > _CLOSE_CALL:
-            raise ExportDiffers(f"the export and the service disagree whether to reject example {number}")
+    clear = np.abs(subject.served.best_logits - subject.calibration.rejection_logit) > _CLOSE_CALL
+    if (differs := np.flatnonzero((rejected != subject.served.rejected) & clear)).size:
+        raise ExportDiffers(f"the export and the service disagree whether to reject example {differs[0]}")
     return Parity(reference="service", max_difference=worst, tolerance=TOLERANCE, examples=len(subject.inputs))
 
 
@@ -158,7 +158,9 @@ def _compose(subject: Subject, about: ClassifierAbout) -> ModelProto:
     )
     for field in ("input", "output", "value_info"):
         graph.ClearField(field)  # pyright: ignore[reportArgumentType]
-    graph.input.append(helper.make_tensor_value_info("inputs", TensorProto.UINT8, ["n", *manifest.input.shape]))
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(manifest.input.dtype))
+    shape = ["n", *(subject.spec.input_shape or manifest.input.shape)]
+    graph.input.append(helper.make_tensor_value_info("inputs", kind, shape))
     graph.output.append(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", len(about.classes)]))
     graph.output.append(helper.make_tensor_value_info("rejected", TensorProto.BOOL, ["n"]))
     graph.name = f"{about.meta_model} adapted"
@@ -171,8 +173,9 @@ def _compose(subject: Subject, about: ClassifierAbout) -> ModelProto:
 
 def _describe(manifest: Manifest) -> str:
     shape = "×".join(map(str, manifest.input.shape))
+    kind = np.dtype(manifest.input.dtype).name
     return (
-        f"Few-shot classifier adapted from {manifest.reference} by Innerloop. `inputs` are pictures pre-processed as "
-        f"metadata_props['innerloop.preprocessing'] says, uint8 n×{shape}; column i of `probabilities` is class i of "
+        f"Few-shot classifier adapted from {manifest.reference} by Innerloop. `inputs` are read as "
+        f"metadata_props['innerloop.preprocessing'] says, {kind} n×{shape}; column i of `probabilities` is class i of "
         "metadata_props['innerloop.classes']; `rejected` is true where an input is unlike every class."
     )

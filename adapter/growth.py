@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from adapter.support_set import SupportSet, canonical, label_problem
 
 
 def add_examples(
-    support: SupportSet, labels: Sequence[str], inputs: NDArray[np.uint8], sources: Sequence[str]
+    support: SupportSet, labels: Sequence[str], inputs: NDArray[Any], sources: Sequence[str]
 ) -> SupportSet:
     """With these examples too; one that its class has already is passed over, so that a retry adds nothing."""
     known = set(zip(support.example_ids, support.names, strict=True))

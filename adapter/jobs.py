@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from adapter import redis_store
 from adapter.models import JobError, ModelRecord, ModelSpec, dump_error
-from adapter.redis_store import DONE_CHANNEL, JOBS, RedisStore, events_key, record_key
+from adapter.redis_store import DONE_CHANNEL, JOBS, MESSAGES, RedisStore, events_key, record_key, webhooks_key
 from adapter.usage import today, usage_key
 
 WORKER_TTL_SECONDS = 15
@@ -57,7 +57,13 @@ class Jobs(RedisStore):
         given_up = JobError("worker_died", f"{attempts} workers died or fell silent while adapting this support set")
         answer = self.run(
             "claim",
-            [record_key(owner, record_id), JOBS, events_key(owner, record_id)],
+            [
+                record_key(owner, record_id),
+                JOBS,
+                events_key(owner, record_id),
+                webhooks_key(owner, record_id),
+                MESSAGES,
+            ],
             [job, token, self._lease_ms, attempts, dump_error(given_up), DONE_CHANNEL],
         )
         if not answer:
@@ -70,6 +76,11 @@ class Jobs(RedisStore):
     def extend(self, claim: Claim) -> bool:
         """Renew the lease; false where it was lost or the model deleted."""
         return bool(self.run("extend", self._keys(claim)[:2], [claim.job, claim.token, self._lease_ms]))
+
+    def choose(self, claim: Claim, spec: ModelSpec) -> Claim | None:
+        """The claim with the spec that says what was chosen; None where the lease was lost."""
+        written = self.run("choose", self._keys(claim)[:1], [claim.token, spec.model_dump_json()])
+        return replace(claim, spec=spec) if written else None
 
     def serve(self, claim: Claim, adapt_ms: float) -> bool:
         """The weights are stored: the model is ready, the job goes on. False where the lease was lost."""
@@ -120,8 +131,8 @@ class Jobs(RedisStore):
 
     def _end(self, claim: Claim, outcome: str, error: str, adapt_ms: float, quality: str = "") -> bool:
         arguments = [claim.job, claim.token, outcome, error, round(adapt_ms, 3), DONE_CHANNEL, quality]
-        usage = usage_key(claim.owner, claim.key, today())
-        return bool(self.run("finish", [*self._keys(claim), usage], arguments))
+        more = [usage_key(claim.owner, claim.key, today()), webhooks_key(claim.owner, claim.record_id), MESSAGES]
+        return bool(self.run("finish", [*self._keys(claim), *more], arguments))
 
     def _keys(self, claim: Claim) -> list[str]:
         return [record_key(claim.owner, claim.record_id), JOBS, events_key(claim.owner, claim.record_id)]

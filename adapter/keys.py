@@ -29,7 +29,7 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 KEYS, CHANGES, USED = "il:keys", "il:keys:changes", "il:keys:used"
 
-RESERVED = {"keys", "lock", "rate", "worker"}
+RESERVED = {"keys", "lock", "rate", "webhooks", "worker"}
 """Redis keys with these names are the service's own."""
 
 _OWNER = re.compile(r"[A-Za-z0-9_-]{1,64}")

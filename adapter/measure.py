@@ -52,7 +52,7 @@ def cross_validate(
     """
     inner: InnerSettings | None = None
     if settings.inner_steps is not None and settings.inner_lr is not None:
-        inner = InnerSettings(settings.inner_steps if model.shares_body else 0, settings.inner_lr)
+        inner = InnerSettings(0 if model.adapts_backbone else settings.inner_steps, settings.inner_lr)
     n_way, folds = len(support.classes), fold_of(support)
     logits = np.full((len(folds), n_way), np.nan, np.float32)
     for fold in range(FOLDS):
@@ -60,7 +60,7 @@ def cross_validate(
         if held.any():
             adapted = model.adapt(features[kept], support.labels[kept], n_way, inner)
             logits[held] = model.logits(adapted, features[held])
-    stepped = model.shares_body or not settings.inner_steps
+    stepped = not model.adapts_backbone or not settings.inner_steps
     method = "cross_validation" if stepped else "cross_validation_without_inner_steps"
     return judge(support, logits, temperature, method, FOLDS)
 

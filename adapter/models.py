@@ -8,6 +8,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+AUTO = "auto"
+"""What a client names instead of a meta-model to have one chosen."""
+
 Status = Literal["queued", "adapting", "ready", "failed", "canceled", "expired"]
 
 
@@ -43,22 +46,51 @@ class Origin(BaseModel):
     removed: int
 
 
+class Trial(BaseModel):
+    """A meta-model that was tried on a support set: accuracy on examples held out of it.
+
+    `difference` is to the default's accuracy on the same examples, with its standard error.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    meta_model: str
+    accuracy: float
+    difference: float
+    standard_error: float
+
+
+class Selection(BaseModel):
+    """How a meta-model was chosen among several, the default first; n examples could be held out."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folds: int
+    n: int
+    tried: tuple[Trial, ...]
+
+
 class ModelSpec(BaseModel):
-    """The part of a record that never changes.
+    """The part of a record that never changes, but for a choice that a worker makes once.
 
     `classes` are in canonical order, the order of the adapted tensors; `weights` names those tensors.
-    `origin` is None for a first version.
+    `input_shape` is that of one example, () in records from before it was kept.
+    `candidates` are meta-models of which the worker is to choose one; until `selection` says how it did, `meta_model`
+    is the first of them, the default. `origin` is None for a first version.
     """
 
     model_config = ConfigDict(frozen=True)
 
     meta_model: str
     modality: str
+    input_shape: tuple[int, ...] = ()
     classes: tuple[ClassCount, ...]
     adaptation: Adaptation
     digest: str
     weights: str
     ephemeral: bool = False
+    candidates: tuple[str, ...] = ()
+    selection: Selection | None = None
     origin: Origin | None = None
 
     @property

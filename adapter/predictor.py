@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +18,18 @@ from meta_models.serving import ServedModel, probabilities
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """Answer to one query.
+class Predictions:
+    """Answers to n queries.
 
     Attributes:
-        probabilities: (n_way,) calibrated, in the order of the model's classes.
-        rejected: unlike every class.
-        best_logit: the largest logit, which the rejection threshold is compared with.
+        probabilities: (n, n_way) calibrated, columns in the order of the model's classes.
+        rejected: (n,) unlike every class.
+        best_logits: (n,) the largest logit, which the rejection threshold is compared with.
     """
 
     probabilities: NDArray[np.float64]
-    rejected: bool
-    best_logit: float
+    rejected: NDArray[np.bool_]
+    best_logits: NDArray[np.float32]
 
 
 class Predictor:
@@ -49,15 +50,13 @@ class Predictor:
         return measured.model_copy(update={"rejection_logit": measured.reject_below(false_reject)})
 
     def predict(
-        self, spec: ModelSpec, adapted: Arrays, inputs: NDArray[np.uint8], false_reject: float | None = None
-    ) -> list[Prediction]:
-        """(n, *shape) uint8 queries to one prediction each; every answer depends on its own query alone."""
+        self, spec: ModelSpec, adapted: Arrays, inputs: NDArray[Any], false_reject: float | None = None
+    ) -> Predictions:
+        """(n, *shape) queries to their predictions; every answer depends on its own query alone."""
         model, calibration = self._served[spec.meta_model], self.calibration(spec, false_reject)
         logits = model.logits(adapted, model.features(inputs))
-        return [
-            Prediction(row, bool(best < calibration.rejection_logit), float(best))
-            for row, best in zip(probabilities(logits, calibration), logits.max(1), strict=True)
-        ]
+        best = logits.max(1)
+        return Predictions(probabilities(logits, calibration), best < calibration.rejection_logit, best)
 
 
 class WeightsCache:

@@ -22,6 +22,7 @@ LUA = Path(__file__).parent / "lua"
 
 DONE_CHANNEL = "il:done"
 JOBS = "il:jobs"
+MESSAGES = "il:webhooks"
 
 IDEMPOTENCY_MS = 86_400_000
 """How long an idempotency key is remembered."""
@@ -81,6 +82,11 @@ def support_key(owner: str, record_id: str) -> str:
 def events_key(owner: str, record_id: str) -> str:
     """One stream for all versions of a model."""
     return f"il:{owner}:events:{record_id.partition('.')[0]}"
+
+
+def webhooks_key(owner: str, record_id: str) -> str:
+    """Who is told of a model, all versions."""
+    return f"il:{owner}:webhooks:{record_id.partition('.')[0]}"
 
 
 def idempotency_key(owner: str, key: str, model_id: str = "") -> str:

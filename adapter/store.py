@@ -8,7 +8,9 @@ il:{owner}:models            zset    ids by creation
 il:{owner}:stored, :sizes    zset, hash  ids by end of life, bytes of their support sets
 il:{owner}:digest:{digest}   string  content to id, of models that have not grown
 il:{owner}:idempotency:{h}   hash    Idempotency-Key to fingerprint and id
+il:{owner}:webhooks:{id}     hash    who is told of a model: url to secret
 il:jobs                      zset    open jobs by the time someone must look at them
+il:webhooks, :{message}      zset, hash  messages by the time they are to be sent, and each
 il:worker:{name}             string  a worker that lives
 il:workers                   set     names of those that said so
 il:{owner}:weights:{digest}  string  adapted tensors (weights role)
@@ -44,6 +46,7 @@ from adapter.models import Head, ModelRecord, ModelSpec, record_id
 from adapter.redis_store import (
     DONE_CHANNEL,
     JOBS,
+    MESSAGES,
     TOMBSTONE_MS,
     connect,
     events_key,
@@ -51,9 +54,11 @@ from adapter.redis_store import (
     record_key,
     stored_keys,
     support_key,
+    webhooks_key,
 )
 from adapter.usage import over_quota, today, usage_key
 from adapter.versions import Patch, Versions
+from adapter.webhooks import Webhook
 
 __all__ = [
     "DONE_CHANNEL",
@@ -107,8 +112,11 @@ class Records(Jobs, Versions, Events):
         idempotency_key: str | None = None,
         fingerprint: str = "",
         key: Key = LOCAL,
+        webhook: Webhook | None = None,
     ) -> Created:
         """Store a model with its job, unless the same content or key has one.
+
+        A `webhook` of the same content again is told at once of a model that is ready.
 
         Raises:
             IdempotencyKeyInUse: the key came with other content before.
@@ -129,6 +137,8 @@ class Records(Jobs, Versions, Events):
                 events_key(owner, model_id),
                 usage_key(owner, key.id, today()),
                 *stored_keys(owner),
+                webhooks_key(owner, model_id),
+                MESSAGES,
             ],
             [
                 model_id,
@@ -145,6 +155,8 @@ class Records(Jobs, Versions, Events):
                 name or "",
                 key.id,
                 key.quota.model_dump_json(),
+                webhook.url if webhook else "",
+                webhook.secret if webhook else "",
             ],
         )
         if outcome == b"quota":
@@ -267,6 +279,7 @@ class Records(Jobs, Versions, Events):
                 JOBS,
                 events_key(owner, model_id),
                 *stored_keys(owner),
+                webhooks_key(owner, model_id),
             ],
             [model_id, f"{owner}/{model_id}", DONE_CHANNEL],
         )

@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -27,14 +28,14 @@ class SupportSet:
     """Labelled examples in canonical order.
 
     Attributes:
-        inputs: (n_examples, *shape) uint8, pre-processed.
+        inputs: (n_examples, *shape), pre-processed: uint8 pictures, float32 vectors.
         labels: (n_examples,) index into `classes`, ascending.
         classes: names, ordered by content.
         example_ids: (n_examples,) sha256 of each example.
         sources: (n_examples,) where each stood in the request that brought it; names nothing, counts nowhere.
     """
 
-    inputs: NDArray[np.uint8]
+    inputs: NDArray[Any]
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     example_ids: tuple[str, ...]
@@ -67,7 +68,7 @@ class SupportSet:
         return _digest([meta_model, settings, self.content])
 
 
-def canonical(labels: Sequence[str], inputs: NDArray[np.uint8], sources: Sequence[str] | None = None) -> SupportSet:
+def canonical(labels: Sequence[str], inputs: NDArray[Any], sources: Sequence[str] | None = None) -> SupportSet:
     """Order examples by content within classes, and classes by content."""
     sources = sources or [""] * len(labels)
     ids = [hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest() for row in inputs]

@@ -19,12 +19,14 @@ from adapter.models import ModelRecord, ModelSpec, Status, record_id
 from adapter.redis_store import (
     DONE_CHANNEL,
     JOBS,
+    MESSAGES,
     TOMBSTONE_MS,
     RedisStore,
     events_key,
     record_key,
     stored_keys,
     support_key,
+    webhooks_key,
 )
 from adapter.usage import over_quota, today, usage_key
 
@@ -91,6 +93,8 @@ class Versions(RedisStore):
                 f"il:{owner}:digest:{base.head.digest}",
                 usage_key(owner, key.id, today()),
                 *stored_keys(owner),
+                webhooks_key(owner, model_id),
+                MESSAGES,
                 redis_store.idempotency_key(owner, idempotency.key if idempotency else "", model_id),
             ],
             [
@@ -160,6 +164,7 @@ class Versions(RedisStore):
                 events_key(owner, model_id),
                 f"il:{owner}:digest:{digest}",
                 stored_keys(owner)[0],
+                webhooks_key(owner, model_id),
             ],
             [
                 model_id,

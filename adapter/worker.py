@@ -46,6 +46,7 @@ class Worker:
         import torch
 
         from adapter.adapt import adapt
+        from adapter.choosing import choose
 
         # All cores but one: with a thread on every core, one that has to wait for the API or Redis holds up the others,
         # and a step takes many times as long.
@@ -58,7 +59,7 @@ class Worker:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self._paths = {p.manifest.reference: _load(p, device) for p in Catalogue(settings.meta_models_dir)}
-        self._adapt = adapt
+        self._adapt, self._choose = adapt, choose
 
     def run(self, job: str) -> bool:
         """Do a job unless it is done or taken; returns whether this call did it."""
@@ -82,6 +83,11 @@ class Worker:
         data = self.records.support(owner, claim.record_id)
         if data is None:  # deleted or expired meanwhile
             return False
+        if spec.candidates and spec.selection is None:
+            chosen = self.records.choose(claim, self._choose(spec, support_set.decode(data), self._paths))
+            if chosen is None:
+                return False
+            claim, spec = chosen, chosen.spec
         stored, measured = self.weights.exists(owner, spec.weights), claim.measured or spec.ephemeral
         if stored and measured:
             return self.records.finish(claim, _ms_since(began))
@@ -173,9 +179,10 @@ def _load(published: Published, device: str) -> ServingPath:
         ServedModel(published.folder, published.manifest),
         TorchModel.load(published.folder, published.manifest, device),
     )
-    inputs = np.random.default_rng(0).integers(0, 256, (4, *published.manifest.input.shape), dtype=np.uint8)
+    labels = np.array([0, 0, 1, 1])
+    inputs = published.manifest.input.examples(np.random.default_rng(0), labels)
     one_step = InnerSettings(1, 0.0) if path.torch_model.algorithm.inner else None
-    path.adapt(path.features(inputs), np.array([0, 0, 1, 1]), 2, one_step)
+    path.adapt(path.features(inputs), labels, 2, one_step)
     return path
 
 

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from adapter import support_set
@@ -20,13 +20,16 @@ from adapter.errors import (
     Unprocessable,
 )
 from adapter.keys import Key
-from adapter.models import Adaptation, ClassCount, ModelRecord, ModelSpec, Origin, record_id
+from adapter.models import AUTO, Adaptation, ClassCount, ModelRecord, ModelSpec, Origin, record_id
 from adapter.store import Arrays, Created
 from adapter.support_set import SupportSet
+from adapter.webhooks import Webhook
+from api.decode import Payload
 from api.requests import AdaptInput
 from api.schemas import AdaptationIn
 from api.services import Services
 from meta_models.catalogue import DEFAULT_ALIAS, UnknownMetaModelError
+from meta_models.inputs import modality_of
 from meta_models.manifest import Manifest
 
 CLASSIFY_TTL_SECONDS = 120
@@ -50,15 +53,24 @@ def prepare(services: Services, given: AdaptInput, *, ephemeral: bool = False) -
     Raises:
         Unprocessable: names what is wrong and where.
     """
+    asked = given.options.meta_model
+    alias = DEFAULT_ALIAS[_modality(given.support)]
     try:
-        manifest = services.catalogue.resolve(given.options.meta_model or DEFAULT_ALIAS["image"]).manifest
+        manifest = services.catalogue.resolve(alias if asked in (None, AUTO) else asked).manifest
     except UnknownMetaModelError as error:
         raise Unprocessable(str(error.args[0]), code="unknown_meta_model", pointer="/meta_model") from error
+    if asked == AUTO and given.options.adaptation != AdaptationIn():
+        raise Unprocessable(
+            '"auto" takes the settings of what it chooses; leave out adaptation, or name a meta-model',
+            code="invalid_request",
+            pointer="/adaptation",
+        )
     settings = _settings(manifest, given.options.adaptation)
     support_set.check_labels(given.labels, manifest.limits)
     inputs = services.decoder.support(given.support, manifest.input)
     support = support_set.canonical(given.labels, inputs, [p.pointer for p in given.support])
-    spec = describe(manifest, settings, support, once=ephemeral)
+    candidates = _candidates(services, manifest) if asked == AUTO else ()
+    spec = describe(manifest, settings, support, once=ephemeral, candidates=candidates)
     ttl = CLASSIFY_TTL_SECONDS if ephemeral else given.options.ttl_seconds or services.settings.default_ttl_seconds
     if ttl > services.settings.max_ttl_seconds:
         raise Unprocessable(
@@ -69,24 +81,56 @@ def prepare(services: Services, given: AdaptInput, *, ephemeral: bool = False) -
     return Prepared(given.options.name, spec, support_set.encode(support), ttl)
 
 
+def _modality(support: Sequence[Payload]) -> str:
+    """Of the first example; the others are held to it when they are read."""
+    if not support:
+        return "image"
+    first = support[0]
+    return first.modality or modality_of(first.content)
+
+
+def _candidates(services: Services, default: Manifest) -> tuple[str, ...]:
+    """The default and every other meta-model that reads the very same inputs, by name."""
+    others = (p.manifest for p in services.catalogue if p.manifest.input == default.input)
+    return (default.reference, *sorted(m.reference for m in others if m.reference != default.reference))
+
+
 def describe(
-    manifest: Manifest, settings: Adaptation, support: SupportSet, *, once: bool = False, origin: Origin | None = None
+    manifest: Manifest,
+    settings: Adaptation,
+    support: SupportSet,
+    *,
+    once: bool = False,
+    candidates: tuple[str, ...] = (),
+    origin: Origin | None = None,
 ) -> ModelSpec:
-    """The record of a support set; with `once` its tensors are nobody else's and go at once."""
+    """The record of a support set; with `once` its tensors are nobody else's and go at once.
+
+    With `candidates` a worker is to choose among them; the same content with the same candidates is the same model.
+    """
     chosen = settings.model_dump()
+    named = " ".join((AUTO, *candidates)) if candidates else manifest.reference
     return ModelSpec(
         meta_model=manifest.reference,
         modality=manifest.modality,
+        input_shape=support.inputs.shape[1:],
         classes=tuple(ClassCount(name=n, examples=c) for n, c in zip(support.classes, support.counts, strict=True)),
         adaptation=settings,
-        digest=support.digest(manifest.reference, chosen),
+        digest=support.digest(named, chosen),
         weights=f"once-{secrets.token_hex(16)}" if once else support.weights_digest(manifest.reference, chosen),
         ephemeral=once,
+        candidates=candidates,
         origin=origin,
     )
 
 
-async def accept(services: Services, who: Key, prepared: Prepared, idempotency_key: str | None = None) -> Created:
+async def accept(
+    services: Services,
+    who: Key,
+    prepared: Prepared,
+    idempotency_key: str | None = None,
+    webhook: Webhook | None = None,
+) -> Created:
     """Write the record, then nudge a worker. From here on nothing is lost.
 
     Raises:
@@ -94,7 +138,7 @@ async def accept(services: Services, who: Key, prepared: Prepared, idempotency_k
         IdempotencyKeyInUse: the key came with other content.
         QuotaExceeded: the API key may not.
     """
-    fingerprint = _fingerprint(prepared)
+    fingerprint = _fingerprint(prepared, webhook)
 
     def write() -> Created:
         if not services.records.has_worker():
@@ -108,6 +152,7 @@ async def accept(services: Services, who: Key, prepared: Prepared, idempotency_k
             idempotency_key=idempotency_key,
             fingerprint=fingerprint,
             key=who,
+            webhook=webhook,
         )
         if created.is_new:
             services.publisher.nudge(f"{who.owner}/{created.id}")
@@ -221,6 +266,6 @@ def _settings(manifest: Manifest, asked: AdaptationIn) -> Adaptation:
     return Adaptation(inner_steps=steps, inner_lr=rate)
 
 
-def _fingerprint(prepared: Prepared) -> str:
-    told = [prepared.spec.digest, prepared.name, prepared.ttl_seconds]
+def _fingerprint(prepared: Prepared, webhook: Webhook | None) -> str:
+    told = [prepared.spec.digest, prepared.name, prepared.ttl_seconds, *([webhook.url] if webhook else [])]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()

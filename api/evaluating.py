@@ -10,7 +10,6 @@ from adapter.models import ModelRecord
 from adapter.store import Arrays
 from api import prediction
 from api.decode import Payload
-from api.schemas import ItemError
 from api.schemas_evaluation import (
     CalibrationBin,
     CalibrationReport,
@@ -47,19 +46,14 @@ def check(services: Services, record: ModelRecord, payloads: list[Payload]) -> N
 
 def evaluate(services: Services, record: ModelRecord, adapted: Arrays, payloads: list[Payload]) -> Evaluation:
     """Decode, predict, count; CPU work only. Unreadable queries are listed and counted nowhere."""
-    spec = services.catalogue.resolve(record.spec.meta_model).manifest.input
-    decoded = [prediction.decode(services, p.content, spec) for p in payloads]
-    readable = [(p, d) for p, d in zip(payloads, decoded, strict=True) if not isinstance(d, ItemError)]
+    decoded = prediction.decode(services, record, payloads)
+    readable = [p for i, p in enumerate(payloads) if i not in decoded.errors]
     # Classes by name, as clients see them; the columns of the probabilities follow.
     names = sorted(c.name for c in record.spec.classes)
     columns = [[c.name for c in record.spec.classes].index(name) for name in names]
-    labels = np.array([names.index(p.label or "") for p, _ in readable], np.int64)
-    predictions = (
-        services.predictor.predict(record.spec, adapted, np.stack([d for _, d in readable]), record.head.false_reject)
-        if readable
-        else []
-    )
-    probabilities = np.array([p.probabilities[columns] for p in predictions]).reshape(len(readable), len(names))
+    labels = np.array([names.index(p.label or "") for p in readable], np.int64)
+    predictions = prediction.predict(services, record, adapted, decoded)
+    probabilities = predictions.probabilities[:, columns]
     counts = np.zeros((len(names), len(names)), np.int64)
     np.add.at(counts, (labels, probabilities.argmax(1)), 1)
     right, n = int(counts.trace()), len(readable)
@@ -69,11 +63,11 @@ def evaluate(services: Services, record: ModelRecord, adapted: Arrays, payloads:
         n=n,
         accuracy=right / n if n else None,
         ci95=wilson(right, n) if n else None,
-        rejected=sum(p.rejected for p in predictions),
+        rejected=int(predictions.rejected.sum()),
         per_class=[_of_class(i, names, counts) for i in range(len(names))],
         confusion_matrix=ConfusionMatrix(labels=names, counts=counts.tolist()),
         calibration=_calibration(probabilities, labels) if n else None,
-        unreadable=[UnreadableQuery(index=i, error=d) for i, d in enumerate(decoded) if isinstance(d, ItemError)],
+        unreadable=[UnreadableQuery(index=i, error=error) for i, error in sorted(decoded.errors.items())],
     )
 
 

@@ -97,7 +97,7 @@ def adding(services: Services, record: ModelRecord, payloads: list[Payload]) -> 
     if len(payloads) > manifest.limits.max_examples:
         raise TooLarge(f"at most {manifest.limits.max_examples} examples, found {len(payloads)}")
     support_set.check_names(labels, "/examples")
-    inputs = services.decoder.support(payloads, manifest.input)
+    inputs = services.decoder.support(payloads, manifest.input, record.spec.input_shape)
     sources = [p.pointer for p in payloads]
     fingerprint = support_set.canonical(labels, inputs, sources).digest(manifest.reference, {})
     return lambda support: growth.add_examples(support, labels, inputs, sources), fingerprint
@@ -148,7 +148,9 @@ def _store(
         added=0 if renamed else len(now - was),
         removed=0 if renamed else len(was - now),
     )
-    spec = adaptation.describe(manifest, base.spec.adaptation, new, origin=origin)
+    # What was chosen once stays; a base that is still being adapted may have no choice yet.
+    candidates = base.spec.candidates if base.spec.selection is None else ()
+    spec = adaptation.describe(manifest, base.spec.adaptation, new, candidates=candidates, origin=origin)
     known = base.quality if renamed and base.status == "ready" and base.quality else None
     if known is None:
         if not services.records.has_worker():

@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from api.arrays import NPY, NPZ
 from api.asking import VERSION
 from api.schemas import AdaptRequest, ClassifyRequest, ExportRequest, ModelPatch, PredictRequest, Problem
 from api.schemas_evaluation import EvaluateRequest
@@ -36,11 +37,21 @@ _FILES = {
 
 def _labelled_parts(name: str) -> dict[str, Any]:
     """Multipart parts that carry a label."""
-    files = {**_FILES, "description": "Image files of class <label>; one part per file."}
+    files = {
+        **_FILES,
+        "description": "Files of class <label>: images, or `.npy` files with a vector or a row for each.",
+    }
     return {
         # The name of such a part is a pattern, which pages that show the document leave out.
         f"{name}[<label>]": files,
         _PATTERNS: {rf"^{name}\[.+\]$": files},
+        "vectors": {
+            "type": "string",
+            "format": "binary",
+            "contentMediaType": NPY,
+            "description": f"Vectors of all {name}, a row each, with `labels`.",
+        },
+        "labels": {"type": "string", "contentMediaType": "application/json", "description": "A JSON list of labels."},
         "archive": {
             "type": "string",
             "format": "binary",
@@ -85,15 +96,36 @@ def json_body(model: type[BaseModel]) -> dict[str, Any]:
 
 
 ADAPT_BODY = body(
-    AdaptRequest, {**_SUPPORT_PARTS, "name": {"type": "string"}, "ttl_seconds": {"type": "integer", "minimum": 60}}
+    AdaptRequest,
+    {
+        **_SUPPORT_PARTS,
+        "name": {"type": "string"},
+        "ttl_seconds": {"type": "integer", "minimum": 60},
+        "webhook": {"type": "string", "description": "JSON of `webhook`."},
+    },
 )
 PREDICT_BODY = body(PredictRequest, {**_QUERY_PARTS, "version": {"type": "string", "pattern": f"^({VERSION})$"}})
+PREDICT_BODY["requestBody"]["content"][NPY] = {
+    "schema": {
+        "type": "string",
+        "format": "binary",
+        "contentMediaType": NPY,
+        "description": "Vectors, a row each, in one `.npy` file.",
+    }
+}
 CLASSIFY_BODY = body(ClassifyRequest, {**_SUPPORT_PARTS, **_QUERY_PARTS})
 EXPORT_BODY = body(ExportRequest, {"format": {"type": "string", "enum": ["onnx", "safetensors"]}})
 
 
 EVALUATE_BODY = body(EvaluateRequest, _labelled_parts("queries"))
 EXAMPLES_BODY = body(ExamplesRequest, _labelled_parts("examples"))
+
+NPZ_ANSWER: dict[str, Any] = {
+    "description": "Results in order; as arrays where `Accept` names `application/x-npz`: `probabilities` (n, n_way) "
+    "with columns as `classes`, sorted by name, `rejected` (n,), and `errors` (n,), empty text where there is none.",
+    "content": {NPZ: {"schema": {"type": "string", "format": "binary"}}},
+    "headers": {"Innerloop-Version": {"schema": {"type": "integer"}, "description": "Which version gave the arrays."}},
+}
 
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
 ETAG = {"ETag": {"schema": {"type": "string"}, "description": "State of the model, for `If-Match`."}}

@@ -9,9 +9,10 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
+from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
@@ -20,6 +21,7 @@ from starlette.exceptions import HTTPException
 from adapter.errors import ErrorItem, MalformedRequest, TooLarge, Unprocessable, UnsupportedMediaType
 from adapter.store import WhichVersion
 from api import packed
+from api.arrays import NPY, labelled_rows, load_body, spread
 from api.asking import VERSION, which_version
 from api.decode import Payload
 from api.schemas import (
@@ -30,6 +32,7 @@ from api.schemas import (
     ExportRequest,
     PredictRequest,
     SupportExample,
+    WebhookIn,
 )
 
 MAX_PARTS = 10_000
@@ -55,10 +58,16 @@ class AdaptInput:
 
 @dataclass(frozen=True)
 class QueryBatch:
-    """Queries as they arrived; `ids` are the client's own or None."""
+    """Queries as they arrived.
 
-    ids: list[str | None]
-    payloads: list[Payload]
+    Attributes:
+        ids: the client's own or None.
+        payloads: one a query, or a whole array, (n, …), of them.
+        top_k: scores listed for each.
+    """
+
+    ids: Sequence[str | None]
+    payloads: list[Payload] | NDArray[Any]
     top_k: int
     version: WhichVersion = None
 
@@ -68,7 +77,7 @@ async def read_adapt(request: Request) -> AdaptInput:
     if body := await _structured(request, AdaptRequest):
         return AdaptInput(body, _json_labelled(body.support, "support"))
     async with _form(request) as form:
-        options = _options(form, {"meta_model", "name", "ttl_seconds", "adaptation"})
+        options = _options(form, {"meta_model", "name", "ttl_seconds", "adaptation", "webhook"})
         return AdaptInput(options, await _form_labelled(form, "support"))
 
 
@@ -83,6 +92,9 @@ async def read_labelled(request: Request, schema: type[BaseModel], name: str) ->
 
 async def read_queries(request: Request) -> QueryBatch:
     """Body of `POST /v1/models/{id}/predictions`."""
+    if _plain_media_type(request) == NPY:
+        rows = load_body(await request.body())
+        return QueryBatch([None] * len(rows), rows, PredictRequest.model_fields["top_k"].default)
     if body := await _structured(request, PredictRequest):
         return _json_queries(body)
     async with _form(request) as form:
@@ -175,12 +187,17 @@ def _pointer(location: Sequence[int | str]) -> str:
 
 def _json_labelled(examples: Sequence[SupportExample], name: str) -> list[Payload]:
     return [
-        Payload(example.input.image, f"/{name}/{i}/input/image", example.label) for i, example in enumerate(examples)
+        Payload(given.content, f"/{name}/{i}/input/{given.modality}", example.label, given.modality)
+        for i, example in enumerate(examples)
+        for given in [example.input]
     ]
 
 
 def _json_queries(body: PredictRequest | ClassifyRequest) -> QueryBatch:
-    payloads = [Payload(query.image, f"/inputs/{i}/image") for i, query in enumerate(body.inputs)]
+    payloads = [
+        Payload(query.content, f"/inputs/{i}/{query.modality}", modality=query.modality)
+        for i, query in enumerate(body.inputs)
+    ]
     version = body.version if isinstance(body, PredictRequest) else None
     return QueryBatch([query.id for query in body.inputs], payloads, body.top_k, version)
 
@@ -215,9 +232,10 @@ async def _closed(request: Request) -> None:
 
 def _known(form: FormData, names: set[str], *, labelled: str | None = None) -> None:
     """Refuse parts that nobody reads; `labelled` names those that carry a label."""
-    unknown = [n for n in form if n not in names and not (labelled and (n == "archive" or _label(n, labelled)))]
+    others = ["archive", "vectors", "labels"] if labelled else []
+    unknown = [n for n in form if n not in names and n not in others and not (labelled and _label(n, labelled))]
     if unknown:
-        expected = sorted(names) + ([f"{labelled}[<label>]", "archive"] if labelled else [])
+        expected = sorted(names) + ([f"{labelled}[<label>]", *others] if labelled else [])
         raise Unprocessable(
             f"unknown part {unknown[0]!r}; expected {', '.join(expected)}", code="unknown_field", pointer=unknown[0]
         )
@@ -230,13 +248,16 @@ def _label(part: str, name: str) -> str | None:
 
 def _options(form: FormData, names: set[str], also: set[str] = frozenset()) -> AdaptOptions:  # pyright: ignore[reportArgumentType]
     _known(form, names | also, labelled="support")
-    fields = {name: str(form[name]) for name in names - {"adaptation"} if name in form}
+    fields = {name: str(form[name]) for name in names if name in form}
+    parsed: dict[str, BaseModel] = {}
+    for name, schema in (("adaptation", AdaptationIn), ("webhook", WebhookIn)):
+        if given := fields.pop(name, ""):
+            try:
+                parsed[name] = schema.model_validate_json(given)
+            except ValidationError as error:
+                raise _as_problem(error, f"/{name}") from error
     try:
-        adaptation = AdaptationIn.model_validate_json(str(form.get("adaptation") or "{}"))
-    except ValidationError as error:
-        raise _as_problem(error, "/adaptation") from error
-    try:
-        return AdaptOptions.model_validate_strings(fields, strict=False).model_copy(update={"adaptation": adaptation})
+        return AdaptOptions.model_validate_strings(fields, strict=False).model_copy(update=parsed)
     except ValidationError as error:
         raise _as_problem(error) from error
 
@@ -248,7 +269,9 @@ async def _form_labelled(form: FormData, labelled: str) -> list[Payload]:
             payloads += _unzip(await _bytes(name, part))
         elif label := _label(name, labelled):
             file_name = part.filename if isinstance(part, UploadFile) else ""
-            payloads.append(Payload(await _bytes(name, part), f"{name} {file_name}".strip(), label))
+            payloads += spread(Payload(await _bytes(name, part), f"{name} {file_name}".strip(), label))
+        elif name == "vectors":
+            payloads += labelled_rows(await _bytes(name, part), await _text(form, "labels"))
     return payloads
 
 
@@ -256,8 +279,9 @@ async def _form_queries(form: FormData) -> QueryBatch:
     ids: list[str | None] = []
     payloads: list[Payload] = []
     for i, part in enumerate(form.getlist("inputs")):
-        ids.append(part.filename if isinstance(part, UploadFile) else None)
-        payloads.append(Payload(await _bytes("inputs", part), f"inputs[{i}]"))
+        rows = spread(Payload(await _bytes("inputs", part), f"inputs[{i}]"))
+        payloads += rows
+        ids += [part.filename if isinstance(part, UploadFile) else None] * len(rows)
     top_k = str(form.get("top_k", "5"))
     if not re.fullmatch("[1-9][0-9]{0,15}", top_k):
         raise Unprocessable(
@@ -273,6 +297,11 @@ def _form_version(form: FormData) -> WhichVersion:
             f"version is a number, stable or latest, not {text[:40]!r}", code="invalid_request", pointer="version"
         )
     return which_version(text)
+
+
+async def _text(form: FormData, name: str) -> bytes | str:
+    part = form.get(name) or ""
+    return await part.read() if isinstance(part, UploadFile) else part
 
 
 async def _bytes(name: str, part: UploadFile | str) -> bytes:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
-from adapter.models import Adaptation, ClassCount, ModelRecord, Status
+from adapter.models import Adaptation, ClassCount, ModelRecord, ModelSpec, Status
 from adapter.quality import Quality
 from api import quality as words
 from api.schemas_quality import ModelQuality
+from meta_models.inputs import MODALITIES
 from meta_models.manifest import Calibration, Figure, InnerLoop, Limits, Manifest, Training
 
 PNG = (
@@ -44,17 +46,53 @@ FileIn = Annotated[
 """Base64 in JSON, bytes in MessagePack."""
 
 
-class ImageInput(In):
-    """A PNG, JPEG, WebP, GIF, BMP or TIFF file: in base64, or as bytes where the body is MessagePack."""
+def _left_out(schema: dict[str, Any]) -> None:
+    """A member that may be absent, but not null."""
+    schema.pop("default")
 
-    image: FileIn = Field(examples=[PNG])
+
+class Content(In):
+    """One input: the member that names the meta-model's modality."""
+
+    image: FileIn | SkipJsonSchema[None] = Field(
+        default=None,
+        description="A PNG, JPEG, WebP, GIF, BMP or TIFF file: in base64, or as bytes where the body is MessagePack.",
+        examples=[PNG],
+        json_schema_extra=_left_out,
+    )
+    vector: list[float] | SkipJsonSchema[None] = Field(
+        default=None,
+        description="An embedding or a row of numbers; as many in every input of a model.",
+        examples=[[0.12, -0.5, 0.33]],
+        json_schema_extra=_left_out,
+    )
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"oneOf": [{"required": [n]} for n in ("image", "vector")]}
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        found = [name for name in MODALITIES if getattr(self, name) is not None]
+        if len(found) != 1:
+            raise ValueError(f"one of {', '.join(sorted(MODALITIES))} is needed, found {' and '.join(found) or 'none'}")
+        return self
+
+    @property
+    def modality(self) -> str:
+        return next(name for name in MODALITIES if getattr(self, name) is not None)
+
+    @property
+    def content(self) -> Any:
+        """What the member holds."""
+        return getattr(self, self.modality)
 
 
 class SupportExample(In):
     """One labelled example."""
 
     label: str = Field(examples=["ka"])
-    input: ImageInput
+    input: Content
 
 
 class AdaptationIn(In):
@@ -64,15 +102,24 @@ class AdaptationIn(In):
     inner_lr: float | None = Field(default=None, gt=0)
 
 
+class WebhookIn(In):
+    """Who is told when the model, or a later version of it, is ready or failed. Signed after Standard Webhooks."""
+
+    url: str = Field(max_length=2000, examples=["https://example.com/innerloop"])
+    secret: str | None = Field(default=None, max_length=200, description="`whsec_…`; left out: the API key's own.")
+
+
 class AdaptOptions(In):
     """Everything of an adapt request but its examples."""
 
     meta_model: str | None = Field(
-        default=None, description="A published name, `name@version` or an alias; left out: the modality's alias."
+        default=None,
+        description="A published name, `name@version`, an alias, or `auto`; left out: the modality's alias.",
     )
     name: str | None = Field(default=None, max_length=200, description="A name for people; the id is what counts.")
     adaptation: AdaptationIn = AdaptationIn()
     ttl_seconds: Int | None = Field(default=None, ge=60, description="Life of the model; default 604,800 (7 days).")
+    webhook: WebhookIn | None = None
 
 
 class AdaptRequest(AdaptOptions):
@@ -97,11 +144,10 @@ class AdaptRequest(AdaptOptions):
     )
 
 
-class QueryInput(In):
+class QueryInput(Content):
     """One input to classify; `id` comes back with its answer."""
 
     id: str | None = Field(default=None, max_length=200)
-    image: FileIn
 
 
 class PredictRequest(In):
@@ -180,6 +226,44 @@ class ModelError(BaseModel):
     detail: str
 
 
+class ModelTrial(BaseModel):
+    """A meta-model that `auto` tried."""
+
+    meta_model: str
+    accuracy: float = Field(description="On examples held out of the support set, a fold at a time.")
+    difference: float = Field(description="To the default's accuracy on the same examples.")
+    standard_error: float = Field(description="Of that difference.")
+
+
+class ModelSelection(BaseModel):
+    """How `auto` chose: another than the default, tried first, where it is better by more than a standard error."""
+
+    method: Literal["cross_validation"] = "cross_validation"
+    folds: int
+    n: int = Field(description="Examples that could be held out: those that are not their class's only one.")
+    chosen: str
+    tried: list[ModelTrial]
+    reason: str
+
+    @classmethod
+    def of(cls, spec: ModelSpec) -> ModelSelection | None:
+        """What a record says of the choice; None where there was none or it is still to be made."""
+        made = spec.selection
+        if made is None:
+            return None
+        tried = [ModelTrial(**trial.model_dump()) for trial in made.tried]
+        default, best = tried[0], max(tried, key=lambda t: t.difference)
+        if not made.n:
+            reason = "every class has one example, so none can be held out: the default"
+        elif spec.meta_model != default.meta_model:
+            reason = f"{spec.meta_model} is better than the default by more than a standard error"
+        elif best.difference > 0:
+            reason = f"{best.meta_model} is better by less than a standard error, which may be chance: the default"
+        else:
+            reason = "none is better than the default"
+        return cls(folds=made.folds, n=made.n, chosen=spec.meta_model, tried=tried, reason=reason)
+
+
 class Model(BaseModel):
     """An adapted model."""
 
@@ -197,6 +281,7 @@ class Model(BaseModel):
     )
     classes: list[ClassCount]
     adaptation: Adaptation
+    selection: ModelSelection | None = Field(default=None, description="What `auto` tried and how each scored.")
     false_reject_rate: float | None = Field(
         default=None,
         examples=[None],
@@ -224,6 +309,7 @@ class Model(BaseModel):
             digest=spec.digest,
             classes=sorted(spec.classes, key=lambda c: c.name),
             adaptation=spec.adaptation,
+            selection=ModelSelection.of(spec),
             false_reject_rate=record.head.false_reject,
             quality=worded_quality(record),
             timings_ms=timings(record),
@@ -300,7 +386,7 @@ class Classified(BaseModel):
 class InputCard(BaseModel):
     modality: str
     kind: str
-    shape: tuple[int, ...]
+    shape: tuple[int | str, ...] = Field(description="Of one example; a name is a size that the support set decides.")
     preprocessing: dict[str, Any]
 
 

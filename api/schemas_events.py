@@ -7,21 +7,47 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from adapter.events import Event
+from adapter.events import Delivery, Event
 from adapter.models import Status
 from api.schemas import moment
 
 
+class WebhookAttempt(BaseModel):
+    """An attempt at a webhook."""
+
+    message: str = Field(description="`webhook-id` of the message.")
+    url: str
+    outcome: Literal["delivered", "retrying", "gave_up"]
+    attempt: int
+    http_status: int | None = None
+    detail: str | None = None
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> WebhookAttempt:
+        return cls(
+            message=delivery.message,
+            url=delivery.url,
+            outcome=delivery.outcome,
+            attempt=delivery.attempt,
+            http_status=delivery.http_status,
+            detail=delivery.detail or None,
+        )
+
+
 class ModelEvent(BaseModel):
-    """`status` events have `status`; `step` events have `step` and, where it is finite, `support_loss`."""
+    """`status` events have `status`; `step` events have `step` and, where it is finite, `support_loss`.
+
+    `webhook` events have `webhook`; most come after a stream has ended: list them.
+    """
 
     id: str = Field(examples=["1718000000000-0"], description="Send the last one as `Last-Event-ID` to go on after it.")
-    event: Literal["status", "step"]
+    event: Literal["status", "step", "webhook"]
     version: int
     at: datetime
     status: Status | None = None
     step: int | None = Field(default=None, description="Number of the inner step, from 0.")
     support_loss: float | None = Field(default=None, description="Loss of the support set before that step.")
+    webhook: WebhookAttempt | None = None
 
     @classmethod
     def of(cls, event: Event) -> ModelEvent:
@@ -33,6 +59,7 @@ class ModelEvent(BaseModel):
             status=event.status,
             step=event.step,
             support_loss=event.support_loss,
+            webhook=WebhookAttempt.of(event.delivery) if event.delivery else None,
         )
 
 

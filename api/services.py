@@ -11,12 +11,15 @@ from typing import ParamSpec, TypeVar
 from fastapi import Request
 
 from adapter.config import Settings
+from adapter.deliverer import Deliverer
 from adapter.keys import KeyStore
+from adapter.outbound import Reach
 from adapter.predictor import Predictor, WeightsCache
 from adapter.queue import Publisher
 from adapter.reaper import Reaper
 from adapter.store import Records, Weights, connect
 from adapter.usage import UsageStore
+from adapter.webhooks import Messages
 from api.decode import Decoder
 from api.keyring import Keyring
 from api.meter import Meter
@@ -51,11 +54,14 @@ class Services:
         self._store_pool = ThreadPoolExecutor(16, thread_name_prefix="store")
         self._compute_pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="compute")
         self._reaper = Reaper(self.records, self.publisher)
+        self.reach = Reach(settings.webhook_networks)
+        self._deliverer = Deliverer(Messages(self.records.client, settings), self.reach)
 
     async def start(self) -> None:
         self.waiter.start()
         self.meter.start()
         self._reaper.start()
+        self._deliverer.start()
 
     async def stop(self) -> None:
         await self.waiter.stop()
@@ -63,6 +69,7 @@ class Services:
         await self.streams.close()
         await self.rate.close()
         self._reaper.stop()
+        self._deliverer.stop()
         self.publisher.close()
         self._store_pool.shutdown()
         self._compute_pool.shutdown()

@@ -26,7 +26,7 @@ from meta_models.catalogue import Catalogue
 from meta_models.memory import keep_freed_memory
 from meta_models.recipe import load_recipe
 from meta_models.serving import ServedModel
-from meta_models.torch_model import TorchModel, build_algorithm
+from meta_models.torch_model import TorchModel, as_floats, build_algorithm
 
 NAME = "omniglot-protonet"
 RESULTS = Path(__file__).parent / "results" / "arithmetic.json"
@@ -36,14 +36,16 @@ def outer_steps(n: int) -> dict[str, float]:
     """CPU seconds of a step of the recipe's episodes, forward and backward, in bfloat16."""
     recipe = load_recipe(NAME)
     algorithm = build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
-    spec = recipe.episode_spec
+    spec = recipe.episode_specs[0]
     order = torch.channels_last
     meta_params = {
         name: (t.contiguous(memory_format=order) if t.ndim == 4 else t).requires_grad_("running" not in name)
         for name, t in algorithm.init().items()
     }
     classes = torch.arange(spec.n_way)
-    images = torch.rand(spec.n_way * (spec.n_shot + spec.n_query), *recipe.input.shape).contiguous(memory_format=order)
+    rows = classes.repeat(spec.n_shot + spec.n_query).numpy()
+    images = as_floats(torch.from_numpy(recipe.input.examples(np.random.default_rng(0), rows)))
+    images = images.contiguous(memory_format=order)
     support, query = images.split([spec.n_way * spec.n_shot, spec.n_way * spec.n_query])
     episode = Episode(
         support, classes.repeat_interleave(spec.n_shot), query, classes.repeat_interleave(spec.n_query), spec.n_way
@@ -67,7 +69,7 @@ def features(rounds: int) -> dict[str, float]:
     published = Catalogue().resolve(NAME)
     served = ServedModel(published.folder, published.manifest)
     model = TorchModel.load(published.folder, published.manifest)
-    inputs = np.random.default_rng(0).integers(0, 256, (25, *published.manifest.input.shape), dtype=np.uint8)
+    inputs = published.manifest.input.examples(np.random.default_rng(0), np.arange(25) % 5)
     times: dict[str, list[float]] = {"graph_ms": [], "torch_ms": []}
     for _ in range(rounds + 3):
         for key, compute in (("graph_ms", served.features), ("torch_ms", model.features)):

@@ -109,7 +109,7 @@ def main() -> None:
         Embedded(Settings(port=0, data_dir=Path(folder))) as server,
         Client(server.url) as client,
     ):
-        for name in ("omniglot-protonet", "omniglot-maml"):
+        for name in ("omniglot-protonet", "omniglot-maml", "omniglot-residual"):
             rows += [measure(client, name, classes, *setting, arguments.rounds) for setting in SETTINGS]
     columns = ["decode_bare_p50_ms", "adapt_bare_p50_ms", "adapt_http_p50_ms", "adapt_overhead_ms"]
     columns += ["predict_bare_p50_ms", "predict_http_p50_ms", "predict_overhead_ms"]

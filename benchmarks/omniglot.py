@@ -40,8 +40,8 @@ class TestClasses:
 def test_classes(name: str, data: Path, *, turned: bool) -> TestClasses:
     """Test classes of recipe `name`; with `turned`, each in four rotations."""
     omniglot = load_omniglot(data)
-    pool = split(omniglot, load_recipe(name)).test
-    return TestClasses(omniglot, pool.with_quarter_turns() if turned else pool)
+    upright, *rotated = split(omniglot, load_recipe(name)).test
+    return TestClasses(omniglot, rotated[0].pool if turned else upright.pool)
 
 
 test_classes.__test__ = False  # type: ignore[attr-defined]

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from innerloop import tables
 from innerloop.client.clients import DEFAULT_URL, Client
+from innerloop.client.flows import VectorAnswers
 from innerloop.client.inputs import as_bytes
 
 if TYPE_CHECKING:
@@ -25,13 +27,15 @@ class NotFittedError(ValueError, AttributeError):
 
 
 class FewShotClassifier:
-    """Adapts a meta-model to labelled pictures and classifies others.
+    """Adapts a meta-model to labelled pictures or vectors and classifies others.
 
-    Pictures are encoded bytes, paths, Pillow images or arrays of pixels, (height, width[, channels]) each. Labels
-    may be anything whose `str` tells them apart; `predict` gives them back as they were.
+    Pictures are encoded bytes, paths, Pillow images or arrays of pixels, (height, width[, channels]) each. Vectors are
+    the rows of a table, (n, n_features): embeddings of a model of yours, or measurements. Labels may be anything whose
+    `str` tells them apart; `predict` gives them back as they were.
 
     Args:
-        meta_model: a published name or alias; None takes the server's default.
+        meta_model: a published name or alias, or "auto" for the one that suits these examples; None takes the server's
+            default for the kind of input.
         inner_steps, inner_lr: of the inner loop; None takes the meta-model's.
         name: of the model, for people.
         ttl_seconds: life of the model; None takes the server's default.
@@ -43,6 +47,7 @@ class FewShotClassifier:
         classes_: (n_way,) labels, sorted; the columns of `predict_proba`.
         model_id_: id of the adapted model.
         model_: what the server says of it.
+        n_features_in_: of the vectors fitted on.
     """
 
     _estimator_type = "classifier"
@@ -83,12 +88,14 @@ class FewShotClassifier:
         return made
 
     def fit(self, X: Sequence[Input] | NDArray[Any], y: Sequence[Any] | NDArray[Any]) -> Self:  # noqa: N803
-        """Adapt to pictures `X` with labels `y`, at least two classes; earlier examples are forgotten.
+        """Adapt to inputs `X` with labels `y`, at least two classes; earlier examples are forgotten.
 
         Raises:
             ValueError: lengths differ, or two labels have the same `str`.
             InnerloopHTTPError: the server refuses; the message names each example.
         """
+        if tables.is_table(X):
+            return self._fit_vectors(*tables.checked_pair(self, X, y, reset=True))
         inputs, labels = _paired(X, y)
         return self._fit(inputs, labels)
 
@@ -101,21 +108,27 @@ class FewShotClassifier:
         """Adapt to these examples and all that came before, from the start: nothing old is damaged.
 
         Args:
-            X: pictures.
+            X: inputs, of the kind of those before.
             y: labels; new ones are welcome.
             classes: accepted for scikit-learn's sake; classes come from the labels.
 
         Raises:
             NotFittedError: the model was taken by `from_model`, so its examples are not here.
         """
-        kept, known = getattr(self, "_examples", ([], []))
-        if hasattr(self, "model_id_") and not kept:
+        before = getattr(self, "_examples", None)
+        if hasattr(self, "model_id_") and before is None:
             raise NotFittedError("the examples of a model taken by from_model are not here; fit a new one")
+        if tables.is_table(X):
+            vectors, names = tables.checked_pair(self, X, y, reset=before is None)
+            if before is not None:
+                vectors, names = np.concatenate([before[0], vectors]), np.concatenate([before[1], names])
+            return self._fit_vectors(vectors, names)
+        kept, known = before or ([], [])
         inputs, labels = _paired(X, y)
         return self._fit([*kept, *inputs], [*known, *labels])
 
     def predict(self, X: Sequence[Input] | NDArray[Any]) -> NDArray[Any]:  # noqa: N803
-        """(n,) most probable label of each picture, rejected or not; see `rejected`."""
+        """(n,) most probable label of each input, rejected or not; see `rejected`."""
         best = self.predict_proba(X).argmax(1)
         return self.classes_[best]
 
@@ -123,8 +136,13 @@ class FewShotClassifier:
         """(n, n_way) calibrated probabilities, columns as `classes_`.
 
         Raises:
-            ValueError: a picture cannot be read; the message names each.
+            ValueError: an input cannot be read; the message names each.
         """
+        self._check_fitted()
+        if tables.is_table(X):
+            answers = self._ask_vectors(X)
+            order = [list(answers.classes).index(str(label)) for label in self.classes_]
+            return answers.probabilities[:, order].astype(np.float64)
         results = self._ask(X)
         columns = {str(label): i for i, label in enumerate(self.classes_)}
         found = np.zeros((len(results), len(columns)))
@@ -134,7 +152,10 @@ class FewShotClassifier:
         return found
 
     def rejected(self, X: Sequence[Input] | NDArray[Any]) -> NDArray[np.bool_]:  # noqa: N803
-        """(n,) true where a picture is unlike every class."""
+        """(n,) true where an input is unlike every class."""
+        self._check_fitted()
+        if tables.is_table(X):
+            return self._ask_vectors(X).rejected
         return np.array([result["rejected"] for result in self._ask(X)], dtype=bool)
 
     def score(
@@ -143,9 +164,10 @@ class FewShotClassifier:
         y: Sequence[Any] | NDArray[Any],
         sample_weight: Sequence[float] | None = None,
     ) -> float:
-        """Accuracy on labelled pictures."""
-        inputs, labels = _paired(X, y)
-        return float(np.average(self.predict(inputs) == np.asarray(labels), weights=sample_weight))
+        """Accuracy on labelled inputs."""
+        if not tables.is_table(X):
+            X, y = _paired(X, y)  # noqa: N806
+        return float(np.average(self.predict(X) == np.asarray(y), weights=sample_weight))
 
     def export(self, path: str | Path, format: Literal["onnx", "safetensors"] = "onnx") -> Path:
         """Write the model as a file that answers as the server does; returns its path."""
@@ -172,7 +194,7 @@ class FewShotClassifier:
         return self
 
     def __sklearn_tags__(self) -> Any:
-        """What scikit-learn wants to know: a classifier, of inputs that are no table."""
+        """What scikit-learn wants to know: a classifier, of tables and of pictures."""
         from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
 
         return Tags(
@@ -181,7 +203,7 @@ class FewShotClassifier:
             transformer_tags=None,
             regressor_tags=None,
             classifier_tags=ClassifierTags(),
-            input_tags=InputTags(two_d_array=False, three_d_array=True, string=True),
+            input_tags=InputTags(two_d_array=True, three_d_array=True, string=True),
         )
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -203,33 +225,46 @@ class FewShotClassifier:
 
     def _fit(self, inputs: list[Any], labels: list[Any]) -> Self:
         encoded = [as_bytes(given) for given in inputs]
-        read_as: dict[str, set[Any]] = {}
-        for label in labels:
-            read_as.setdefault(str(label), set()).add(label)
-        if twice := [name for name, found in read_as.items() if len(found) > 1]:
-            raise ValueError(f"labels must differ as text; more than one reads {twice[0]!r}")
+        _check_labels(labels)
         classes = np.unique(np.asarray(labels))
         # As the array has them: a list of 1 and "b" becomes an array of text.
         named = [str(label) for label in np.asarray(labels)]
         with self._client() as client:
-            model = client.adapt(
-                list(zip(named, encoded, strict=True)),
-                meta_model=self.meta_model,
-                name=self.name,
-                inner_steps=self.inner_steps,
-                inner_lr=self.inner_lr,
-                ttl_seconds=self.ttl_seconds,
-            )
+            model = client.adapt(list(zip(named, encoded, strict=True)), **self._options())
         self._adopt(model, classes)
         self._examples = (encoded, labels)
         return self
+
+    def _fit_vectors(self, vectors: NDArray[Any], labels: NDArray[Any]) -> Self:
+        _check_labels(labels.tolist())
+        classes = np.unique(labels)
+        if len(classes) < 2:
+            raise ValueError(f"at least 2 classes are needed, found 1 class: {classes[0]!r}")
+        with self._client() as client:
+            model = client.adapt_vectors(vectors, [str(label) for label in labels], **self._options())
+        self._adopt(model, classes)
+        self._examples = (vectors, labels)
+        return self
+
+    def _options(self) -> dict[str, Any]:
+        names = ("meta_model", "name", "inner_steps", "inner_lr", "ttl_seconds")
+        return {name: getattr(self, name) for name in names}
+
+    def _ask_vectors(self, X: Any) -> VectorAnswers:  # noqa: N803
+        vectors = tables.checked(self, X, reset=not hasattr(self, "n_features_in_"))
+        with self._client() as client:
+            answers = client.predict_vectors(self.model_id_, vectors, progress=self.progress)
+        if (broken := np.flatnonzero(answers.errors != "")).size:
+            raise ValueError(f"{broken.size} of {len(vectors)} rows cannot be classified, the first: row {broken[0]}")
+        return answers
 
     def _adopt(self, model: dict[str, Any], classes: NDArray[Any]) -> None:
         self.model_, self.model_id_, self.classes_ = model, str(model["id"]), classes
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "model_id_"):
-            raise NotFittedError("this FewShotClassifier is not fitted yet: call fit, or take a model by from_model")
+            message = "this FewShotClassifier is not fitted yet: call fit, or take a model by from_model"
+            raise tables.not_fitted(NotFittedError, message)
 
     def _ask(self, X: Sequence[Input] | NDArray[Any]) -> list[dict[str, Any]]:  # noqa: N803
         self._check_fitted()
@@ -242,6 +277,14 @@ class FewShotClassifier:
             shown = "\n  ".join(errors[:5])
             raise ValueError(f"{len(errors)} of {len(results)} inputs cannot be classified:\n  {shown}")
         return results
+
+
+def _check_labels(labels: Sequence[Any]) -> None:
+    read_as: dict[str, set[Any]] = {}
+    for label in labels:
+        read_as.setdefault(str(label), set()).add(label)
+    if twice := [name for name, found in read_as.items() if len(found) > 1]:
+        raise ValueError(f"labels must differ as text; more than one reads {twice[0]!r}")
 
 
 def _paired(X: Any, y: Any) -> tuple[list[Any], list[Any]]:  # noqa: N803

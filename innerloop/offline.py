@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from meta_models.exported import AdaptingClassifier, ExportedClassifier
-from meta_models.preprocess import BlankImageError
+from meta_models.inputs import UnreadableInput
 
-Preprocess = Callable[[Image.Image], NDArray[np.uint8]]
+Read = Callable[[bytes], NDArray[Any]]
 
 
 def predict(onnx: Path, files: Sequence[Path], *, top_k: int = 5) -> list[dict[str, Any]]:
@@ -27,7 +26,7 @@ def predict(onnx: Path, files: Sequence[Path], *, top_k: int = 5) -> list[dict[s
         NotAnExportError: `onnx` is no exported classifier.
     """
     exported = ExportedClassifier(onnx)
-    return _answer(files, exported.preprocess, exported.classes, exported, top_k)
+    return _answer(files, exported.read, exported.classes, exported, top_k)
 
 
 def classify(
@@ -40,7 +39,7 @@ def classify(
         ValueError: the support set cannot be used; the message says why.
     """
     graph = AdaptingClassifier(onnx)
-    read = [(label, path, _read(path, graph.preprocess)) for label, path in support]
+    read = [(label, path, _read(path, graph.read)) for label, path in support]
     if broken := [f"{path}: {found['detail']}" for _, path, found in read if isinstance(found, dict)]:
         raise ValueError(f"{len(broken)} of {len(read)} examples cannot be used\n  " + "\n  ".join(broken[:5]))
     classes = tuple(sorted({label for label, _, _ in read}))
@@ -48,7 +47,7 @@ def classify(
     examples = np.stack([found for _, _, found in read if not isinstance(found, dict)])
     return _answer(
         files,
-        graph.preprocess,
+        graph.read,
         classes,
         lambda queries: graph(examples, labels, len(classes), queries),
         top_k,
@@ -57,12 +56,12 @@ def classify(
 
 def _answer(
     files: Sequence[Path],
-    preprocess: Preprocess,
+    read_one: Read,
     classes: tuple[str, ...],
-    run: Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.bool_]]],
+    run: Callable[[NDArray[Any]], tuple[NDArray[np.float32], NDArray[np.bool_]]],
     top_k: int,
 ) -> list[dict[str, Any]]:
-    read = [_read(path, preprocess) for path in files]
+    read = [_read(path, read_one) for path in files]
     inputs = [found for found in read if not isinstance(found, dict)]
     answers = iter(zip(*run(np.stack(inputs)), strict=True) if inputs else ())
     return [
@@ -70,18 +69,11 @@ def _answer(
     ]
 
 
-def _read(path: Path, preprocess: Preprocess) -> NDArray[np.uint8] | dict[str, Any]:
+def _read(path: Path, read: Read) -> NDArray[Any] | dict[str, Any]:
     try:
-        with Image.open(path) as picture:
-            return preprocess(picture)
-    except BlankImageError as error:
-        return {"code": "blank_image", "status": 422, "detail": str(error)}
-    except (UnidentifiedImageError, SyntaxError, ValueError) as error:
-        return {"code": "undecodable_image", "status": 422, "detail": str(error)}
-    except OSError as error:
-        if error.errno is not None:  # the file itself cannot be read
-            raise
-        return {"code": "undecodable_image", "status": 422, "detail": str(error)}
+        return read(path.read_bytes())
+    except UnreadableInput as error:
+        return {"code": error.code, "status": error.status, "detail": str(error)}
 
 
 def _word(classes: tuple[str, ...], row: NDArray[np.float32], rejected: np.bool_, top_k: int) -> dict[str, Any]:

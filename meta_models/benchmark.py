@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from meta_models.algorithms import InnerSettings
 from meta_models.catalogue import Published
-from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.evaluate import Accuracy, episode_logits
 from meta_models.manifest import META_PARAMS_FILE
@@ -24,7 +23,7 @@ from meta_models.measures import confidence_gap, softmax
 from meta_models.recipe import Recipe, load_recipe
 from meta_models.serving import ServedModel
 from meta_models.serving_path import ServingPath
-from meta_models.sources import Splits, protocols
+from meta_models.sources import Protocol, Splits
 from meta_models.torch_model import TorchModel
 
 SETTINGS = ((5, 1), (5, 5), (20, 1), (20, 5))
@@ -95,11 +94,11 @@ def default_episodes(shares_body: bool) -> int:
 class Subject:
     """A published meta-model with the test classes of its recipe."""
 
-    def __init__(self, published: Published, recipe: Recipe, test: ClassPool) -> None:
+    def __init__(self, published: Published, test: Iterable[Protocol]) -> None:
         manifest = published.manifest
         self.manifest = manifest
         self.path = ServingPath(ServedModel(published.folder, manifest), TorchModel.load(published.folder, manifest))
-        self.protocols = {p.name: p for p in protocols(recipe, test)}
+        self.protocols = {p.name: p for p in test}
 
     @property
     def weights(self) -> str:
@@ -138,7 +137,8 @@ class Subject:
     def cost(self, rounds: int = 30) -> Cost:
         """Times of adapting and of asking, in turn."""
         protocol = next(iter(self.protocols.values()))
-        pool, spec = protocol.pool, EpisodeSpec(20, 1, 1, protocol.within_group)
+        pool, spec = protocol.pool, EpisodeSpec(20, 1, 1, protocol.within_group).for_pool(protocol.pool)
+        n_way = spec.n_way
         adapting: list[float] = []
         asking: list[float] = []
         adapted: dict[str, np.ndarray] = {}
@@ -146,7 +146,7 @@ class Subject:
             episode = sample_episode(pool, spec, TEST_SEED, number)
             support, query = pool.inputs[episode.support.ravel()], pool.inputs[episode.query.ravel()[:1]]
             began = time.perf_counter()
-            adapted = self.path.adapt(self.path.features(support), np.arange(20), 20)
+            adapted = self.path.adapt(self.path.features(support), np.arange(n_way), n_way)
             adapting.append(time.perf_counter() - began)
             began = time.perf_counter()
             self.path.logits(adapted, self.path.features(query))
@@ -168,8 +168,10 @@ def jobs(subject: Subject, episodes: int) -> Iterator[Job]:
 
     for protocol in subject.protocols.values():
         smallest = min(len(rows) for rows in protocol.pool.class_examples)
-        for n_way, n_shot in SETTINGS:
-            if n_way <= protocol.pool.n_classes and n_shot < smallest:
+        # A pool of few classes has the same settings with as many as it has, once each.
+        most = protocol.pool.n_classes
+        for n_way, n_shot in dict.fromkeys((min(n_way, most), n_shot) for n_way, n_shot in SETTINGS):
+            if n_shot < smallest:
                 yield job("table", protocol.name, n_way, n_shot, n_query=min(N_QUERY, smallest - n_shot))
     if "L" not in subject.protocols:
         return
@@ -213,8 +215,7 @@ def run(
     episodes: int | None = None,
 ) -> list[Cost]:
     """Measure what `log` lacks, with `default_episodes` unless told otherwise; costs are measured each time."""
-    recipes = [(p, load_recipe(p.manifest.name)) for p in published]
-    subjects = [Subject(p, recipe, splits(recipe).test) for p, recipe in recipes]
+    subjects = [Subject(p, splits(load_recipe(p.manifest.name)).test) for p in published]
     for subject in subjects:
         for wanted in jobs(subject, episodes or default_episodes(subject.path.shares_body)):
             if log.lacks(wanted):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import safetensors.numpy
@@ -71,8 +71,8 @@ class BundleClassifier:
     bundle: Bundle
     served: ServedModel
 
-    def __call__(self, inputs: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """(n, *shape) uint8 to probabilities (n, n_way) and rejected (n,)."""
+    def __call__(self, inputs: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """(n, *shape) to probabilities (n, n_way) and rejected (n,)."""
         calibration = self.bundle.about.calibration
         logits = self.served.logits(self.bundle.adapted, self.served.features(inputs))
         return probabilities(logits, calibration), logits.max(1) < calibration.rejection_logit

@@ -11,6 +11,7 @@ from meta_models.episodes import EpisodeSpec
 from meta_models.evaluate import Classifier, episode_logits
 from meta_models.manifest import FALSE_REJECT, Calibration
 from meta_models.measures import auroc, calibration_error, softmax
+from meta_models.sources import Pools
 
 FALSE_REJECTS = (0.005, 0.01, 0.02, FALSE_REJECT, 0.1, 0.2, 0.3, 0.5)
 """Shares of known-class queries turned away, for which a threshold is stored."""
@@ -22,15 +23,26 @@ N_QUERY = 5
 
 
 def calibrate(
-    classifier: Classifier, pool: ClassPool, n_episodes: int, seed: int, inner: InnerSettings | None = None
+    classifier: Classifier, pools: Pools, n_episodes: int, seed: int, inner: InnerSettings | None = None
 ) -> tuple[Calibration, ...]:
-    """One entry per setting of `GRID` for which the pool has classes, with one to spare, and examples."""
+    """One entry per setting of `GRID` for which a pool has classes, with one to spare, and examples; `n_episodes` of
+    each such pool."""
+    found: list[Calibration] = []
+    for n_way, n_shot in GRID:
+        parts = [
+            _collect(classifier, pool, n_way, n_shot, n_episodes, seed, inner)
+            for pool in pools
+            if _has_episodes(pool, n_way, n_shot)
+        ]
+        if parts:
+            known, labels, unseen = (np.concatenate(part) for part in zip(*parts, strict=True))
+            found.append(_fit(n_way, n_shot, known, labels, unseen))
+    return tuple(found)
+
+
+def _has_episodes(pool: ClassPool, n_way: int, n_shot: int) -> bool:
     smallest = min(len(rows) for rows in pool.class_examples)
-    return tuple(
-        _fit(n_way, n_shot, *_collect(classifier, pool, n_way, n_shot, n_episodes, seed, inner))
-        for n_way, n_shot in GRID
-        if n_way < pool.n_classes and n_shot + N_QUERY <= smallest
-    )
+    return n_way < np.bincount(pool.class_groups).max() and n_shot + N_QUERY <= smallest
 
 
 def _collect(

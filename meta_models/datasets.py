@@ -13,13 +13,14 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from meta_models.preprocess import InputSpec, drawing
+from meta_models.inputs.drawing import DrawingSpec, drawing
 
 OMNIGLOT_CACHE = "omniglot105_bits.npz"
 OMNIGLOT_URL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python"
@@ -42,13 +43,13 @@ class ClassPool:
     """Classes with their examples, pre-processed.
 
     Attributes:
-        inputs: (n_examples, channels, height, width) uint8.
+        inputs: (n_examples, *shape), uint8 pictures or float32 vectors.
         class_examples: per class, the rows of `inputs` that belong to it.
         class_names: one per class.
         class_groups: (n_classes,) the class's alphabet or superclass.
     """
 
-    inputs: NDArray[np.uint8]
+    inputs: NDArray[Any]
     class_examples: tuple[NDArray[np.int64], ...]
     class_names: tuple[str, ...]
     class_groups: NDArray[np.int64]
@@ -98,7 +99,7 @@ class Omniglot:
     is_background: NDArray[np.bool_]
     vinyals_split: NDArray[np.int64]
 
-    def pool(self, spec: InputSpec) -> ClassPool:
+    def pool(self, spec: DrawingSpec) -> ClassPool:
         """All characters, pre-processed like any user's picture; alphabets are the groups."""
         n_classes, n_drawers = self.strokes.shape[:2]
         pages = (~self.strokes.reshape(-1, 105, 105)).astype(np.uint8) * 255

@@ -6,7 +6,7 @@ from two integers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,8 @@ class EpisodeSpec:
 
     Attributes:
         n_way: classes an episode. Where a group is smaller than its share, the episode has fewer.
-        n_shot: support examples a class.
+        n_shot: support examples a class; of several, each episode takes one. What steps learn from one example a class
+            does harm with five.
         n_query: query examples a class.
         within_group: probability that classes come from few groups instead of anywhere;
             1 with `n_groups` 1 is protocol L (all classes from one alphabet).
@@ -35,13 +36,19 @@ class EpisodeSpec:
     """
 
     n_way: int
-    n_shot: int
+    n_shot: int | tuple[int, ...]
     n_query: int
     within_group: float = 0.0
     n_groups: int = 1
     symmetries: bool = False
     label_noise: tuple[float, float] = (0.0, 0.0)
     instances: bool = False
+
+    def for_pool(self, pool: ClassPool) -> EpisodeSpec:
+        """With no more classes than an episode of this pool can have."""
+        sizes = np.bincount(pool.class_groups)
+        most = int(sizes.max()) if self.within_group == 1 and self.n_groups == 1 else pool.n_classes
+        return self if self.n_way <= most or self.instances else replace(self, n_way=most)
 
 
 @dataclass(frozen=True)
@@ -79,13 +86,18 @@ def sample_episode(pool: ClassPool, spec: EpisodeSpec, seed: int, number: int) -
         symmetry = rng.integers(N_SYMMETRIES, size=len(classes))
     if not spec.symmetries:
         symmetry = np.zeros_like(symmetry)
+    n_shot = _shots(spec, rng)
     rows = np.stack(
-        [rng.choice(pool.class_examples[c], spec.n_shot + spec.n_query, replace=False, shuffle=True) for c in classes]
+        [rng.choice(pool.class_examples[c], n_shot + spec.n_query, replace=False, shuffle=True) for c in classes]
     )
-    labels = np.arange(len(classes))[:, None].repeat(spec.n_shot, axis=1)
+    labels = np.arange(len(classes))[:, None].repeat(n_shot, axis=1)
     if spec.label_noise[1] > 0:
         labels = _mislabel(labels, rng.uniform(*spec.label_noise), rng)
-    return EpisodeRows(rows[:, : spec.n_shot], rows[:, spec.n_shot :], symmetry, classes, labels)
+    return EpisodeRows(rows[:, :n_shot], rows[:, n_shot:], symmetry, classes, labels)
+
+
+def _shots(spec: EpisodeSpec, rng: np.random.Generator) -> int:
+    return spec.n_shot if isinstance(spec.n_shot, int) else int(rng.choice(spec.n_shot))
 
 
 def _mislabel(labels: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -105,9 +117,10 @@ def _instances(pool: ClassPool, spec: EpisodeSpec, rng: np.random.Generator) -> 
     known = np.concatenate(pool.class_examples)
     rows = rng.choice(known, min(spec.n_way, len(known)), replace=False)
     symmetry = rng.integers(N_SYMMETRIES, size=len(rows)) if spec.symmetries else np.zeros(len(rows), np.int64)
-    labels = np.arange(len(rows))[:, None].repeat(spec.n_shot, axis=1)
+    n_shot = _shots(spec, rng)
+    labels = np.arange(len(rows))[:, None].repeat(n_shot, axis=1)
     return EpisodeRows(
-        rows[:, None].repeat(spec.n_shot, axis=1), rows[:, None].repeat(spec.n_query, axis=1), symmetry, rows, labels
+        rows[:, None].repeat(n_shot, axis=1), rows[:, None].repeat(spec.n_query, axis=1), symmetry, rows, labels
     )
 
 

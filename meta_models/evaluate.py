@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ class Classifier(Protocol):
     @property
     def shares_body(self) -> bool: ...
 
-    def features(self, inputs: NDArray[np.uint8]) -> Features: ...
+    def features(self, inputs: NDArray[Any]) -> Features: ...
 
     def adapt(
         self, features: Features, labels: NDArray[np.int64], n_way: int, inner: InnerSettings | None
@@ -85,6 +85,20 @@ def _features(classifier: Classifier, pool: ClassPool) -> Features:
     features = np.zeros((len(pool.inputs), *computed.shape[1:]), np.float32)
     features[own] = computed
     return features
+
+
+def evaluate_all(
+    classifier: Classifier,
+    pools: Sequence[ClassPool],
+    spec: EpisodeSpec,
+    n_episodes: int,
+    seed: int,
+    inner: InnerSettings | None = None,
+) -> Accuracy:
+    """Mean over several pools, each counting the same; a pool with few classes has episodes of fewer."""
+    found = [evaluate(classifier, pool, spec.for_pool(pool), n_episodes, seed, inner) for pool in pools]
+    ci95 = math.sqrt(sum(a.ci95**2 for a in found)) / len(found)
+    return Accuracy(sum(a.mean for a in found) / len(found), ci95, n_episodes * len(found))
 
 
 def evaluate(

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -24,11 +23,12 @@ from meta_models import decompositions
 from meta_models.algorithms import InnerSettings
 from meta_models.algorithms.inner_loop import CHUNK
 from meta_models.exported import AdaptingAbout, AdaptingClassifier, Parity
+from meta_models.inputs.vector import MAX_DIMENSIONS
 from meta_models.manifest import META_PARAMS_FILE, Manifest
 from meta_models.onnx_export import to_onnx
-from meta_models.publish import PARITY, PublishError, random_blocks
+from meta_models.publish import PARITY, PublishError
 from meta_models.serving import probabilities
-from meta_models.torch_model import TorchModel
+from meta_models.torch_model import TorchModel, as_floats
 
 INPUTS = ("support", "labels", "classes", "queries")
 PROOF = ((2, 3, 1), (5, 25, 7), (20, 20, 40), (3, 30, 2), (12, 61, 33))
@@ -92,7 +92,7 @@ def check_adapting(
         classes = rng.permutation(np.arange(n_support + n_query) % n_way)
         # Every class once among the support examples, whatever the order.
         classes[:n_way] = np.arange(n_way)
-        drawn = _alike(rng, classes, manifest.input.shape)
+        drawn = manifest.input.examples(rng, classes)
         support, queries, labels = drawn[:n_support], drawn[n_support:], classes[:n_support]
         here, _ = graph(support, labels, n_way, queries)
         adapted = model.adapt(model.features(support), labels, n_way, inner)
@@ -105,16 +105,6 @@ def check_adapting(
             f"more than {PARITY:.0e}"
         )
     return Parity(reference="torch", max_difference=worst, tolerance=PARITY, examples=examples)
-
-
-def _alike(rng: np.random.Generator, classes: NDArray[np.int64], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """A picture of random blocks for each class, an eighth of it changed in each example.
-
-    Support sets without classes to find would have the inner loop blow up float32's rounding itself.
-    """
-    templates = random_blocks(rng, int(classes.max()) + 1, shape)
-    changes = [random_blocks(rng, len(classes), shape) for _ in range(3)]
-    return templates[classes] ^ (changes[0] & changes[1] & changes[2])
 
 
 class _Adapts(nn.Module):
@@ -137,9 +127,9 @@ class _Adapts(nn.Module):
     def forward(self, support: Tensor, labels: Tensor, classes: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         """`classes` is (n_way,) and holds 0 … n_way-1: a size that tracing can leave open."""
         algorithm, params = self.model.algorithm, self.model.meta_params
-        features = algorithm.body(params, support.float() / 255)
+        features = algorithm.body(params, as_floats(support))
         adapted = algorithm.adapt(params, features, labels, classes.shape[0], inner=self.inner)
-        logits = algorithm.head(params, adapted, algorithm.body(params, queries.float() / 255))
+        logits = algorithm.head(params, adapted, algorithm.body(params, as_floats(queries)))
         entry = self._calibration(torch.ones_like(classes).sum().double(), torch.ones_like(labels).sum().double())
         temperature, rejection = self.temperatures.index_select(0, entry), self.rejection_logits.index_select(0, entry)
         return torch.softmax(logits / temperature, 1), logits.amax(1) < rejection
@@ -156,16 +146,21 @@ def _trace(module: _Adapts, about: AdaptingAbout) -> onnx.ModelProto:
     """The module in ONNX, numbers of examples, classes and queries left open."""
     # Sizes unlike one another and unlike any of the network: equal ones would be taken for one symbol.
     n_way, n_support, n_query = 5, 23, 11
-    shape = about.preprocessing.shape
+    rng, labels = np.random.default_rng(0), np.arange(n_support) % n_way
     example = (
-        torch.randint(0, 256, (n_support, *shape), dtype=torch.uint8),
-        torch.arange(n_support) % n_way,
+        torch.from_numpy(about.preprocessing.examples(rng, labels)),
+        torch.from_numpy(labels),
         torch.arange(n_way),
-        torch.randint(0, 256, (n_query, *shape), dtype=torch.uint8),
+        torch.from_numpy(about.preprocessing.examples(rng, labels[:n_query])),
     )
     support = torch.export.Dim("n_support", min=2, max=about.max_support)
     classes = torch.export.Dim("n_way", min=2, max=about.max_classes)
-    sizes = ({0: support}, {0: support}, {0: classes}, {0: torch.export.Dim("n_query", min=1)})
+    opened = {
+        axis: torch.export.Dim(size, min=1, max=MAX_DIMENSIONS)
+        for axis, size in enumerate(about.preprocessing.shape, 1)
+        if isinstance(size, str)
+    }
+    sizes = ({0: support, **opened}, {0: support}, {0: classes}, {0: torch.export.Dim("n_query", min=1), **opened})
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # tracing warns about its own internals
         traced = make_fx(

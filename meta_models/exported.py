@@ -1,21 +1,20 @@
 """Runs exports anywhere, classifiers and graphs that adapt: ONNX Runtime, numpy and Pillow, no server and no torch.
 
-Everything needed is in the file: its `metadata_props` name the classes and how a picture becomes the graph's input.
+Everything needed is in the file: its `metadata_props` name the classes and how an input becomes the graph's.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from meta_models.inputs import Caps, InputSpec
 from meta_models.manifest import Calibration
-from meta_models.preprocess import InputSpec, preprocess
 from meta_models.serving import cpu_session
 
 PREFIX = "innerloop."
@@ -56,6 +55,14 @@ class About(BaseModel):
     """sha256 of the meta-model's meta_params."""
     preprocessing: InputSpec
     parity: Parity | None = None
+
+    def read(self, content: Any) -> NDArray[Any]:
+        """The bytes of a file, or a vector as it is, to one row of the graph's inputs, as the service does it.
+
+        Raises:
+            UnreadableInput: what is wrong with it.
+        """
+        return self.preprocessing.read(content, Caps())
 
     def to_metadata(self) -> dict[str, str]:
         """Keys with `PREFIX`, values in JSON."""
@@ -116,12 +123,12 @@ class ExportedClassifier:
     def classes(self) -> tuple[str, ...]:
         return self.about.classes
 
-    def preprocess(self, picture: Image.Image) -> NDArray[np.uint8]:
-        """One picture to one row of `inputs`, as the service does it."""
-        return preprocess(picture, self.about.preprocessing)
+    def read(self, content: Any) -> NDArray[Any]:
+        """`About.read`: one row of `inputs`."""
+        return self.about.read(content)
 
-    def __call__(self, inputs: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """(n, channels, height, width) uint8 to probabilities (n, n_way) and rejected (n,)."""
+    def __call__(self, inputs: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """(n, *shape) to probabilities (n, n_way) and rejected (n,)."""
         parts = [
             self._session.run(["probabilities", "rejected"], {"inputs": inputs[start : start + CHUNK]})
             for start in range(0, len(inputs), CHUNK)
@@ -159,20 +166,20 @@ class AdaptingClassifier:
         self._session = open_session(source)
         self.about = AdaptingAbout.from_metadata(metadata_of(self._session))
 
-    def preprocess(self, picture: Image.Image) -> NDArray[np.uint8]:
-        """One picture to one row of `support` or `queries`, as the service does it."""
-        return preprocess(picture, self.about.preprocessing)
+    def read(self, content: Any) -> NDArray[Any]:
+        """`About.read`: one row of `support` or `queries`."""
+        return self.about.read(content)
 
     def __call__(
-        self, support: NDArray[np.uint8], labels: NDArray[np.int64], n_way: int, queries: NDArray[np.uint8]
+        self, support: NDArray[Any], labels: NDArray[np.int64], n_way: int, queries: NDArray[Any]
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Adapt and classify.
 
         Args:
-            support: (n_support, channels, height, width) uint8.
+            support: (n_support, *shape).
             labels: (n_support,) in [0, n_way), each class at least once.
             n_way: number of classes.
-            queries: (n_query, channels, height, width) uint8.
+            queries: (n_query, *shape).
 
         Returns:
             Probabilities (n_query, n_way) and rejected (n_query,).

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from meta_models.preprocess import InputSpec
+from meta_models.inputs import InputSpec
 
 MANIFEST_FILE = "manifest.json"
 META_PARAMS_FILE = "meta_params.safetensors"
@@ -117,6 +117,8 @@ class Training(_Part):
     minutes: float
     hardware: str
     notes: str = ""
+    development_accuracy: float | None = None
+    """Percent, mean over the recipe's settings; what meta-models of one kind of data are chosen by."""
 
 
 class Manifest(_Part):

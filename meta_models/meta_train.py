@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,12 @@ from meta_models import checkpoint
 from meta_models.algorithms import Algorithm, Episode, Tensors, meta_loss
 from meta_models.augment import apply_symmetry, random_affine
 from meta_models.checkpoint import TrainState
-from meta_models.datasets import ClassPool
 from meta_models.episodes import N_SYMMETRIES, sample_episode
-from meta_models.evaluate import evaluate
+from meta_models.evaluate import evaluate_all
 from meta_models.memory import keep_freed_memory
 from meta_models.recipe import Outer, Recipe
-from meta_models.sources import Splits
-from meta_models.torch_model import TorchModel, build_algorithm
+from meta_models.sources import Pools, Splits
+from meta_models.torch_model import TorchModel, as_floats, build_algorithm
 
 CHECKPOINT, LOG, BEST = "checkpoint.safetensors", "log.jsonl", "best.json"
 
@@ -60,35 +60,70 @@ def meta_train(
     (run / "recipe.json").write_text(recipe.model_dump_json(indent=1))
     state = _begin_or_resume(algorithm, start, run, place)
     state.meta_params = _channels_last(state.meta_params)
-    trained = {name: t.requires_grad_() for name, t in state.meta_params.items() if _is_trained(name, recipe.outer)}
-    optimizer = torch.optim.Adam(trained.values(), lr=recipe.outer.outer_lr, weight_decay=recipe.outer.weight_decay)
-    _restore_moments(optimizer, trained, state.moments)
+    learners = _learners(state, splits, recipe.outer)
     algorithm.backbone.to(place)
     began, recent = time.monotonic() - state.seconds, _Recent()
 
     while state.step < recipe.outer.steps:
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.outer.outer_lr * _schedule(state.step, recipe.outer)
-        loss, accuracy = _outer_step(algorithm, state, optimizer, splits.train, recipe, place)
+        watched = [_outer_step(algorithm, state, learner, recipe, place) for learner in learners]
         state.step += 1
         state.seconds = time.monotonic() - began
-        _average(state, trained, min(recipe.outer.average, (1 + state.step) / (10 + state.step)))
-        recent.add(loss, accuracy)
+        _average(state, min(recipe.outer.average, (1 + state.step) / (10 + state.step)))
+        recent.add(*watched[0])
         if on_progress:
             on_progress(state.step, recent.figures())
         if state.step % recipe.development.every == 0 or state.step == recipe.outer.steps:
-            state.moments = _moments(optimizer, trained)
+            state.moments = {name: t for learner in learners for name, t in learner.moments().items()}
             _record(algorithm, state, recent.figures(), splits.development, recipe, run, place)
     if recipe.outer.steps == 0:  # a baseline that learns nothing beforehand
         _record(algorithm, state, {}, splits.development, recipe, run, place)
     return TorchModel(algorithm, {k: v.detach() for k, v in state.average.items()}, place)
 
 
+@dataclass(frozen=True)
+class _Learner:
+    """Tensors that learn from the same pools of classes, with their optimizer."""
+
+    tensors: Tensors
+    pools: Pools
+    lr: float
+    optimizer: torch.optim.Adam
+
+    def moments(self) -> Tensors:
+        return {
+            f"{name}/{key}": value
+            for name, parameter in self.tensors.items()
+            for key, value in self.optimizer.state.get(parameter, {}).items()
+        }
+
+
+def _learners(state: TrainState, splits: Splits, outer: Outer) -> list[_Learner]:
+    """Who learns from training classes and, where the recipe wants it, who from development classes, with the moments
+    that were saved."""
+    apart = {name for name in state.meta_params if name.startswith(outer.from_development)}
+    trained = [n for n in state.meta_params if _is_trained(n) and not n.startswith(outer.frozen)]
+    halves = (
+        ([n for n in trained if n not in apart], splits.train, outer.outer_lr, outer.weight_decay),
+        ([n for n in trained if n in apart], splits.development, outer.development_lr, 0.0),
+    )
+    learners: list[_Learner] = []
+    for names, pools, lr, decay in halves:
+        if names:
+            tensors = {name: state.meta_params[name].requires_grad_() for name in names}
+            optimizer = torch.optim.Adam(tensors.values(), lr=lr, weight_decay=decay)
+            learners.append(_Learner(tensors, pools, lr, optimizer))
+    for key, value in state.moments.items():
+        name, moment = key.rsplit("/", 1)
+        [learner] = [one for one in learners if name in one.tensors]
+        learner.optimizer.state[learner.tensors[name]][moment] = value
+    return learners
+
+
 def _record(
     algorithm: Algorithm,
     state: TrainState,
     recent: dict[str, float],
-    development: ClassPool,
+    development: Pools,
     recipe: Recipe,
     run: Path,
     place: torch.device,
@@ -100,31 +135,35 @@ def _record(
     _log(run / LOG, {"step": state.step, "seconds": round(state.seconds, 1), **recent, **figures})
 
 
-def development_accuracy(model: TorchModel, recipe: Recipe, pool: ClassPool) -> dict[str, float]:
+def development_accuracy(model: TorchModel, recipe: Recipe, pools: Pools) -> dict[str, float]:
     """Accuracy on development episodes for each (n_way, n_shot) of the recipe."""
     n = recipe.development.n_episodes
     return {
-        f"{n_way}w{n_shot}s": evaluate(model, pool, recipe.development_spec(n_way, n_shot), n, seed=1).mean
+        f"{n_way}w{n_shot}s": evaluate_all(model, pools, recipe.development_spec(n_way, n_shot), n, seed=1).mean
         for n_way, n_shot in recipe.development.settings
     }
 
 
-def to_episode(pool: ClassPool, recipe: Recipe, number: int, device: torch.device) -> Episode:
-    """Training episode `number`, turned and augmented."""
-    rows = sample_episode(pool, recipe.episode_spec, recipe.outer.seed, number)
+def to_episode(pools: Pools, recipe: Recipe, number: int, device: torch.device) -> Episode:
+    """Training episode `number`; pools and kinds of episodes take turns; pictures are turned and augmented."""
+    pool = pools[number % len(pools)]
+    specs = recipe.episode_specs
+    spec = specs[number // len(pools) % len(specs)].for_pool(pool)
+    rows = sample_episode(pool, spec, recipe.outer.seed, number)
     generator = torch.Generator().manual_seed(recipe.outer.seed * 1_000_003 + number)
     n_way, n_shot, n_query = rows.n_way, rows.support.shape[1], rows.query.shape[1]
     order = np.concatenate([rows.support.ravel(), rows.query.ravel()])
-    turns = torch.from_numpy(np.concatenate([rows.symmetry.repeat(n_shot), rows.symmetry.repeat(n_query)]))
-    images = torch.from_numpy(pool.inputs[order]).to(device).float().div_(255)
-    images = random_affine(apply_symmetry(images, turns.to(device)), recipe.augment_spec, generator)
-    images = images.contiguous(memory_format=torch.channels_last)
+    inputs = as_floats(torch.from_numpy(pool.inputs[order]).to(device))
+    if inputs.ndim == 4:
+        turns = torch.from_numpy(np.concatenate([rows.symmetry.repeat(n_shot), rows.symmetry.repeat(n_query)]))
+        inputs = random_affine(apply_symmetry(inputs, turns.to(device)), recipe.augment_spec, generator)
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
     classes = torch.arange(n_way, device=device)
     n_support = n_way * n_shot
     return Episode(
-        images[:n_support],
+        inputs[:n_support],
         torch.from_numpy(rows.support_labels.ravel()).to(device),
-        images[n_support:],
+        inputs[n_support:],
         classes.repeat_interleave(n_query),
         n_way,
         torch.from_numpy(rows.classes * N_SYMMETRIES + rows.symmetry).to(device),
@@ -134,24 +173,25 @@ def to_episode(pool: ClassPool, recipe: Recipe, number: int, device: torch.devic
 def _outer_step(
     algorithm: Algorithm,
     state: TrainState,
-    optimizer: torch.optim.Optimizer,
-    pool: ClassPool,
+    learner: _Learner,
     recipe: Recipe,
     device: torch.device,
 ) -> tuple[float, float]:
     """One step on a batch of episodes; returns mean query loss and accuracy."""
-    optimizer.zero_grad(set_to_none=True)
+    for group in learner.optimizer.param_groups:
+        group["lr"] = learner.lr * _schedule(state.step, recipe.outer)
+    learner.optimizer.zero_grad(set_to_none=True)
+    learning = list(learner.tensors.values())
     size, total, correct = recipe.outer.meta_batch_size, 0.0, 0.0
     for i in range(size):
-        episode = to_episode(pool, recipe, state.step * size + i, device)
+        episode = to_episode(learner.pools, recipe, state.step * size + i, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.outer.precision == "bfloat16"):
             progress = state.step / recipe.outer.steps
             loss, accuracy = meta_loss(algorithm, state.meta_params, episode, training=True, progress=progress)
-        (loss / size).backward()
+        (loss / size).backward(inputs=learning)
         total, correct = total + float(loss.detach()) / size, correct + float(accuracy) / size
-    parameters = optimizer.param_groups[0]["params"]
-    torch.nn.utils.clip_grad_norm_(parameters, 10.0)
-    optimizer.step()
+    torch.nn.utils.clip_grad_norm_(learning, 10.0)
+    learner.optimizer.step()
     return total, correct
 
 
@@ -163,8 +203,8 @@ def _schedule(step: int, outer: Outer) -> float:
     return warm * cosine * cool
 
 
-def _is_trained(name: str, outer: Outer) -> bool:
-    return not name.endswith(("running_mean", "running_var")) and not name.startswith(outer.frozen)
+def _is_trained(name: str) -> bool:
+    return not name.endswith(("running_mean", "running_var"))
 
 
 def _begin_or_resume(algorithm: Algorithm, start: Tensors | None, run: Path, device: torch.device) -> TrainState:
@@ -180,23 +220,9 @@ def _channels_last(tensors: Tensors) -> Tensors:
 
 
 @torch.no_grad()
-def _average(state: TrainState, trained: Tensors, decay: float) -> None:
+def _average(state: TrainState, decay: float) -> None:
     for name, value in state.meta_params.items():
         state.average[name].lerp_(value, 1 - decay)
-
-
-def _moments(optimizer: torch.optim.Optimizer, trained: Tensors) -> Tensors:
-    return {
-        f"{name}/{key}": value
-        for name, parameter in trained.items()
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
-
-
-def _restore_moments(optimizer: torch.optim.Optimizer, trained: Tensors, moments: Tensors) -> None:
-    for key, value in moments.items():
-        name, moment = key.rsplit("/", 1)
-        optimizer.state[trained[name]][moment] = value
 
 
 class _Recent:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from meta_models.datasets import ClassPool, DataError
-from meta_models.preprocess import BlankImageError, InputSpec, preprocess
+from meta_models.inputs import Caps, InputSpec, UnreadableInput
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MIN_IMAGES = 6
 """An episode of one example takes five queries a class beside it."""
 MIN_CLASSES = 30
@@ -33,16 +32,15 @@ def load_classes(folder: Path, spec: InputSpec) -> ClassPool:
     names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     if len(names) < MIN_CLASSES:
         raise DataError(f"{folder} has {len(names)} class folders, at least {MIN_CLASSES} are needed")
-    inputs: list[NDArray[np.uint8]] = []
+    inputs: list[NDArray[Any]] = []
     rows: list[NDArray[np.int64]] = []
     problems: list[str] = []
     for name in names:
         first = len(inputs)
         for path in sorted(p for p in (folder / name).iterdir() if p.is_file() and not p.name.startswith(".")):
             try:
-                with Image.open(path, formats=FORMATS) as picture:
-                    inputs.append(preprocess(picture, spec))
-            except (OSError, ValueError, BlankImageError, Image.DecompressionBombError) as error:
+                inputs.append(spec.read(path.read_bytes(), Caps()))
+            except (OSError, UnreadableInput) as error:
                 problems.append(f"{name}/{path.name}: {error}")
         rows.append(np.arange(first, len(inputs)))
         if len(rows[-1]) < MIN_IMAGES:

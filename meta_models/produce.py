@@ -14,8 +14,7 @@ from meta_models.algorithms import InnerSettings, Tensors
 from meta_models.benchmark import Subject, default_episodes, jobs
 from meta_models.calibrate import calibrate
 from meta_models.catalogue import ZOO, Published
-from meta_models.datasets import ClassPool
-from meta_models.evaluate import Accuracy, evaluate
+from meta_models.evaluate import Accuracy, evaluate_all
 from meta_models.manifest import META_PARAMS_FILE, Figure, Manifest, Training
 from meta_models.meta_train import CHECKPOINT, OnProgress, meta_train
 from meta_models.plots import plot_log
@@ -23,7 +22,7 @@ from meta_models.publish import export, write_manifest
 from meta_models.recipe import Recipe
 from meta_models.serving import ServedModel
 from meta_models.serving_path import ServingPath
-from meta_models.sources import Splits, load_splits
+from meta_models.sources import Pools, Splits, load_splits
 from meta_models.torch_model import TorchModel, build_algorithm
 
 SEARCH_LOG = "search.jsonl"
@@ -58,11 +57,8 @@ def produce(
         PublishError: the graphs disagree with torch or the card lacks a figure.
         FileNotFoundError: the meta-model to begin from is not published.
     """
-    splits = load_splits(data, recipe)
-    say(
-        f"{recipe.name}: {splits.train.n_classes} classes to learn from, "
-        f"{splits.development.n_classes} to choose by, {splits.test.n_classes} to report"
-    )
+    splits = load_splits(data, recipe, run.parent / "cache")
+    say("{}: {} classes to learn from, {} to choose by, {} to report".format(recipe.name, *splits.n_classes))
     start = _start(recipe, zoo)
     model = meta_train(recipe, splits, run, start=start, device=device, on_progress=on_progress)
     plot_log(run)
@@ -71,13 +67,16 @@ def produce(
         notes = _what_it_brought(model, start, recipe, splits.development)
         say(notes)
     folder = zoo / recipe.name
-    manifest = export(model, recipe, _training(recipe, splits, run, notes), folder)
+    development = _development_accuracy(model, recipe, splits.development)
+    say(f"{development}% on development episodes, mean over {len(recipe.development.settings)} settings")
+    manifest = export(model, recipe, _training(recipe, splits, run, notes, development), folder)
     say("graphs agree with torch")
     path = ServingPath(ServedModel(folder, manifest), TorchModel.load(folder, manifest))
-    calibration = calibrate(path, splits.development, 1000 if path.shares_body else 50, seed=2)
+    # Each episode of a network of its own costs passes through it.
+    n_calibrating = 50 if model.adapts_backbone else 1000 // len(splits.development)
+    calibration = calibrate(path, splits.development, n_calibrating, seed=2)
     manifest = manifest.model_copy(update={"calibration": calibration})
-    subject = Subject(Published(folder, manifest), recipe, splits.test)
-    figures = _figures(subject, recipe, episodes or default_episodes(path.shares_body), say)
+    figures = _figures(Subject(Published(folder, manifest), splits.test), recipe, episodes, say)
     manifest = manifest.model_copy(update={"benchmarks": figures})
     write_manifest(manifest, folder)
     say(f"published {manifest.reference} in {folder}")
@@ -97,17 +96,17 @@ def _start(recipe: Recipe, zoo: Path) -> Tensors | None:
     return load_file(folder / recipe.initialize_from / META_PARAMS_FILE)
 
 
-def _what_it_brought(model: TorchModel, start: Tensors, recipe: Recipe, pool: ClassPool) -> str:
+def _what_it_brought(model: TorchModel, start: Tensors, recipe: Recipe, pools: Pools) -> str:
     """Development accuracy beside that of the meta-model it began from."""
     before = TorchModel(model.algorithm, {**model.meta_params, **start}, model.device)
     n_way, n_shot = recipe.development.settings[0]
     spec = recipe.development_spec(n_way, n_shot)
-    after, first = (evaluate(m, pool, spec, recipe.development.n_episodes, seed=3) for m in (model, before))
+    after, first = (evaluate_all(m, pools, spec, recipe.development.n_episodes, seed=3) for m in (model, before))
     return f"{n_way}w{n_shot}s on development classes: {after}; {recipe.initialize_from}, where it began: {first}"
 
 
 def _choose_inner(
-    model: TorchModel, recipe: Recipe, pool: ClassPool, run: Path, say: Say
+    model: TorchModel, recipe: Recipe, pools: Pools, run: Path, say: Say
 ) -> tuple[TorchModel, Recipe, str]:
     """Steps and step size by mean development accuracy over the recipe's settings: what helps one number of shots may
     harm another. The log keeps everything that was tried."""
@@ -123,7 +122,7 @@ def _choose_inner(
                 found: list[Accuracy] = []
                 for n_way, n_shot in settings:
                     spec = recipe.development_spec(n_way, n_shot)
-                    found.append(evaluate(model, pool, spec, recipe.development.n_episodes, seed=3, inner=inner))
+                    found.append(evaluate_all(model, pools, spec, recipe.development.n_episodes, 3, inner))
                     line = {"n_way": n_way, "n_shot": n_shot, "inner_steps": steps, "inner_lr": rate}
                     log.write(json.dumps({**line, "accuracy": found[-1].mean, "ci95": found[-1].ci95}) + "\n")
                 log.flush()
@@ -147,11 +146,13 @@ def _choose_inner(
     return TorchModel(rebuilt, model.meta_params, model.device), recipe, notes
 
 
-def _figures(subject: Subject, recipe: Recipe, episodes: int, say: Say) -> tuple[Figure, ...]:
+def _figures(subject: Subject, recipe: Recipe, episodes: int | None, say: Say) -> tuple[Figure, ...]:
     """Accuracy on test classes, which nothing above has seen."""
     inner = subject.manifest.inner_loop
     figures: list[Figure] = []
-    for job in jobs(subject, episodes):
+    command = "innerloop meta-train " + ("--data FOLDER" if recipe.data.name == "folder" else recipe.name)
+    command += f" --episodes {episodes}" if episodes else ""
+    for job in jobs(subject, episodes or default_episodes(subject.path.shares_body)):
         if job.curve != "table":
             continue
         row = subject.measure(job)
@@ -168,19 +169,37 @@ def _figures(subject: Subject, recipe: Recipe, episodes: int, say: Say) -> tuple
                 seed=row.seed,
                 inner_steps=inner.inner_steps if inner else None,
                 calibration_error=row.calibration_error,
-                command="innerloop meta-train " + ("--data FOLDER" if recipe.data.name == "folder" else recipe.name),
+                command=command,
             )
         )
     return tuple(figures)
 
 
-def _training(recipe: Recipe, splits: Splits, run: Path, notes: str) -> Training:
+def _development_accuracy(model: TorchModel, recipe: Recipe, pools: Pools) -> float:
+    """Percent, mean over the recipe's settings, on episodes that chose nothing else."""
+    specs = [recipe.development_spec(n_way, n_shot) for n_way, n_shot in recipe.development.settings]
+    found = [evaluate_all(model, pools, spec, recipe.development.n_episodes, seed=4).mean for spec in specs]
+    return round(100 * sum(found) / len(found), 2)
+
+
+_VECTORS = {
+    "data": "all-MiniLM-L6-v2 embeddings of BANKING77 and CLINC150 training classes, omniglot-protonet embeddings of "
+    "Omniglot background alphabets, UCI digits, and random features of these",
+    "licence": "CC BY 4.0 (BANKING77, digits), CC BY 3.0 (CLINC150), MIT (Omniglot), Apache-2.0 (encoder)",
+    "source": "https://github.com/PolyAI-LDN/task-specific-datasets, https://github.com/clinc/oos-eval, "
+    "https://github.com/brendenlake/omniglot, https://archive.ics.uci.edu/dataset/80",
+}
+
+
+def _training(recipe: Recipe, splits: Splits, run: Path, notes: str, development: float) -> Training:
     state = checkpoint.load(run / CHECKPOINT, torch.device("cpu"))
     hardware = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     if recipe.data.name == "folder":
-        n = sum(len(rows) for rows in splits.train.class_examples)
-        about = {"data": f"{n} pictures of {splits.train.n_classes} classes of one's own", "licence": "not stated"}
+        n = sum(len(rows) for pool in splits.train for rows in pool.class_examples)
+        about = {"data": f"{n} pictures of {splits.n_classes[0]} classes of one's own", "licence": "not stated"}
         about |= {"recipe": "meta_models/recipes/own-drawings.toml", "source": "a folder"}
+    elif recipe.data.name == "vectors":
+        about = {**_VECTORS, "recipe": f"meta_models/recipes/{recipe.name}.toml"}
     else:
         classes = {"background": "background alphabets", "vinyals": "Vinyals et al. (2016) training characters"}
         about = {"data": f"Omniglot, {classes[recipe.data.split]}", "licence": "MIT"}
@@ -194,4 +213,5 @@ def _training(recipe: Recipe, splits: Splits, run: Path, notes: str) -> Training
         minutes=round(state.seconds / 60, 1),
         hardware=hardware,
         notes=notes,
+        development_accuracy=development,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from meta_models.algorithms.protocol import CapsSteps
+from meta_models.inputs.vector import N_DIMENSIONS
 from meta_models.manifest import (
     BODY_FILE,
     HEAD_FILE,
@@ -27,7 +29,7 @@ from meta_models.measures import softmax
 from meta_models.onnx_export import to_onnx
 from meta_models.recipe import Recipe
 from meta_models.serving import ServedModel
-from meta_models.torch_model import Arrays, TorchModel
+from meta_models.torch_model import Arrays, TorchModel, as_floats
 
 PARITY = 1e-4
 """Largest difference between ONNX and torch probabilities that a published folder may show."""
@@ -55,7 +57,7 @@ def export(model: TorchModel, recipe: Recipe, training: Training, folder: Path) 
     save_file(params, folder / META_PARAMS_FILE)
     shapes = _symbolic_shapes(model, recipe)
     if model.shares_body:
-        inputs = torch.zeros((2, *recipe.input.shape), dtype=torch.uint8)
+        inputs = torch.from_numpy(_inputs(recipe, 2))
         body = to_onnx(_Body(model).eval(), (inputs,), ["inputs"], ["features"], {"inputs": {0: "n"}})
         onnx.save(body, folder / BODY_FILE)
     _export_head(model, recipe, shapes, folder / HEAD_FILE)
@@ -85,10 +87,10 @@ def check_parity(served: ServedModel, model: TorchModel, n_draws: int = 5) -> fl
         PublishError: it exceeds `PARITY`.
     """
     rng, worst = np.random.default_rng(0), 0.0
-    shape = served.manifest.input.shape
     for n_way, n_support, n_query in [(2, 3, 1), (5, 25, 7), (20, 20, 40), (60, 60, 3), (5, 5, 33)][:n_draws]:
-        inputs = random_blocks(rng, n_support + n_query, shape)
-        labels = np.arange(n_support) % n_way
+        classes = np.arange(n_support + n_query) % n_way
+        inputs = served.manifest.input.examples(rng, classes)
+        labels = classes[:n_support]
         adapted = model.adapt(model.features(inputs[:n_support]), labels, n_way)
         query = inputs[n_support:]
         there = softmax(model.logits(adapted, model.features(query)))
@@ -113,13 +115,6 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
     (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n")
 
 
-def random_blocks(rng: np.random.Generator, n: int, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Pictures of random blocks: unlike noise, they differ from one another to a network, trained or not."""
-    channels, height, width = shape
-    coarse = rng.integers(0, 2, (n, channels, -(-height // 4), -(-width // 4)), dtype=np.uint8) * 255
-    return coarse.repeat(4, axis=2).repeat(4, axis=3)[:, :, :height, :width]
-
-
 class _Body(nn.Module):
     """The shared body as a graph: uint8 inputs to features."""
 
@@ -130,7 +125,7 @@ class _Body(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         tensors = {name: getattr(self, key) for name, key in self._tensors.items()}
-        return self.model.algorithm.body(tensors, inputs.float() / 255)
+        return self.model.algorithm.body(tensors, as_floats(inputs))
 
 
 class _Head(nn.Module):
@@ -143,8 +138,7 @@ class _Head(nn.Module):
 
     def forward(self, adapted: dict[str, Tensor], features: Tensor) -> Tensor:
         tensors = {name: getattr(self, key) for name, key in self._tensors.items()}
-        scaled = features if self.model.shares_body else features.float() / 255
-        return self.model.algorithm.head(tensors, adapted, scaled)
+        return self.model.algorithm.head(tensors, adapted, as_floats(features))
 
 
 def _registered(module: nn.Module, model: TorchModel) -> dict[str, str]:
@@ -162,21 +156,28 @@ def _inner_loop(model: TorchModel) -> InnerLoop | None:
     return InnerLoop(inner_steps=inner.inner_steps, inner_lr=inner.inner_lr, **caps)
 
 
-def _example_adapted(model: TorchModel, recipe: Recipe, n_way: int = 3, n_support: int = 7) -> Arrays:
-    inputs = np.random.default_rng(0).integers(0, 256, (n_support, *recipe.input.shape), dtype=np.uint8)
+def _inputs(recipe: Recipe, n: int, n_way: int = 1, *, wider: bool = False) -> NDArray[Any]:
+    return recipe.input.examples(np.random.default_rng(0), np.arange(n) % n_way, wider=wider)
+
+
+def _example_adapted(
+    model: TorchModel, recipe: Recipe, n_way: int = 3, n_support: int = 7, *, wider: bool = False
+) -> Arrays:
+    inputs = _inputs(recipe, n_support, n_way, wider=wider)
     return model.adapt(model.features(inputs), np.arange(n_support) % n_way, n_way)
 
 
 def _symbolic_shapes(model: TorchModel, recipe: Recipe) -> dict[str, tuple[int | str, ...]]:
     """Shapes of the adapted tensors; an axis that moves with the support set is named after what moves it."""
 
-    def shapes(n_way: int, n_support: int) -> dict[str, tuple[int, ...]]:
-        return {name: a.shape for name, a in _example_adapted(model, recipe, n_way, n_support).items()}
+    def shapes(n_way: int, n_support: int, *, wider: bool = False) -> dict[str, tuple[int, ...]]:
+        return {name: a.shape for name, a in _example_adapted(model, recipe, n_way, n_support, wider=wider).items()}
 
-    base, more_classes, more_examples = shapes(3, 7), shapes(5, 7), shapes(3, 11)
+    base = shapes(3, 7)
+    others = {"n_way": shapes(5, 7), "n_support": shapes(3, 11), N_DIMENSIONS: shapes(3, 7, wider=True)}
     return {
         name: tuple(
-            "n_way" if more_classes[name][axis] != size else "n_support" if more_examples[name][axis] != size else size
+            next((symbol for symbol, other in others.items() if other[name][axis] != size), size)
             for axis, size in enumerate(shape)
         )
         for name, shape in base.items()
@@ -184,17 +185,19 @@ def _symbolic_shapes(model: TorchModel, recipe: Recipe) -> dict[str, tuple[int |
 
 
 def _export_head(model: TorchModel, recipe: Recipe, shapes: dict[str, tuple[int | str, ...]], path: Path) -> None:
-    example = np.zeros((4, *recipe.input.shape), np.uint8)
-    features = torch.from_numpy(model.features(example))
+    features = torch.from_numpy(model.features(_inputs(recipe, 4)))
     tensors = {name: torch.from_numpy(a) for name, a in _example_adapted(model, recipe).items()}
     dynamic = {
         name: {axis: size for axis, size in enumerate(shape) if isinstance(size, str)} for name, shape in shapes.items()
     }
+    rows: dict[int, str] = {0: "n"}
+    if not model.shares_body:
+        rows |= {axis: size for axis, size in enumerate(recipe.input.shape, 1) if isinstance(size, str)}
     head = to_onnx(
         _Head(model).eval(),
         (tensors, features),  # a dictionary in the last place would be taken for keyword arguments
         [*tensors, "features"],
         ["logits"],
-        {"adapted": dynamic, "features": {0: "n"}},
+        {"adapted": dynamic, "features": rows},
     )
     onnx.save(head, path)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from meta_models.augment import AugmentSpec
 from meta_models.episodes import EpisodeSpec
-from meta_models.preprocess import InputSpec
+from meta_models.inputs import DrawingSpec, InputSpec
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -21,16 +21,15 @@ class _Part(BaseModel):
 
 class Data(_Part):
     """Which classes: Omniglot's, where `background` is protocol L and `vinyals` protocol V, or a folder of your own.
+    `vectors` are embeddings and tables from many places (`meta_models/vector_sources.py`), which are split there.
 
     `development_groups` are held out of meta-training for every choice that is made (protocol V has a
     validation split of its own; the classes of a folder are cut into three parts by their names).
     """
 
-    name: Literal["omniglot", "folder"] = "omniglot"
-    split: Literal["background", "vinyals", "classes"]
+    name: Literal["omniglot", "folder", "vectors"] = "omniglot"
+    split: Literal["background", "vinyals", "classes"] = "classes"
     development_groups: tuple[str, ...] = ()
-    learn_from: Literal["train", "development"] = "train"
-    """`development` learns a few numbers that a backbone cannot learn on the classes it knows by heart."""
 
 
 class Outer(_Part):
@@ -50,6 +49,10 @@ class Outer(_Part):
     seed: int = 0
     frozen: tuple[str, ...] = ()
     """Tensors whose names begin so stay as they start."""
+    from_development: tuple[str, ...] = ()
+    """Tensors whose names begin so learn from development episodes, in turn with the others (Liu et al. 2019,
+    arXiv:1806.09055, with ξ = 0): few numbers, which say nothing on classes that the others know by heart."""
+    development_lr: float = 5e-3
     precision: Literal["bfloat16", "float32"] = "bfloat16"
 
 
@@ -81,9 +84,10 @@ class Recipe(_Part):
     description: str
     algorithm: dict[str, Any]
     backbone: dict[str, Any]
-    input: InputSpec = InputSpec()
+    input: InputSpec = DrawingSpec()
     data: Data
-    episodes: dict[str, Any]
+    episodes: dict[str, Any] | tuple[dict[str, Any], ...]
+    """One kind of episode, or several that take turns."""
     augment: dict[str, float] = {}
     outer: Outer
     development: Development = Development()
@@ -92,8 +96,9 @@ class Recipe(_Part):
     """Recipe whose finished run gives the starting meta_params."""
 
     @property
-    def episode_spec(self) -> EpisodeSpec:
-        return EpisodeSpec(**self.episodes)
+    def episode_specs(self) -> tuple[EpisodeSpec, ...]:
+        kinds = (self.episodes,) if isinstance(self.episodes, dict) else self.episodes
+        return tuple(EpisodeSpec(**kind) for kind in kinds)
 
     @property
     def augment_spec(self) -> AugmentSpec:
@@ -118,5 +123,5 @@ def load_recipe(name_or_path: str) -> Recipe:
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
         raise FileNotFoundError(f"no recipe {name_or_path!r}; committed recipes: {known}; or name a .toml file")
     recipe = Recipe.model_validate(tomllib.loads(path.read_text()))
-    _ = recipe.episode_spec, recipe.augment_spec  # a wrong field fails here, not after an hour
+    _ = recipe.episode_specs, recipe.augment_spec  # a wrong field fails here, not after an hour
     return recipe

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -17,8 +19,11 @@ Features = NDArray[np.float32] | NDArray[np.uint8]
 Arrays = dict[str, NDArray[np.float32]]
 """Adapted tensors, by the names of the head's graph inputs."""
 
-_CHUNK = 32
-"""Inputs per run: enough to fill a core's vector units, small enough to stay in its cache."""
+_CHUNK, _VECTOR_CHUNK = 32, 256
+"""Pictures and vectors per run: enough to fill a core's vector units, small enough to stay in its cache."""
+
+_REGISTERS = 64
+"""Numbers at the end of an array that may be computed in another way than the others."""
 
 
 class ServedModel:
@@ -39,8 +44,8 @@ class ServedModel:
     def shares_body(self) -> bool:
         return self._body is not None
 
-    def features(self, inputs: NDArray[np.uint8]) -> Features:
-        """(n, *shape) uint8 to what `logits` reads; each row depends on its own input alone."""
+    def features(self, inputs: NDArray[Any]) -> Features:
+        """(n, *shape) to what `logits` reads; each row depends on its own input alone."""
         if self._body is None:
             return inputs
         return _in_chunks(self._body, {}, "inputs", inputs)
@@ -74,11 +79,16 @@ def _session(
 
 
 def _in_chunks(session: ort.InferenceSession, fixed: Arrays, name: str, rows: Features) -> NDArray[np.float32]:
-    """Run `rows` a chunk at a time. A lone row runs as two: a one-row matrix product takes another code
-    path with another rounding, and a query's answer must not depend on its company."""
+    """Run `rows` a chunk at a time, each with padding behind it: a query's answer must not depend on its company.
+
+    A one-row matrix product takes another code path than one of many rows, and the last few numbers of an array another
+    than those that fill a vector register, both with another rounding. So no query is alone, and none is last.
+    """
     parts: list[NDArray[np.float32]] = []
-    for start in range(0, len(rows), _CHUNK):
-        part = rows[start : start + _CHUNK]
-        padded = np.repeat(part, 2, axis=0) if len(part) == 1 else part
+    chunk = _VECTOR_CHUNK if rows.ndim == 2 else _CHUNK
+    n_padding = -(-_REGISTERS // math.prod(rows.shape[1:]))
+    for start in range(0, len(rows), chunk):
+        part = rows[start : start + chunk]
+        padded = np.concatenate([part, np.repeat(part[-1:], n_padding, axis=0)])
         parts.append(np.asarray(session.run(None, {**fixed, name: padded})[0])[: len(part)])
     return np.concatenate(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ class ServingPath:
     def shares_body(self) -> bool:
         return self.served.shares_body
 
-    def features(self, inputs: NDArray[np.uint8]) -> Features:
+    def features(self, inputs: NDArray[Any]) -> Features:
         return self.served.features(inputs)
 
     def adapt(

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from meta_models.datasets import ClassPool, Omniglot, load_omniglot
+from meta_models.inputs import DrawingSpec
 from meta_models.own_classes import load_classes, part_of
 from meta_models.recipe import Recipe
 
+Pools = tuple[ClassPool, ...]
+"""Where episodes come from, each from one pool: pools may hold inputs of different kinds."""
 
-@dataclass(frozen=True)
-class Splits:
-    """Classes to learn from, to choose by, and to report; no reported class is among the others."""
-
-    train: ClassPool
-    development: ClassPool
-    test: ClassPool
+CACHE = Path("runs/cache")
 
 
 @dataclass(frozen=True)
@@ -31,38 +27,58 @@ class Protocol:
     within_group: float
 
 
-def load_splits(data: Path, recipe: Recipe) -> Splits:
-    """The classes of a recipe from folder `data`, which is filled where a data set can be downloaded.
+@dataclass(frozen=True)
+class Splits:
+    """Classes to learn from, to choose by, and to report; they share no class."""
+
+    train: Pools
+    development: Pools
+    test: tuple[Protocol, ...]
+
+    @property
+    def n_classes(self) -> tuple[int, int, int]:
+        """Of the three parts; protocols that turn the same classes count them again."""
+        parts = (self.train, self.development, tuple(protocol.pool for protocol in self.test))
+        train, development, test = (sum(pool.n_classes for pool in part) for part in parts)
+        return train, development, test
+
+
+def load_splits(data: Path, recipe: Recipe, cache: Path = CACHE) -> Splits:
+    """The classes of a recipe.
+
+    Args:
+        data: folder of the data, which is filled where a data set can be downloaded.
+        recipe: names the data and how they are split.
+        cache: folder for what takes long to compute from them.
 
     Raises:
         DataError: the data is absent, damaged or too small.
     """
+    if recipe.data.name == "vectors":
+        from meta_models.vector_sources import vector_splits
+
+        return vector_splits(data, cache)
     if recipe.data.name == "folder":
         pool = load_classes(data, recipe.input)
         part = part_of(pool.class_names)
-        return Splits(*(pool.subset(part == number) for number in range(3)))
+        train, development, test = (pool.subset(part == number) for number in range(3))
+        return Splits((train,), (development,), (Protocol("own classes", test, 0.0),))
     return split(load_omniglot(data), recipe)
 
 
 def split(omniglot: Omniglot, recipe: Recipe) -> Splits:
     """The recipe's protocol: L (background against evaluation alphabets) or V (Vinyals et al. 2016)."""
+    if not isinstance(recipe.input, DrawingSpec):
+        raise ValueError(f"Omniglot holds drawings, the recipe {recipe.name} reads {recipe.input.kind}")
     pool = omniglot.pool(recipe.input)
     if recipe.data.split == "vinyals":
-        return Splits(*(pool.subset(omniglot.vinyals_split == part) for part in range(3)))
+        train, development, test = (pool.subset(omniglot.vinyals_split == part) for part in range(3))
+        upright, rotated = Protocol("V upright", test, 0.0), Protocol("V rotated", test.with_quarter_turns(), 0.0)
+        return Splits((train,), (development,), (upright, rotated))
     held_out = {omniglot.alphabet_names.index(name) for name in recipe.data.development_groups}
     is_held_out = np.isin(omniglot.alphabet, sorted(held_out))
-    development = pool.subset(omniglot.is_background & is_held_out)
-    train = pool.subset(omniglot.is_background & ~is_held_out)
-    learned = development if recipe.data.learn_from == "development" else train
-    return Splits(learned, development, pool.subset(~omniglot.is_background))
-
-
-def protocols(recipe: Recipe, test: ClassPool) -> Iterator[Protocol]:
-    """What the card of a recipe reports on its test classes."""
-    if recipe.data.name == "folder":
-        yield Protocol("own classes", test, 0.0)
-    elif recipe.data.split == "background":
-        yield Protocol("L", test, 1.0)
-    else:
-        yield Protocol("V upright", test, 0.0)
-        yield Protocol("V rotated", test.with_quarter_turns(), 0.0)
+    return Splits(
+        (pool.subset(omniglot.is_background & ~is_held_out),),
+        (pool.subset(omniglot.is_background & is_held_out),),
+        (Protocol("L", pool.subset(~omniglot.is_background), 1.0),),
+    )

@@ -20,7 +20,7 @@ from meta_models.manifest import META_PARAMS_FILE, Manifest
 from meta_models.serving import Arrays, Features
 
 
-def build_algorithm(algorithm: dict[str, Any], backbone: dict[str, Any], shape: tuple[int, ...]) -> Algorithm:
+def build_algorithm(algorithm: dict[str, Any], backbone: dict[str, Any], shape: tuple[int | str, ...]) -> Algorithm:
     """An algorithm bound to its backbone, from the tables of a recipe or manifest."""
     backbone_options = {k: v for k, v in backbone.items() if k != "name"}
     options = {k: v for k, v in algorithm.items() if k not in ("name", "inner")}
@@ -48,8 +48,13 @@ class TorchModel:
     def shares_body(self) -> bool:
         return self.algorithm.shares_body
 
-    def features(self, inputs: NDArray[np.uint8]) -> Features:
-        """(n, *shape) uint8 to features, a chunk at a time; the inputs where no body is shared."""
+    @property
+    def adapts_backbone(self) -> bool:
+        """Whether each adaptation runs, and changes, a network of its own: what makes it slow."""
+        return not self.shares_body and any(name.startswith("backbone.") for name in self.meta_params)
+
+    def features(self, inputs: NDArray[Any]) -> Features:
+        """(n, *shape) to features, a chunk at a time; the inputs where no body is shared."""
         if not self.shares_body:
             return inputs
         with torch.inference_mode():
@@ -86,6 +91,9 @@ class TorchModel:
             return self.algorithm.head(self.meta_params, tensors, self._tensor(features)).float().cpu().numpy()
 
     def _tensor(self, array: Features) -> Tensor:
-        """float32 on the device; uint8 becomes [0, 1], as the published graphs do."""
-        tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
-        return tensor.float().div_(255) if tensor.dtype == torch.uint8 else tensor
+        return as_floats(torch.from_numpy(np.ascontiguousarray(array)).to(self.device))
+
+
+def as_floats(tensor: Tensor) -> Tensor:
+    """What backbones see of an input: uint8 becomes [0, 1], floats stay as they are."""
+    return tensor.float() / 255 if tensor.dtype == torch.uint8 else tensor

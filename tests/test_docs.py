@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from adapter.config import Settings
 from innerloop.client import DEFAULT_URL
 from innerloop.embedded import Embedded
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("one-file-app.md", "quickstart-drawings.md", "cookbook.md")
+PAGES = ("one-file-app.md", "quickstart-drawings.md", "quickstart-vectors.md", "cookbook.md")
 
 
 def examples(page: str) -> list[tuple[str, str]]:
@@ -24,21 +25,32 @@ def examples(page: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_run(page: str, server: Embedded, tmp_path: Path) -> None:
+    assert run(page, server.url, tmp_path) >= 3
+
+
+def test_examples_of_keys_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a server of their own, whose data folder is where the commands look for it."""
+    monkeypatch.setenv("INNERLOOP_WEBHOOK_NETWORKS", "127.0.0.1")
+    with Embedded(Settings(port=0, data_dir=tmp_path / ".innerloop")) as running:
+        assert run("keys.md", running.url, tmp_path) == 2
+
+
+def run(page: str, url: str, tmp_path: Path) -> int:
+    """Run a page's examples in order, against the server at `url`; how many there are."""
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # noqa: TID251 - the commands under test inherit it
     environment = {
         **os.environ,  # noqa: TID251
         "PATH": path,
         "PYTHONPATH": str(ROOT),
-        "INNERLOOP_URL": server.url,
+        "INNERLOOP_URL": url,
     }
     found = examples(page)
-    assert len(found) >= 3
     assert {language for language, _ in found} <= {"sh", "python"}
     for number, (language, code) in enumerate(found, 1):
         command = ["bash", "-euo", "pipefail", "-c"] if language == "sh" else [sys.executable, "-c"]
         ran = subprocess.run(
-            [*command, code.replace(DEFAULT_URL, server.url)],
+            [*command, code.replace(DEFAULT_URL, url)],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
@@ -46,6 +58,7 @@ def test_examples_run(page: str, server: Embedded, tmp_path: Path) -> None:
             check=False,
         )
         assert ran.returncode == 0, f"example {number} of {page}:\n{code}\n{ran.stdout}\n{ran.stderr}"
+    return len(found)
 
 
 def test_the_one_file_app_is_short() -> None:

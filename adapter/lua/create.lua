@@ -1,7 +1,8 @@
 -- Write a model record, its support set and its job in one step, unless the same one exists.
--- KEYS record, support, models, digest, idempotency, jobs, events, usage, stored, sizes
+-- KEYS record, support, models, digest, idempotency, jobs, events, usage, stored, sizes,
+--      webhooks of the new model, queue of messages
 -- ARGV id, job, spec, support bytes, ttl ms, tombstone ms, grace ms, listed, fingerprint, idempotency ms,
---      record prefix, name, key, quota
+--      record prefix, name, key, quota, webhook url, webhook secret
 -- Returns {'created' | 'existing' | 'conflict', id} or {'quota', which, ms to wait}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -34,6 +35,14 @@ if ARGV[8] == '1' then
       redis.call('ZADD', KEYS[9], 'XX', now + ttl, twin)
     end
     if ARGV[12] ~= '' then redis.call('HSET', prefix .. twin, 'name', ARGV[12]) end
+    if ARGV[15] ~= '' then
+      local hooks = string.gsub(prefix, ':model:$', ':webhooks:') .. twin
+      redis.call('HSET', hooks, ARGV[15], ARGV[16])
+      redis.call('PEXPIREAT', hooks, redis.call('HGET', prefix .. twin, 'expires_ms'))
+      if redis.call('HGET', prefix .. twin, 'status') == 'ready' then
+        announce(KEYS[12], ARGV[15], ARGV[16], now, string.match(ARGV[2], '^[^/]+'), twin, 1, 'ready', '')
+      end
+    end
     if ARGV[9] ~= '' then
       redis.call('HSET', KEYS[5], 'fingerprint', ARGV[9], 'id', twin)
       redis.call('PEXPIRE', KEYS[5], ARGV[10])
@@ -54,6 +63,10 @@ redis.call('SET', KEYS[2], ARGV[4], 'PX', ttl)
 redis.call('ZADD', KEYS[6], now + tonumber(ARGV[7]), ARGV[2])
 redis.call('XADD', KEYS[7], '*', 'event', 'status', 'version', 1, 'status', 'queued')
 redis.call('PEXPIRE', KEYS[7], ttl)
+if ARGV[15] ~= '' then
+  redis.call('HSET', KEYS[11], ARGV[15], ARGV[16])
+  redis.call('PEXPIRE', KEYS[11], ttl)
+end
 if ARGV[8] == '1' then
   redis.call('ZADD', KEYS[3], now, ARGV[1])
   redis.call('SET', KEYS[4], ARGV[1], 'PX', ttl)

@@ -1,5 +1,5 @@
 -- Forget a model with all its versions.
--- KEYS first record, its support, models, digest, jobs, events, stored, sizes   ARGV id, job, done channel
+-- KEYS first record, its support, models, digest, jobs, events, stored, sizes, webhooks   ARGV id, job, done channel
 -- Returns 1 when there was one
 local latest = tonumber(redis.call('HGET', KEYS[1], 'latest') or '1')
 local existed = redis.call('DEL', KEYS[1])
@@ -11,6 +11,6 @@ for version = 1, latest do
 end
 redis.call('ZREM', KEYS[3], ARGV[1])
 if redis.call('GET', KEYS[4]) == ARGV[1] then redis.call('DEL', KEYS[4]) end
-redis.call('DEL', KEYS[6])
+redis.call('DEL', KEYS[6], KEYS[9])
 drop(KEYS[7], KEYS[8], ARGV[1])
 return existed

@@ -1,5 +1,5 @@
 -- End a job: fenced by its token, so that a worker that lost its lease changes nothing.
--- KEYS record, jobs, events, usage
+-- KEYS record, jobs, events, usage, webhooks, queue of messages
 -- ARGV job, token, outcome (served | ready | failed | retry), error, adapt ms, done channel, quality
 -- `served` makes the model ready and leaves the job to its worker.
 -- Returns 1 or 0
@@ -23,6 +23,7 @@ if r[3] ~= 'ready' then
   redis.call('HSET', KEYS[1], 'status', status, 'adapt_ms', ARGV[5], 'total_ms', now - tonumber(r[4]))
   redis.call('XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', 1000, '*', 'event', 'status', 'version', r[5] or '1',
     'status', status)
+  announce_all(KEYS[5], KEYS[6], now, ARGV[1], r[5] or '1', status, ARGV[4])
 end
 redis.call('PUBLISH', ARGV[6], ARGV[1])
 return 1

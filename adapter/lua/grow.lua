@@ -1,6 +1,6 @@
 -- Write a new version of a model: its record, support set and job, unless the model changed meanwhile.
 -- KEYS first record, new record, new support, jobs, events, digest of the first version, usage, stored, sizes,
---      idempotency
+--      webhooks, queue of messages, idempotency
 -- ARGV id, job, version, revision, spec, support bytes, grace ms, tombstone ms, status (queued | ready), quality,
 --      key, quota, fingerprint, idempotency ms
 -- Returns {'created' | 'stale' | 'gone'} or {'quota', which, ms to wait}
@@ -22,6 +22,7 @@ if ARGV[9] == 'queued' then
   count(KEYS[7], 'adaptations', 1)
 else
   redis.call('HSET', KEYS[2], 'queue_ms', 0, 'adapt_ms', 0, 'total_ms', 0)
+  announce_all(KEYS[10], KEYS[11], now, ARGV[2], ARGV[3], 'ready', '')
 end
 redis.call('PEXPIRE', KEYS[2], left + tonumber(ARGV[8]))
 redis.call('SET', KEYS[3], ARGV[6], 'PX', left)
@@ -32,7 +33,7 @@ if redis.call('GET', KEYS[6]) == ARGV[1] then redis.call('DEL', KEYS[6]) end
 redis.call('XADD', KEYS[5], 'NOMKSTREAM', 'MAXLEN', '~', 1000, '*', 'event', 'status', 'version', ARGV[3],
   'status', ARGV[9])
 if ARGV[13] ~= '' then
-  redis.call('HSET', KEYS[10], 'fingerprint', ARGV[13], 'version', ARGV[3])
-  redis.call('PEXPIRE', KEYS[10], ARGV[14])
+  redis.call('HSET', KEYS[12], 'fingerprint', ARGV[13], 'version', ARGV[3])
+  redis.call('PEXPIRE', KEYS[12], ARGV[14])
 end
 return {'created'}

@@ -1,5 +1,5 @@
 -- Change what all versions of a model share.
--- KEYS first record, its support, events, digest, stored
+-- KEYS first record, its support, events, digest, stored, webhooks
 -- ARGV id, revision or '', ttl ms or '', tombstone ms, field, value, field, value …
 -- Returns {'patched' | 'stale' | 'gone'}
 local time = redis.call('TIME')
@@ -20,6 +20,7 @@ if ARGV[3] ~= '' then
     redis.call('PEXPIRE', KEYS[2] .. suffix, ttl)
   end
   redis.call('PEXPIRE', KEYS[3], ttl)
+  redis.call('PEXPIRE', KEYS[6], ttl)
   redis.call('ZADD', KEYS[5], 'XX', now + ttl, ARGV[1])
   if redis.call('GET', KEYS[4]) == ARGV[1] then redis.call('PEXPIRE', KEYS[4], ttl) end
 end

@@ -1,4 +1,5 @@
--- In front of every script: how what a key and its owner use is counted and bounded.
+-- In front of every script: how what a key and its owner use is counted and bounded, and who is told.
+--
 -- usage   hash   of a key and a day: adaptations, adapt_ms, predictions
 -- stored  zset   an owner's models by the end of their life
 -- sizes   hash   bytes of their support sets, all versions; `total` is the sum
@@ -44,4 +45,23 @@ local function over_quota(quota, usage, stored, sizes, now, adaptations, models,
   local wait = first[2] and first[2] - now or 3600000
   if exceeds('stored_models', have + models) then return {'quota', 'stored_models', wait} end
   if exceeds('stored_bytes', size + bytes) then return {'quota', 'stored_bytes', wait} end
+end
+
+-- Webhooks. hooks: hash of a model, url to secret. queue: zset of messages by when they are to be sent; beside it a
+-- hash for each message.
+local function announce(queue, url, secret, now, owner, model, version, status, problem)
+  local id = 'msg_' .. redis.sha1hex(table.concat({owner, model, version, status, url, now}, ' '))
+  redis.call('HSET', queue .. ':' .. id, 'owner', owner, 'model', model, 'version', version, 'status', status,
+    'at_ms', now, 'problem', problem, 'url', url, 'secret', secret, 'attempts', 0)
+  redis.call('EXPIRE', queue .. ':' .. id, 7 * 86400)
+  redis.call('ZADD', queue, now, id)
+end
+
+-- job: owner/model[.version]
+local function announce_all(hooks, queue, now, job, version, status, problem)
+  local owner, model = string.match(job, '^([^/]+)/([^.]+)')
+  local found = redis.call('HGETALL', hooks)
+  for i = 1, #found, 2 do
+    announce(queue, found[i], found[i + 1], now, owner, model, version, status, problem)
+  end
 end

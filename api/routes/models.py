@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from adapter.errors import NotCancelable
 from adapter.models import ModelRecord
 from adapter.store import CURSOR, cursor_after
-from api import adaptation, patching
+from api import adaptation, patching, webhooks
 from api.asking import IdempotencyKey, IfMatch, Prefer, etag, expected_revision, wait_seconds, written
 from api.auth import MayAdapt, MayPredict
 from api.openapi import ADAPT_BODY, ETAG, LOCATION, RETRY_AFTER, json_body, problems
@@ -47,8 +47,9 @@ async def adapt(
     """Adapt a meta-model to a support set. The same content again answers with the same model."""
     seconds = min(wait_seconds(prefer), s.settings.max_wait_seconds)
     given = await read_adapt(request)
+    webhook = webhooks.checked(s, who, given.options.webhook)
     prepared = await s.in_compute(adaptation.prepare, s, given)
-    created = await adaptation.accept(s, who, prepared, idempotency_key)
+    created = await adaptation.accept(s, who, prepared, idempotency_key, webhook)
     record = await adaptation.settle(s, who.owner, created.id, seconds)
     if record.status in ("failed", "canceled"):
         raise adaptation.failure(record)

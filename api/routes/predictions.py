@@ -9,9 +9,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from adapter.errors import AdaptationTimeout
 from adapter.models import ModelRecord
 from api import adaptation, prediction
+from api.arrays import NPZ
 from api.asking import AskedVersion, one_version
 from api.auth import MayAdapt, MayPredict
-from api.openapi import CLASSIFY_BODY, PREDICT_BODY, problems
+from api.openapi import CLASSIFY_BODY, NPZ_ANSWER, PREDICT_BODY, problems
 from api.requests import read_classify, read_queries
 from api.schemas import Classified, Predictions, timings
 from api.services import Services, services
@@ -27,7 +28,7 @@ CLASSIFY_SECONDS = 60.0
     "/models/{model_id}/predictions",
     openapi_extra=PREDICT_BODY,
     response_model=Predictions,
-    responses=problems(400, 404, 408, 409, 410, 413, 415, 422),
+    responses={200: NPZ_ANSWER, **problems(400, 404, 408, 409, 410, 413, 415, 422)},
 )
 async def predict(model_id: str, request: Request, s: S, who: MayPredict, version: AskedVersion = None) -> Response:
     """Classify inputs. Each answer depends on the support set and that input alone."""
@@ -35,6 +36,10 @@ async def predict(model_id: str, request: Request, s: S, who: MayPredict, versio
     prediction.check_size(s, len(batch.payloads))
     record = await s.in_store(s.records.get, who.owner, model_id, one_version(version, batch.version))
     adapted = await adaptation.adapted_tensors(s, record)
+    if NPZ in request.headers.get("accept", ""):
+        data = await s.in_compute(prediction.answer_arrays, s, record, adapted, batch)
+        s.meter.predicted(who, len(batch.payloads))
+        return Response(data, media_type=NPZ, headers={"Innerloop-Version": str(record.version)})
     results = await s.in_compute(prediction.answer, s, record, adapted, batch)
     s.meter.predicted(who, len(results))
     return _json(Predictions(model=record.id, version=record.version, results=results))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -19,16 +20,25 @@ def register(app: typer.Typer) -> None:
     app.command()(demo)
 
 
+class Kind(StrEnum):
+    DRAWINGS = "drawings"
+    VECTORS = "vectors"
+
+
 def demo(
+    of: Annotated[Kind, typer.Argument(help="What is classified.")] = Kind.DRAWINGS,
     picture: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("innerloop-demo.png"),
     rounds: Annotated[int, typer.Option(min=2, help="Support sets tried.")] = 20,
     url: Annotated[str | None, typer.Option(envvar="INNERLOOP_URL", help="A started server; else its own.")] = None,
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ten-way five-shot on handwritten digits: accuracy, latency and a picture."""
+    """Few-shot on real data: handwritten digits with a picture, or tables beside logistic regression."""
     from rich.progress import track
 
+    if of is Kind.VECTORS:
+        _vectors(rounds, url, key)
+        return
     from innerloop.client import Client, InnerloopHTTPError
     from innerloop.demo import Digits, draw, play
     from innerloop.embedded import ServeError
@@ -51,6 +61,29 @@ def demo(
             return
         out.print(f"[bold]{line}[/]\n{speed}", highlight=False)
         out.print(f"picture: {picture.resolve()}", soft_wrap=True, highlight=False)
+
+
+def _vectors(rounds: int, url: str | None, key: str | None) -> None:
+    from functools import partial
+
+    from rich.progress import track
+    from rich.table import Table
+
+    from innerloop import FewShotClassifier
+    from innerloop.client import InnerloopHTTPError
+    from innerloop.demo_vectors import SHOTS, TABLES, play
+    from innerloop.embedded import ServeError
+
+    with friendly(InnerloopHTTPError, ConnectionError, ServeError), _server(url) as where:
+        make = partial(FewShotClassifier, url=where, api_key=key, ttl_seconds=60)
+        settings = [(table, n_shot) for table in TABLES for n_shot in SHOTS]
+        cells = [play(make, *s, rounds) for s in track(settings, "adapting and asking", console=err)]
+    table = Table("table", "examples a class", "Innerloop, %", "logistic regression, %", box=None, header_style="dim")
+    for cell in cells:
+        ours, theirs = cell.worded(lambda c: c.ours), cell.worded(lambda c: c.theirs)
+        table.add_row(cell.table, str(cell.n_shot), f"[bold]{ours}[/]", theirs)
+    out.print(table)
+    out.print(f"means over {rounds} support sets with 95% intervals, 20 queries a class", style="dim", highlight=False)
 
 
 @contextmanager

@@ -52,6 +52,9 @@ class _Base:
             "method": request.method,
             "url": request.path,
             "json": request.json,
+            "content": request.content,
+            "data": request.data,
+            "files": request.files,
             "params": request.params,
             "headers": request.headers,
             "timeout": max(self._timeout, request.seconds),
@@ -159,6 +162,7 @@ class Client(_Base):
         return method
 
     adapt = _method(flows.adapt)
+    adapt_vectors = _method(flows.adapt_vectors)
     add_examples = _method(flows.add_examples)
     cancel = _method(flows.cancel)
     classify = _method(flows.classify)
@@ -170,6 +174,7 @@ class Client(_Base):
     model = _method(flows.model)
     models = _method(flows.models)
     predict = _method(flows.predict)
+    predict_vectors = _method(flows.predict_vectors)
 
 
 class AsyncClient(_Base):
@@ -232,6 +237,7 @@ class AsyncClient(_Base):
         return method
 
     adapt = _method(flows.adapt)
+    adapt_vectors = _method(flows.adapt_vectors)
     add_examples = _method(flows.add_examples)
     cancel = _method(flows.cancel)
     classify = _method(flows.classify)
@@ -243,6 +249,7 @@ class AsyncClient(_Base):
     model = _method(flows.model)
     models = _method(flows.models)
     predict = _method(flows.predict)
+    predict_vectors = _method(flows.predict_vectors)
 
 
 def _problem(answer: httpx.Response) -> dict[str, Any]:

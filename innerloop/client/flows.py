@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import base64
+import io
+import json
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -18,6 +20,8 @@ from innerloop.client.inputs import as_bytes
 from innerloop.client.reports import merged
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from innerloop.client.inputs import Input
 
 T = TypeVar("T")
@@ -25,6 +29,8 @@ T = TypeVar("T")
 BATCH = 200
 BATCH_BYTES = 16 * 2**20
 """Inputs of one prediction request: so many, or so many bytes of them."""
+
+VECTOR_BATCH = 1000
 
 BAR_FROM = 500
 """Inputs from which a progress bar is worth its lines."""
@@ -37,6 +43,10 @@ class Request:
     method: str
     path: str
     json: Any = None
+    content: bytes | None = None
+    data: dict[str, Any] | None = None
+    files: dict[str, tuple[str, bytes]] | None = None
+    """`json`, `content`, or the fields and files of a form."""
     params: dict[str, Any] | None = None
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 0
@@ -48,6 +58,23 @@ class Pause:
     """To be slept."""
 
     seconds: float
+
+
+@dataclass(frozen=True)
+class VectorAnswers:
+    """Answers to n vectors.
+
+    Attributes:
+        classes: (n_way,) names, sorted.
+        probabilities: (n, n_way) calibrated, columns as `classes`; NaN for a vector that cannot be used.
+        rejected: (n,) unlike every class.
+        errors: (n,) empty text, or the code of what is wrong with a vector.
+    """
+
+    classes: NDArray[Any]
+    probabilities: NDArray[Any]
+    rejected: NDArray[Any]
+    errors: NDArray[Any]
 
 
 Flow = Generator[Request | Pause, Any, T]
@@ -72,11 +99,13 @@ def adapt(
     inner_steps: int | None = None,
     inner_lr: float | None = None,
     ttl_seconds: int | None = None,
+    webhook: dict[str, str] | None = None,
     wait: float = 60,
 ) -> Flow[dict[str, Any]]:
     """Adapt to (label, input) pairs and wait until the model is ready.
 
-    Sent again under the same idempotency key where the connection breaks: never two models.
+    `webhook` has the `url` that is told when it, or a later version, is ready or failed, and a `secret` unless the API
+    key's own is to sign. Sent again under the same idempotency key where the connection breaks: never two models.
 
     Raises:
         InnerloopHTTPError: refused.
@@ -89,8 +118,34 @@ def adapt(
         "support": _support(support),
         "adaptation": {"inner_steps": inner_steps, "inner_lr": inner_lr},
         "ttl_seconds": ttl_seconds,
+        "webhook": webhook,
     }
-    return (yield from _followed("/v1/models", body, wait, lambda accepted: f"/v1/models/{accepted['id']}"))
+    return (yield from _followed("/v1/models", wait, _model_path, json=body))
+
+
+def adapt_vectors(
+    vectors: NDArray[Any],
+    labels: Sequence[str],
+    *,
+    meta_model: str | None = None,
+    name: str | None = None,
+    inner_steps: int | None = None,
+    inner_lr: float | None = None,
+    ttl_seconds: int | None = None,
+    wait: float = 60,
+) -> Flow[dict[str, Any]]:
+    """The same for (n, n_dimensions) numbers and their n labels, sent as a `.npy` file.
+
+    Raises:
+        InnerloopHTTPError: refused.
+        AdaptationFailed, Canceled: it was accepted, and there will be no model after all.
+        TimeoutError: not ready after `wait` seconds.
+    """
+    asked = {"meta_model": meta_model, "name": name, "ttl_seconds": ttl_seconds}
+    adaptation = {"inner_steps": inner_steps, "inner_lr": inner_lr}
+    data = {**{k: str(v) for k, v in asked.items() if v is not None}, "adaptation": json.dumps(adaptation)}
+    files = {"vectors": ("vectors.npy", _npy(vectors)), "labels": ("labels.json", json.dumps(list(labels)).encode())}
+    return (yield from _followed("/v1/models", wait, _model_path, data=data, files=files))
 
 
 def add_examples(
@@ -112,7 +167,11 @@ def add_examples(
     headers = {"If-Match": if_match} if if_match else {}
     path = f"/v1/models/{model_id}"
     body = {"examples": _support(examples)}
-    return (yield from _followed(f"{path}/examples", body, wait, lambda v: f"{path}/versions/{v['version']}", headers))
+
+    def place(version: dict[str, Any]) -> str:
+        return f"{path}/versions/{version['version']}"
+
+    return (yield from _followed(f"{path}/examples", wait, place, headers, json=body))
 
 
 def cancel(model_id: str) -> Flow[dict[str, Any]]:
@@ -164,11 +223,44 @@ def predict(
     results: list[dict[str, Any]] = []
     with _bar("classifying", len(inputs), progress) as advance:
         for part in _batches(inputs, batch):
-            body = {"inputs": [{"image": _base64(data)} for data in part], "top_k": top_k, "version": version}
+            body = {"inputs": [_content(data) for data in part], "top_k": top_k, "version": version}
             answer = yield Request("POST", f"/v1/models/{model_id}/predictions", json=body)
             results += answer.json()["results"]
             advance(len(part))
     return results
+
+
+def predict_vectors(
+    model_id: str, vectors: NDArray[Any], *, batch: int = VECTOR_BATCH, progress: bool | None = None
+) -> Flow[VectorAnswers]:
+    """Answers to (n, n_dimensions) numbers, as arrays: `.npy` there and `.npz` back.
+
+    Args:
+        model_id: of a ready model of vectors.
+        vectors: float32 goes as it is, other numbers become float32.
+        batch: most rows a request.
+        progress: show a bar; by default on a terminal from `BAR_FROM` rows.
+    """
+    import numpy as np
+
+    parts: list[VectorAnswers] = []
+    headers = {"Content-Type": "application/x-npy", "Accept": "application/x-npz"}
+    with _bar("classifying", len(vectors), progress) as advance:
+        for start in range(0, len(vectors), batch):
+            rows = vectors[start : start + batch]
+            path = f"/v1/models/{model_id}/predictions"
+            answer = yield Request("POST", path, content=_npy(rows), headers=headers)
+            with np.load(io.BytesIO(answer.content), allow_pickle=False) as found:
+                parts.append(VectorAnswers(**{name: found[name] for name in VectorAnswers.__annotations__}))
+            advance(len(rows))
+    if not parts:
+        raise ValueError("there are no rows to classify")
+    return VectorAnswers(
+        classes=parts[0].classes,
+        probabilities=np.concatenate([part.probabilities for part in parts]),
+        rejected=np.concatenate([part.rejected for part in parts]),
+        errors=np.concatenate([part.errors for part in parts]),
+    )
 
 
 def evaluate(
@@ -190,7 +282,7 @@ def evaluate(
         for part in _batches((given for _, given in queries), batch):
             labels = [label for label, _ in queries[sent : sent + len(part)]]
             labelled = zip(labels, part, strict=True)
-            body = {"queries": [{"label": label, "input": {"image": _base64(data)}} for label, data in labelled]}
+            body = {"queries": [{"label": label, "input": _content(data)} for label, data in labelled]}
             answer = yield Request("POST", f"/v1/models/{model_id}/evaluations", json=body, params=params)
             reports.append(answer.json())
             starts.append(sent)
@@ -215,7 +307,7 @@ def classify(
         "meta_model": meta_model,
         "support": _support(support),
         "adaptation": {"inner_steps": inner_steps, "inner_lr": inner_lr},
-        "inputs": [{"image": _base64(as_bytes(given))} for given in inputs],
+        "inputs": [_content(as_bytes(given)) for given in inputs],
         "top_k": top_k,
     }
     return (yield Request("POST", "/v1/classify", json=body)).json()
@@ -234,15 +326,15 @@ def export(
 
 def _followed(
     path: str,
-    body: dict[str, Any],
     wait: float,
     place: Callable[[dict[str, Any]], str],
     headers: dict[str, str] | None = None,
+    **body: Any,
 ) -> Flow[dict[str, Any]]:
     """Post under an idempotency key of its own; follow what was accepted, at `place`, until it is ready."""
     sent = {"Idempotency-Key": secrets.token_hex(16), "Prefer": f"wait={wait:g}", **(headers or {})}
     deadline = time.monotonic() + wait
-    found = (yield Request("POST", path, json=body, headers=sent, seconds=wait + 10)).json()
+    found = (yield Request("POST", path, headers=sent, seconds=wait + 10, **body)).json()
     where, pause = place(found), 0.1
     while found["status"] in ("queued", "adapting"):
         if time.monotonic() > deadline:
@@ -258,8 +350,20 @@ def _followed(
     return found
 
 
+def _model_path(accepted: dict[str, Any]) -> str:
+    return f"/v1/models/{accepted['id']}"
+
+
 def _support(support: Iterable[tuple[str, Input]]) -> list[dict[str, Any]]:
-    return [{"label": label, "input": {"image": _base64(as_bytes(given))}} for label, given in support]
+    return [{"label": label, "input": _content(as_bytes(given))} for label, given in support]
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    import numpy as np
+
+    file = io.BytesIO()
+    np.save(file, np.ascontiguousarray(array, np.float32), allow_pickle=False)
+    return file.getvalue()
 
 
 def _batches(inputs: Iterable[Input], most: int) -> Iterator[list[bytes]]:
@@ -293,5 +397,10 @@ def _bar(doing: str, total: int, shown: bool | None) -> Iterator[Any]:
         yield lambda n: bar.advance(task, n)
 
 
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+def _content(data: bytes) -> dict[str, Any]:
+    """A file as JSON carries it: a `.npy` file is a vector, every other one an image."""
+    if data[:6] == b"\x93NUMPY":
+        import numpy as np
+
+        return {"vector": np.load(io.BytesIO(data), allow_pickle=False).tolist()}
+    return {"image": base64.b64encode(data).decode()}

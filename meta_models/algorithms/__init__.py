@@ -20,6 +20,7 @@ from meta_models.algorithms.relation import Relation
 from meta_models.algorithms.reptile import Reptile
 from meta_models.algorithms.reweight import Reweight
 from meta_models.algorithms.ridge import Ridge
+from meta_models.algorithms.standardized import Standardized
 from meta_models.algorithms.views import LearnedViews
 
 ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
@@ -38,6 +39,7 @@ ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
     "reptile": Reptile,
     "reweight": Reweight,
     "ridge": Ridge,
+    "standardized": Standardized,
     "views": LearnedViews,
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -16,14 +16,19 @@ from torch.nn import functional
 
 from meta_models.algorithms.bodies import SharedBody
 from meta_models.algorithms.inner_loop import Update, inner_loop
-from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors, class_means, init_backbone
+from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors, class_means, init_backbone, row_sums
 
 
 @dataclass(frozen=True)
 class ANIL(SharedBody):
-    """MAML with the backbone shared by all adapted models: an adapted model is one vector a class."""
+    """MAML with the backbone shared by all adapted models: an adapted model is one vector a class.
+
+    `metric="euclidean"` has a bias too: 2c and -|c|² give minus squared distances to the prototypes c, up to the
+    |f|² that all classes share (Triantafillou et al. 2020, eq. 3).
+    """
 
     name: ClassVar[str] = "anil"
+    metric: Literal["euclidean", "cosine"] = "cosine"
     inner: InnerSettings = InnerSettings(inner_steps=5, inner_lr=0.1)  # noqa: RUF009 - immutable
     first_order: bool = False
 
@@ -41,10 +46,9 @@ class ANIL(SharedBody):
         create_graph: bool = False,
         on_step: OnStep | None = None,
     ) -> Tensors:
-        directions = functional.normalize(features, dim=-1)
         return inner_loop(
             lambda fast, x: self.head(meta_params, fast, x),
-            {"prototypes": functional.normalize(class_means(directions, labels, n_way), dim=-1)},
+            self._initial(features, labels, n_way),
             features,
             labels,
             n_way,
@@ -55,7 +59,17 @@ class ANIL(SharedBody):
         )
 
     def head(self, meta_params: Tensors, adapted: Tensors, features: Tensor) -> Tensor:
-        return meta_params["log_scale"].exp() * functional.normalize(features, dim=-1) @ adapted["prototypes"].T
+        scale = meta_params["log_scale"].exp()
+        if self.metric == "cosine":
+            return scale * functional.normalize(features, dim=-1) @ adapted["prototypes"].T
+        return scale * (features @ adapted["weights"].T + adapted["bias"] - row_sums(features * features))
+
+    def _initial(self, features: Tensor, labels: Tensor, n_way: int) -> Tensors:
+        if self.metric == "cosine":
+            directions = functional.normalize(features, dim=-1)
+            return {"prototypes": functional.normalize(class_means(directions, labels, n_way), dim=-1)}
+        means = class_means(features, labels, n_way)
+        return {"weights": 2 * means, "bias": -(means * means).sum(-1)}
 
     def _update(self, meta_params: Tensors, inner: InnerSettings) -> Update | None:
         """How a step moves the head; None is gradient descent."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from meta_models.algorithms.bodies import SharedBody
-from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors, class_means, init_backbone
+from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors, class_means, init_backbone, row_sums
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,4 @@ class ProtoNet(SharedBody):
         if self.metric == "cosine":
             return scale * functional.normalize(features, dim=-1) @ functional.normalize(prototypes, dim=-1).T
         # -|f - c|² without the term every class shares.
-        return scale * (
-            2 * features @ prototypes.T
-            - (prototypes * prototypes).sum(-1)
-            - (features * features).sum(-1, keepdim=True)
-        )
+        return scale * (2 * features @ prototypes.T - (prototypes * prototypes).sum(-1) - row_sums(features * features))

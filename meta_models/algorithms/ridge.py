@@ -25,11 +25,12 @@ from meta_models.algorithms.protocol import (
 class Ridge(SharedBody):
     """W = (XᵀX + λI)⁻¹ XᵀY on one-hot Y (eq. 4), logits α·xW (eq. 7); λ and α are learned.
 
-    Features have unit length. A constant β is appended to each: its size, learned too, says how freely the
-    intercept may move. (The paper adds its β to every logit, which softmax cannot see.)
+    Features have unit length unless told otherwise. A constant β is appended to each: its size, learned too, says how
+    freely the intercept may move. (The paper adds its β to every logit, which softmax cannot see.)
     """
 
     name: ClassVar[str] = "ridge"
+    unit_length: bool = True
     inner: InnerSettings | None = None
 
     def init(self) -> Tensors:
@@ -53,17 +54,20 @@ class Ridge(SharedBody):
     ) -> Tensors:
         # Rows weigh what balances the classes, 1 on average: X and Y times the roots of the weights.
         roots = (len(labels) * balanced_weights(labels, n_way)).sqrt()[:, None]
-        x = roots * self._with_constant(meta_params, features)
+        directions = self._directions(features)
+        constant = meta_params["constant"]
+        x = roots * torch.cat([directions, constant.expand(len(directions), 1)], dim=1)
         y = roots * memberships(labels, n_way)
-        return {"weights": solve_ridge(x, y, meta_params["log_lambda"].exp()).T}
+        solved = solve_ridge(x, y, meta_params["log_lambda"].exp())
+        return {"weights": solved[:-1].T, "intercepts": constant * solved[-1]}
 
     def head(self, meta_params: Tensors, adapted: Tensors, features: Tensor) -> Tensor:
-        return meta_params["log_scale"].exp() * self._with_constant(meta_params, features) @ adapted["weights"].T
+        return meta_params["log_scale"].exp() * (
+            self._directions(features) @ adapted["weights"].T + adapted["intercepts"]
+        )
 
-    @staticmethod
-    def _with_constant(meta_params: Tensors, features: Tensor) -> Tensor:
-        constant = meta_params["constant"].expand(len(features), 1)
-        return torch.cat([functional.normalize(features, dim=-1), constant], dim=1)
+    def _directions(self, features: Tensor) -> Tensor:
+        return functional.normalize(features, dim=-1) if self.unit_length else features
 
 
 def solve_ridge(x: Tensor, y: Tensor, penalty: Tensor) -> Tensor:

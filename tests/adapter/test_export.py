@@ -12,7 +12,7 @@ from adapter.export import FORMATS, MAX_PROOF_EXAMPLES, Subject, proof_rows
 from adapter.models import Adaptation, ClassCount, ModelSpec
 from adapter.predictor import Predictor
 from meta_models.catalogue import Catalogue
-from meta_models.preprocess import preprocess
+from meta_models.inputs.drawing import preprocess
 from tests.drawings import sketch
 
 
@@ -55,7 +55,7 @@ def test_other_tensors_than_the_served_ones_are_refused(subject: Subject, to: st
 
 @pytest.mark.parametrize("to", FORMATS)
 def test_another_threshold_than_the_served_one_is_refused(subject: Subject, to: str) -> None:
-    other = subject.calibration.model_copy(update={"rejection_logit": -1e6 if subject.served[0].rejected else 1e6})
+    other = subject.calibration.model_copy(update={"rejection_logit": -1e6 if subject.served.rejected[0] else 1e6})
     with pytest.raises(ExportDiffers, match="reject"):
         FORMATS[to](replace(subject, calibration=other))
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import httpx
 import numpy as np
 import onnx
 import pytest
-from PIL import Image
 
 from meta_models.bundle import Bundle
 from meta_models.exported import TOLERANCE, ExportedClassifier, NotAnExportError
-from meta_models.preprocess import preprocess
 from tests.asking import META_MODELS, adapt, assert_problem, drawn, predict, probabilities, support_of
 from tests.drawings import png
 
@@ -24,9 +21,8 @@ def export(http: httpx.Client, model: str, to: str) -> httpx.Response:
     return answer
 
 
-def pictures(kinds: range) -> tuple[list[bytes], list[Image.Image]]:
-    files = [png(kind, 100) for kind in kinds]
-    return files, [Image.open(io.BytesIO(data)) for data in files]
+def pictures(kinds: range) -> list[bytes]:
+    return [png(kind, 100) for kind in kinds]
 
 
 @pytest.mark.parametrize(("meta_model", "steps"), [*((name, None) for name in META_MODELS), ("omniglot-maml", 3)])
@@ -35,8 +31,8 @@ def test_the_exported_graph_answers_as_the_service(http: httpx.Client, meta_mode
     model = adapt(http, drawn(6, 3, first=3000), meta_model=meta_model, **options)
     answer = export(http, model["id"], "onnx")
     exported = ExportedClassifier(answer.content)
-    files, opened = pictures(range(3000, 3012))  # six known kinds, six unknown ones
-    here, rejected = exported(np.stack([exported.preprocess(picture) for picture in opened]))
+    files = pictures(range(3000, 3012))  # six known kinds, six unknown ones
+    here, rejected = exported(np.stack([exported.read(file) for file in files]))
     there = predict(http, model["id"], files)
     for row, unlike, result in zip(here, rejected, there, strict=True):
         served = probabilities(result)
@@ -72,8 +68,8 @@ def test_a_grown_model_is_compared_on_its_own_support_set(http: httpx.Client) ->
 def test_the_bundle_answers_as_the_service(http: httpx.Client, meta_model: str) -> None:
     model = adapt(http, drawn(4, 2, first=3020), meta_model=meta_model)
     bundle = Bundle.load(export(http, model["id"], "safetensors").content)
-    files, opened = pictures(range(3020, 3024))
-    inputs = np.stack([preprocess(picture, bundle.about.preprocessing) for picture in opened])
+    files = pictures(range(3020, 3024))
+    inputs = np.stack([bundle.about.read(file) for file in files])
     here, _ = bundle.open()(inputs)
     for row, result in zip(here, predict(http, model["id"], files), strict=True):
         served = probabilities(result)

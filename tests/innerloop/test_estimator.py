@@ -99,7 +99,7 @@ def test_export(classifier: FewShotClassifier, tmp_path: Path) -> None:
     classifier.fit(pictures(5050), LABELS)
     exported = ExportedClassifier(classifier.export(tmp_path / "letters.onnx"))
     queries = pictures(5050, range(70, 71))
-    here, _ = exported(np.stack([exported.preprocess(picture) for picture in queries]))
+    here, _ = exported(np.stack([exported.read(encoded(picture)) for picture in queries]))
     order = [exported.classes.index(name) for name in classifier.classes_]
     np.testing.assert_allclose(here[:, order], classifier.predict_proba(queries), atol=1e-5)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ from torch.nn import functional
 from meta_models.algorithms import ALGORITHMS, Episode, InnerSettings, Tensors, meta_loss
 from meta_models.algorithms.protocol import Algorithm
 from meta_models.datasets import ClassPool
+from meta_models.inputs import DrawingSpec, VectorSpec
 from meta_models.manifest import Training
 from meta_models.publish import check_parity, export
 from meta_models.recipe import Data, Outer, Recipe
 from meta_models.serving import ServedModel
-from meta_models.torch_model import TorchModel, build_algorithm
+from meta_models.torch_model import TorchModel, as_floats, build_algorithm
 
 SHAPE = (1, 28, 28)
 BACKBONE = {"name": "conv4", "width": 16}
+ON_VECTORS = {"standardized"}
+"""Algorithms whose inputs are vectors; they have no backbone."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "protonet-cosine": {"name": "protonet", "metric": "cosine"},
@@ -47,6 +51,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "inner": {"inner_steps": 3, "inner_lr": 0.01},
     },
     "contrastive": {"name": "contrastive"},
+    "vector-prototype": {"name": "standardized"},
+    "vector-ridge": {"name": "standardized", "head_name": "ridge"},
+    "vector-gradient": {
+        "name": "standardized",
+        "head_name": "gradient",
+        "inner": {"inner_steps": 3, "inner_lr": 0.01},
+    },
     "views": {"name": "views", "n_views": 3},
 }
 
@@ -59,7 +70,19 @@ def options(request: pytest.FixtureRequest) -> dict[str, Any]:
 @pytest.fixture
 def algorithm(options: dict[str, Any]) -> Algorithm:
     torch.manual_seed(0)
-    return build_algorithm(options, BACKBONE, SHAPE)
+    recipe = a_recipe(options)
+    return build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
+
+
+@pytest.fixture
+def pool(pool: ClassPool, request: pytest.FixtureRequest) -> ClassPool:
+    """The sketches; for algorithms on vectors as 49 means of 4×4 pixels, in units of their own."""
+    options = request.getfixturevalue("options") if "options" in request.fixturenames else {}
+    if options.get("name") not in ON_VECTORS:
+        return pool
+    means = pool.inputs.reshape(-1, 7, 4, 7, 4).mean((2, 4)).reshape(-1, 49)
+    vectors = (means * np.exp(np.random.default_rng(0).normal(size=49))).astype(np.float32)
+    return replace(pool, inputs=vectors)
 
 
 @pytest.fixture
@@ -71,7 +94,7 @@ def episode(pool: ClassPool, counts: list[int], n_query: int = 3) -> Episode:
     """Support sets of `counts` examples a class."""
     support = np.concatenate([pool.class_examples[c][:n] for c, n in enumerate(counts)])
     query = np.concatenate([pool.class_examples[c][-n_query:] for c in range(len(counts))])
-    inputs = torch.from_numpy(pool.inputs).float() / 255
+    inputs = as_floats(torch.from_numpy(pool.inputs))
     classes = torch.arange(len(counts))
     return Episode(
         inputs[support],
@@ -236,11 +259,13 @@ def test_gpu_agrees_with_cpu(algorithm: Algorithm, meta_params: Tensors, pool: C
 
 
 def a_recipe(options: dict[str, Any], name: str = "sketches") -> Recipe:
+    on_vectors = options["name"] in ON_VECTORS
     return Recipe(
         name=name,
         description="sketches of the tests",
         algorithm=options,
-        backbone=BACKBONE,
+        backbone={"name": "identity"} if on_vectors else BACKBONE,
+        input=VectorSpec() if on_vectors else DrawingSpec(size=SHAPE[1]),
         data=Data(split="background"),
         episodes={"n_way": 5, "n_shot": 1, "n_query": 3},
         outer=Outer(steps=6, precision="float32"),

@@ -7,11 +7,18 @@ import torch
 
 from meta_models.algorithms.protocol import init_backbone, n_features, with_backbone
 from meta_models.backbones import BACKBONES
+from meta_models.backbones.cells import OPERATIONS, Cells, MixedCells, strongest
 
-SMALL = {"conv4": {"width": 8}, "residual": {"stem": 4, "widths": (6, 8)}}
+EDGES = [(0, 1, "conv3"), (0, 2, "skip"), (1, 2, "separable3"), (0, 3, "max3"), (2, 3, "conv1"), (1, 3, "average3")]
+SMALL = {
+    "cells": {"edges": EDGES, "width": 8},
+    "conv4": {"width": 8},
+    "mixed_cells": {"n_nodes": 3, "width": 8},
+    "residual": {"stem": 4, "widths": (6, 8)},
+}
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", sorted(set(BACKBONES) - {"identity"}))
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 40)])
 def test_features(name: str, shape: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
@@ -24,3 +31,45 @@ def test_features(name: str, shape: tuple[int, int, int]) -> None:
     alone = with_backbone(backbone, params, inputs[2:3])
     torch.testing.assert_close(alone[0], features[2])
     assert float((features[0] - features[1]).abs().max()) > 1e-3, "two examples look the same"
+
+
+def test_a_cell_that_nothing_leads_to_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one to each node"):
+        Cells((1, 28, 28), [(0, 2, "conv3")])
+
+
+def test_one_hot_mixture_is_the_cell_it_stands_for() -> None:
+    """With all its weight on one operation an edge is that operation."""
+    torch.manual_seed(0)
+    mixed = MixedCells((1, 28, 28), n_nodes=3, width=4)
+    chosen = [1, 5, 0]
+    with torch.no_grad():
+        for edge, operation in enumerate(chosen):
+            mixed.alpha[edge, operation] = 1e3
+    edges = list(strongest(mixed.alpha, n_nodes=3))
+    assert edges == [(a, b, list(OPERATIONS)[o]) for (a, b), o in zip([(0, 1), (0, 2), (1, 2)], chosen, strict=True)]
+    alone = Cells((1, 28, 28), edges, width=4)
+    wanted = {
+        ".".join([*parts[:3], *parts[4:]]): tensor
+        for name, tensor in mixed.state_dict().items()
+        if (parts := name.split("."))[0] == "cells" and int(parts[3]) == chosen[int(parts[2])]
+    }
+    alone.load_state_dict({**{n: t for n, t in mixed.state_dict().items() if n.startswith("stem")}, **wanted})
+    inputs = torch.rand(3, 1, 28, 28)
+    torch.testing.assert_close(alone.eval()(inputs), mixed.eval()(inputs))
+
+
+def test_each_node_keeps_its_strongest_edges() -> None:
+    alpha = torch.zeros(6, len(OPERATIONS))
+    alpha[3, 2], alpha[5, 4] = 2.0, 1.0  # (0, 3) and (2, 3)
+    found = list(strongest(alpha))
+    assert [e[:2] for e in found if e[1] == 3] == [(0, 3), (2, 3)]
+    assert tuple(e[2] for e in found if e[1] == 3) == ("separable3", "average3")
+
+
+def test_conv4_is_one_of_the_cells() -> None:
+    torch.manual_seed(0)
+    conv4, cells = BACKBONES["conv4"]((1, 28, 28), width=8), Cells((1, 28, 28), [(0, 1, "conv3")], 8)
+    cells.load_state_dict(dict(zip(cells.state_dict(), conv4.state_dict().values(), strict=True)))
+    inputs = torch.rand(4, 1, 28, 28)
+    torch.testing.assert_close(cells.eval()(inputs), conv4.eval()(inputs))

@@ -28,8 +28,8 @@ def test_ridge_gives_a_large_class_no_advantage(pool: ClassPool) -> None:
     meta_params, e = algorithm.init(), episode(pool, [1, 1])
     one, other = algorithm.body(meta_params, e.support_inputs)
     features = torch.stack([one, *[other] * 8])
-    weights = algorithm.adapt(meta_params, features, torch.tensor([0] + [1] * 8), 2)["weights"]
-    assert weights[0, -1] == pytest.approx(float(weights[1, -1]), abs=1e-4)
+    intercepts = algorithm.adapt(meta_params, features, torch.tensor([0] + [1] * 8), 2)["intercepts"]
+    assert intercepts[0] == pytest.approx(float(intercepts[1]), abs=1e-4)
 
 
 def test_attention_by_hand(pool: ClassPool) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from meta_models import datasets
 from meta_models.datasets import DataError, fetch, load_omniglot
-from meta_models.preprocess import DrawingSpec
+from meta_models.inputs.drawing import DrawingSpec
 from tests.drawings import sketch
 
 

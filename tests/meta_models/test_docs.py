@@ -30,6 +30,6 @@ def test_bytes_and_file_of_a_row(name: str) -> None:
     assert f'name: ClassVar[str] = "{recipe.algorithm["name"]}"' in source
     algorithm = build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
     model = TorchModel(algorithm, algorithm.init())
-    inputs = np.random.default_rng(0).integers(0, 256, (20, *recipe.input.shape), dtype=np.uint8)
+    inputs = recipe.input.examples(np.random.default_rng(0), np.arange(20))
     adapted = model.adapt(model.features(inputs), np.arange(20), 20)
     assert sum(tensor.nbytes for tensor in adapted.values()) == int(size.replace(",", ""))

@@ -68,3 +68,9 @@ def test_instances_are_classes_of_their_own(pool: ClassPool) -> None:
     episode = sample_episode(pool, EpisodeSpec(40, 1, 2, instances=True), 0, 0)
     assert episode.n_way == len(set(episode.support.ravel())) == 40  # more than the pool has classes
     assert np.array_equal(episode.query, episode.support.repeat(2, axis=1))
+
+
+def test_each_episode_takes_one_of_several_shots(pool: ClassPool) -> None:
+    spec = EpisodeSpec(5, (1, 3), 2)
+    shapes = {sample_episode(pool, spec, 0, number).support.shape for number in range(30)}
+    assert shapes == {(5, 1), (5, 3)}

@@ -14,7 +14,7 @@ from meta_models.datasets import ClassPool
 from meta_models.meta_train import CHECKPOINT, LOG, meta_train
 from meta_models.plots import plot_log
 from meta_models.recipe import RECIPES, Data, Development, Outer, Recipe, load_recipe
-from meta_models.sources import Splits
+from meta_models.sources import Protocol, Splits
 from meta_models.torch_model import build_algorithm
 
 
@@ -37,8 +37,8 @@ def recipe(steps: int, algorithm: str = "protonet") -> Recipe:
 
 @pytest.fixture
 def splits(pool: ClassPool) -> Splits:
-    parts = [pool.subset(pool.class_groups == group) for group in range(3)]
-    return Splits(*parts)
+    train, development, test = (pool.subset(pool.class_groups == group) for group in range(3))
+    return Splits((train,), (development,), (Protocol("L", test, 1.0),))
 
 
 class Interrupted(Exception):
@@ -57,6 +57,23 @@ def test_resumes_exactly(splits: Splits, tmp_path: Path, algorithm: str) -> None
         meta_train(recipe(8, algorithm), splits, tmp_path / "broken", device="cpu", on_progress=interrupt)
     resumed = meta_train(recipe(8, algorithm), splits, tmp_path / "broken", device="cpu")
     assert all(torch.equal(t, resumed.meta_params[name]) for name, t in whole.meta_params.items())
+
+
+def test_development_episodes_move_what_is_theirs_and_frozen_tensors_stay(splits: Splits, tmp_path: Path) -> None:
+    def searched(steps: int) -> Recipe:
+        made = recipe(steps)
+        outer = made.outer.model_copy(
+            update={"from_development": ("backbone.alpha",), "frozen": ("backbone.stem", "log_scale")}
+        )
+        return made.model_copy(update={"backbone": {"name": "mixed_cells", "n_nodes": 3, "width": 4}, "outer": outer})
+
+    torch.manual_seed(0)
+    start = build_algorithm({"name": "protonet"}, searched(1).backbone, (1, 28, 28)).init()
+    whole = meta_train(searched(8), splits, tmp_path / "whole", start=start, device="cpu").meta_params
+    moved = {name for name, t in whole.items() if not torch.equal(t, start[name]) and "running" not in name}
+    assert "backbone.alpha" in moved
+    assert not {name for name in moved if name.startswith(("backbone.stem", "log_scale"))}
+    assert any(name.startswith("backbone.cells") for name in moved)
 
 
 def test_learns_and_logs(splits: Splits, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from meta_models.datasets import DataError
+from meta_models.inputs import DrawingSpec
 from meta_models.own_classes import MIN_CLASSES, MIN_IMAGES, load_classes, part_of
-from meta_models.preprocess import DrawingSpec
 from meta_models.recipe import load_recipe
 from meta_models.sources import load_splits
 from tests.drawings import blank, png
@@ -37,7 +37,7 @@ def test_every_picture_is_in_its_class(pictures: Path) -> None:
 
 def test_the_parts_share_no_class(pictures: Path) -> None:
     splits = load_splits(pictures, RECIPE)
-    parts = [set(p.class_names) for p in (splits.train, splits.development, splits.test)]
+    parts = [set(p.class_names) for p in (splits.train[0], splits.development[0], splits.test[0].pool)]
     assert [len(p) for p in parts] == [18, 6, 6]
     assert len(set.union(*parts)) == MIN_CLASSES
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from meta_models.preprocess import BlankImageError, DrawingSpec, preprocess
+from meta_models.inputs.drawing import BlankImageError, DrawingSpec, preprocess
 from tests.drawings import sketch
 
 SPEC = DrawingSpec()

@@ -1,18 +1,23 @@
 """Turns a picture as a user has it into the array a meta-model was trained on.
 
 Runs unchanged on training data, in the API and on exported models; what it does is written in the
-manifest (`InputSpec`). Knows numpy and Pillow only.
+manifest (`DrawingSpec`). Knows numpy and Pillow only.
 """
 
 from __future__ import annotations
 
+import io
 from functools import cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field
+
+from meta_models.inputs.reading import Caps, UnreadableInput, too_large
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
 MAX_WORKING_SIDE = 1024
 """Larger pictures are shrunk to this side first: strokes stay visible, work stays bounded."""
@@ -35,6 +40,10 @@ class DrawingSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    modality: ClassVar[str] = "image"
+    encoded: ClassVar[bool] = True
+    dtype: ClassVar[type[np.generic]] = np.uint8
+
     kind: Literal["drawing"] = "drawing"
     size: Annotated[int, Field(ge=8, le=256)] = 28
     margin: Annotated[float, Field(ge=0, le=1)] = 0.1
@@ -45,17 +54,60 @@ class DrawingSpec(BaseModel):
         """Shape of one example, (channels, height, width)."""
         return (1, self.size, self.size)
 
-    @property
-    def modality(self) -> Literal["image"]:
-        """What a client sends: `{"image": …}`."""
-        return "image"
+    @staticmethod
+    def recognises(data: bytes) -> bool:
+        """True of every file that no other modality knows: what it is instead, `read` says."""
+        return True
+
+    def read(self, content: Any, caps: Caps) -> NDArray[np.uint8]:
+        """The bytes of an image file to (channels, height, width).
+
+        Raises:
+            UnreadableInput: what is wrong with it.
+        """
+        if not content:
+            raise UnreadableInput("empty_image", "the image has no bytes")
+        if len(content) > caps.image_bytes:
+            raise too_large("image", f"the image has {len(content)} bytes, at most {caps.image_bytes}")
+        try:
+            with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+                if picture.width * picture.height > caps.image_pixels:
+                    size = f"{picture.width}x{picture.height}"
+                    raise too_large("image", f"the image is {size}, at most {caps.image_pixels} pixels")
+                picture.load()
+                return preprocess(picture, self)
+        except Image.DecompressionBombError as error:  # raised before the size can be read
+            raise too_large("image", f"the image has more than {caps.image_pixels} pixels") from error
+        except BlankImageError as error:
+            raise UnreadableInput("blank_image", str(error)) from error
+        except UnidentifiedImageError as error:
+            raise UnreadableInput(
+                "undecodable_image", f"not an image of a known format ({', '.join(FORMATS)})"
+            ) from error
+        except UnreadableInput:
+            raise
+        except Exception as error:
+            raise UnreadableInput("undecodable_image", f"the image is damaged: {error}") from error
+
+    def examples(
+        self, rng: np.random.Generator, classes: NDArray[np.int64], *, wider: bool = False
+    ) -> NDArray[np.uint8]:
+        """Made-up examples (n, *shape) to compare graphs on: random blocks, an eighth of them an example's own.
+
+        Blocks, unlike noise, differ from one another to a network, trained or not; and support sets without classes to
+        find would have an inner loop blow up the rounding of float32 itself.
+        """
+        templates = self._blocks(rng, int(classes.max()) + 1)
+        changes = [self._blocks(rng, len(classes)) for _ in range(3)]
+        return templates[classes] ^ (changes[0] & changes[1] & changes[2])
+
+    def _blocks(self, rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
+        channels, height, width = self.shape
+        coarse = rng.integers(0, 2, (n, channels, -(-height // 4), -(-width // 4)), dtype=np.uint8) * 255
+        return coarse.repeat(4, axis=2).repeat(4, axis=3)[:, :, :height, :width]
 
 
-InputSpec = DrawingSpec
-"""Every pre-processing a manifest can name; photographs, text and sound join here as a union."""
-
-
-def preprocess(picture: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
+def preprocess(picture: Image.Image, spec: DrawingSpec) -> NDArray[np.uint8]:
     """Make one decoded picture fit `spec`.
 
     Args:

@@ -1,0 +1,69 @@
+"""`meta_model: "auto"`: which of a modality's meta-models suits a support set, by cross-validation on it. No Redis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapter.measure import FOLDS, cross_validate
+from adapter.models import Adaptation, ModelSpec, Selection, Trial
+from adapter.support_set import SupportSet
+from meta_models.manifest import Manifest
+from meta_models.serving_path import ServingPath
+
+
+def defaults(manifest: Manifest) -> Adaptation:
+    """The settings that a meta-model adapts with where nobody asks for others."""
+    inner = manifest.inner_loop
+    return Adaptation() if inner is None else Adaptation(inner_steps=inner.inner_steps, inner_lr=inner.inner_lr)
+
+
+def choose(spec: ModelSpec, support: SupportSet, paths: Mapping[str, ServingPath]) -> ModelSpec:
+    """The spec with one of its candidates for good; the same support set gives the same choice.
+
+    Another than the default is taken where it is right more often by more than a standard error of the difference,
+    both asked about the same held-out examples. Candidates that this worker lacks are passed over.
+    """
+    candidates = [reference for reference in spec.candidates if reference in paths]
+    right = {reference: _held_out(spec, support, paths[reference]) for reference in candidates}
+    default = right[candidates[0]]
+    tried = tuple(_trial(reference, right[reference], default) for reference in candidates)
+    better = [trial for trial in tried[1:] if trial.difference > trial.standard_error]
+    best = max(better, key=lambda trial: trial.difference, default=tried[0])
+    settings = defaults(paths[best.meta_model].served.manifest)
+    return spec.model_copy(
+        update={
+            "meta_model": best.meta_model,
+            "adaptation": settings,
+            "weights": spec.weights
+            if spec.ephemeral
+            else support.weights_digest(best.meta_model, settings.model_dump()),
+            "selection": Selection(folds=FOLDS, n=len(default), tried=tried),
+        }
+    )
+
+
+def _held_out(spec: ModelSpec, support: SupportSet, path: ServingPath) -> NDArray[np.bool_]:
+    """Whether each example that can be held out is given its class."""
+    manifest = path.served.manifest
+    temperature = manifest.calibration_for(len(spec.classes), spec.mean_shot).temperature
+    features = path.features(support.inputs)
+    quality = cross_validate(path.torch_model, support, features, defaults(manifest), temperature)
+    given = np.array(quality.given)
+    return (given == support.labels)[given >= 0]
+
+
+def _trial(reference: str, right: NDArray[np.bool_], default: NDArray[np.bool_]) -> Trial:
+    n = len(right)
+    gained, lost = int((right & ~default).sum()), int((default & ~right).sum())
+    # Half an example more on either side keeps the error honest where few differ (Agresti & Min 2005).
+    b, c, total = lost + 0.5, gained + 0.5, n + 2
+    return Trial(
+        meta_model=reference,
+        accuracy=float(right.mean()) if n else 0.0,
+        difference=(gained - lost) / n if n else 0.0,
+        standard_error=math.sqrt(b + c - (c - b) ** 2 / total) / total,
+    )

@@ -1,0 +1,104 @@
+"""Sends what is due to the webhooks, from a thread with an event loop of its own: a receiver that is slow, or a name
+that takes long to resolve, holds up no request."""
+
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false
+# (redis-py has no complete types)
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+from datetime import UTC, datetime
+
+import httpcore
+import redis
+
+from adapter.outbound import AddressRefusedError, CheckedBackend, Reach
+from adapter.webhooks import Attempt, Message, Messages
+
+log = logging.getLogger("innerloop.webhooks")
+
+PERIOD_SECONDS = 0.5
+AT_A_TIME = 32
+SECONDS_EACH = 20.0
+"""For a name, a connection, the request and the head of the answer together."""
+
+
+class Deliverer:
+    """Of one API process; among all of them each message goes to one."""
+
+    def __init__(self, messages: Messages, reach: Reach) -> None:
+        self._messages, self._reach = messages, reach
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="webhooks", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Messages under way are sent again after their lease."""
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    async def _run(self) -> None:
+        under_way: set[asyncio.Task[None]] = set()
+        async with httpcore.AsyncConnectionPool(
+            max_connections=AT_A_TIME, max_keepalive_connections=0, network_backend=CheckedBackend(self._reach)
+        ) as pool:
+            while not self._stop.is_set():
+                try:
+                    due = await asyncio.to_thread(self._messages.due, AT_A_TIME - len(under_way))
+                except redis.RedisError as error:
+                    log.warning("Redis does not answer: %s", error)
+                    due = []
+                for message in due:
+                    task = asyncio.create_task(self._deliver(pool, message))
+                    under_way.add(task)
+                    task.add_done_callback(under_way.discard)
+                await asyncio.sleep(PERIOD_SECONDS)
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _deliver(self, pool: httpcore.AsyncConnectionPool, message: Message) -> None:
+        attempt = await send(pool, message)
+        try:
+            outcome = await asyncio.to_thread(self._messages.note, message, attempt, random.random())  # noqa: S311
+        except redis.RedisError as error:
+            log.warning("%s: what became of it could not be noted: %s", message.id, error)
+            return
+        if outcome == "gave_up":
+            log.warning("%s for model %s was given up: %s", message.id, message.model, attempt.detail)
+
+
+async def send(pool: httpcore.AsyncConnectionPool, message: Message) -> Attempt:
+    """One attempt. Any 2xx is success; redirects are not followed, 410 ends the attempts."""
+    now = datetime.now(UTC)
+    headers = [
+        *message.headers(now).items(),
+        ("Content-Type", "application/json"),
+        ("User-Agent", "innerloop-webhooks"),
+    ]
+    try:
+        async with asyncio.timeout(SECONDS_EACH):
+            answer = pool.stream("POST", message.url, headers=headers, content=message.body.encode())
+            async with answer as response:
+                status, given = response.status, {name.lower(): value for name, value in response.headers}
+    except AddressRefusedError as error:
+        return Attempt(False, detail=str(error), final=True)
+    except TimeoutError:
+        return Attempt(False, detail=f"no answer within {SECONDS_EACH:g} s")
+    except Exception as error:  # a name without an address, no TLS, no HTTP …: whatever it is, this attempt failed
+        return Attempt(False, detail=f"{type(error).__name__}: {error}"[:200])
+    if 200 <= status < 300:
+        return Attempt(True, status)
+    asked = given.get(b"retry-after", b"")
+    return Attempt(
+        False,
+        status,
+        detail=f"the receiver answered {status}",
+        final=status == 410,
+        wait_seconds=float(asked) if asked.isdigit() else 0,
+    )

@@ -1,0 +1,154 @@
+"""Messages to an owner's webhooks: a queue in Redis that the scripts fill, signed after Standard Webhooks.
+
+A message is handed out for `LEASE_MS`, then again: whoever died with one loses nothing, and a receiver may get one
+twice. It is kept until it was delivered or given up.
+"""
+
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false
+# (redis-py has no complete types)
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, cast
+
+from standardwebhooks import Webhook as Signer
+
+from adapter.events import MAX_EVENTS
+from adapter.redis_store import MESSAGES, RedisStore, events_key, now_ms
+
+LEASE_MS = 60_000
+"""Longer than a delivery can take."""
+
+RETRY_SECONDS = (5, 60, 300, 1800, 7200, 18_000, 36_000)
+"""Between attempts: the last is 17 hours and 35 minutes after the first."""
+
+Outcome = Literal["delivered", "retrying", "gave_up"]
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """Where a model's owner wants to be told, and what signs it."""
+
+    url: str
+    secret: str
+
+
+@dataclass(frozen=True)
+class Message:
+    """Something that happened to a model, for one receiver. `problem` is JSON of why it failed, or empty."""
+
+    id: str
+    owner: str
+    model: str
+    version: int
+    status: str
+    at_ms: int
+    problem: str
+    url: str
+    secret: str
+    attempts: int
+
+    @classmethod
+    def read(cls, message_id: str, fields: Mapping[bytes, bytes]) -> Message:
+        text = {key.decode(): value.decode() for key, value in fields.items()}
+        numbers = {name: int(text.pop(name)) for name in ("version", "at_ms", "attempts")}
+        return cls(id=message_id, **text, **numbers)  # pyright: ignore[reportArgumentType]
+
+    @property
+    def body(self) -> str:
+        """The same at each attempt."""
+        said = {
+            "type": f"model.{self.status}",
+            "timestamp": datetime.fromtimestamp(self.at_ms / 1000, UTC).isoformat().replace("+00:00", "Z"),
+            "data": {
+                "id": self.model,
+                "object": "model",
+                "version": self.version,
+                "status": self.status,
+                "error": json.loads(self.problem) if self.problem else None,
+            },
+        }
+        return json.dumps(said, separators=(",", ":"))
+
+    def headers(self, now: datetime) -> dict[str, str]:
+        """Signed for this attempt (Standard Webhooks 1.0.0)."""
+        return {
+            "webhook-id": self.id,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": Signer(self.secret).sign(self.id, now, self.body),
+        }
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How an attempt ended. `final`: another one is no use. `wait_seconds`: what the receiver asked for."""
+
+    delivered: bool
+    http_status: int | None = None
+    detail: str = ""
+    final: bool = False
+    wait_seconds: float = 0
+
+
+class Messages(RedisStore):
+    """Hand out, note what became of it."""
+
+    def due(self, most: int) -> list[Message]:
+        """Messages to be sent now, each to nobody else for `LEASE_MS`."""
+        found: list[Message] = []
+        for name in cast("list[bytes]", self.run("due", [MESSAGES], [LEASE_MS, most])):
+            fields = cast("dict[bytes, bytes]", self.client.hgetall(f"{MESSAGES}:{name.decode()}"))
+            if fields:
+                found.append(Message.read(name.decode(), fields))
+            else:
+                self.client.zrem(MESSAGES, name)
+        return found
+
+    def note(self, message: Message, attempt: Attempt, spread: float) -> Outcome:
+        """Forget what is delivered or given up, put off the rest, and write it into the model's events.
+
+        `spread`, from 0 to 1, lets retries of messages that failed together part.
+        """
+        n = message.attempts + 1
+        outcome: Outcome = "delivered" if attempt.delivered else "retrying"
+        if not attempt.delivered and (attempt.final or n > len(RETRY_SECONDS)):
+            outcome = "gave_up"
+        name = f"{MESSAGES}:{message.id}"
+        with self.client.pipeline(transaction=True) as all_of_it:
+            if outcome == "retrying":
+                wait = min(max(RETRY_SECONDS[n - 1], attempt.wait_seconds), RETRY_SECONDS[-1]) * (1 + 0.1 * spread)
+                all_of_it.hset(name, "attempts", n)
+                all_of_it.zadd(MESSAGES, {message.id: now_ms() + 1000 * wait})
+            else:
+                all_of_it.zrem(MESSAGES, message.id)
+                all_of_it.delete(name)
+            fields: dict[str, str | int] = {
+                "event": "webhook",
+                "version": message.version,
+                "message": message.id,
+                "url": message.url,
+                "outcome": outcome,
+                "attempt": n,
+                "http_status": attempt.http_status or "",
+                "detail": attempt.detail,
+            }
+            stream = events_key(message.owner, message.model)
+            all_of_it.xadd(stream, fields, maxlen=MAX_EVENTS, nomkstream=True)  # pyright: ignore[reportArgumentType]
+            all_of_it.execute()
+        return outcome
+
+
+def check_secret(secret: str) -> None:
+    """Raises ValueError where a secret is not as Standard Webhooks writes them."""
+    try:
+        size = len(base64.b64decode(secret.removeprefix("whsec_"), validate=True))
+    except binascii.Error:
+        size = 0
+    if not secret.startswith("whsec_") or not 24 <= size <= 64:
+        raise ValueError("a webhook secret is whsec_ and the base64 of 24 to 64 bytes")

@@ -1,0 +1,79 @@
+"""Tells rows of numbers from pictures, and checks them as scikit-learn does, by scikit-learn where it is installed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def is_table(X: Any) -> bool:  # noqa: N803
+    """Whether `X` is rows of numbers: two axes, or a list of vectors. Three axes and more are pictures."""
+    if hasattr(X, "toarray") or hasattr(X, "dtypes"):  # a sparse matrix, a data frame
+        return True
+    if isinstance(X, list | tuple):
+        if not X or isinstance(X[0], str | bytes | Path):
+            return False
+        first = X[0]
+        return np.ndim(first) == 1 if isinstance(first, np.ndarray | list | tuple) else False
+    shape = getattr(X, "shape", None)
+    array = X if shape is not None else np.asarray(X) if hasattr(X, "__array__") else None
+    if array is None or len(array.shape) > 2:
+        return False
+    # One axis: numbers that lack an axis, which the check says, or paths, bytes and pictures as objects.
+    return len(array.shape) == 2 or getattr(array, "dtype", np.dtype(object)).kind in "fiubc"
+
+
+def checked(estimator: Any, X: Any, *, reset: bool) -> NDArray[Any]:  # noqa: N803
+    """(n, n_features) numbers; a fitted estimator's own number of features unless `reset`.
+
+    Raises:
+        ValueError, TypeError: it is no such table, in scikit-learn's words where it is installed.
+    """
+    try:
+        from sklearn.utils.validation import validate_data
+    except ImportError:
+        return _checked(estimator, X, reset=reset)
+    return np.asarray(validate_data(estimator, X, reset=reset))
+
+
+def checked_pair(estimator: Any, X: Any, y: Any, *, reset: bool) -> tuple[NDArray[Any], NDArray[Any]]:  # noqa: N803
+    """The same with one label for each row."""
+    try:
+        from sklearn.utils.multiclass import check_classification_targets
+        from sklearn.utils.validation import validate_data
+    except ImportError:
+        vectors, labels = _checked(estimator, X, reset=reset), np.asarray(y)
+        if labels.shape != (len(vectors),):
+            raise ValueError(
+                f"one label a row is needed, found {len(vectors)} rows and labels {labels.shape}"
+            ) from None
+        return vectors, labels
+    vectors, labels = validate_data(estimator, X, y, reset=reset)
+    check_classification_targets(labels)
+    return np.asarray(vectors), np.asarray(labels)
+
+
+def _checked(estimator: Any, X: Any, *, reset: bool) -> NDArray[Any]:  # noqa: N803
+    array = np.asarray(X)
+    array = array.astype(np.float64) if array.dtype == object else array
+    if array.ndim != 2 or array.dtype.kind not in "fiub" or not array.size:
+        raise ValueError(f"rows of numbers have two axes, not {array.shape} of {array.dtype}; reshape your data")
+    if not np.isfinite(array).all():
+        raise ValueError("the input contains NaN or infinity")
+    if reset:
+        estimator.n_features_in_ = array.shape[1]
+    elif array.shape[1] != estimator.n_features_in_:
+        raise ValueError(f"X has {array.shape[1]} features, {estimator.n_features_in_} are expected")
+    return array
+
+
+def not_fitted(kind: type[Exception], message: str) -> Exception:
+    """An error of `kind`, and of scikit-learn's own where that is in use, so that its tools know it."""
+    module = sys.modules.get("sklearn.exceptions")
+    if module is None:
+        return kind(message)
+    return type(kind.__name__, (kind, module.NotFittedError), {})(message)

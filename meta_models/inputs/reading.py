@@ -1,0 +1,69 @@
+"""What reading one input needs and how it fails, whatever the modality."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Caps:
+    """What one input may cost to read."""
+
+    image_bytes: int = 10 * 2**20
+    image_pixels: int = 25_000_000
+
+
+class UnreadableInput(ValueError):
+    """One input cannot be used; `code` says how, `status` is what it would be as an answer of its own."""
+
+    def __init__(self, code: str, detail: str, status: int = 422) -> None:
+        super().__init__(detail)
+        self.code, self.status = code, status
+
+
+def too_large(what: str, detail: str) -> UnreadableInput:
+    """The input is over a cap."""
+    return UnreadableInput(f"{what}_too_large", detail, 413)
+
+
+class Reads(Protocol):
+    """What every input spec offers besides its `kind`.
+
+    Attributes:
+        modality: what a client sends, `{modality: ...}`.
+        encoded: whether JSON carries it as base64 of a file.
+        dtype: of one example.
+    """
+
+    modality: ClassVar[str]
+    encoded: ClassVar[bool]
+    dtype: ClassVar[type[np.generic]]
+
+    @property
+    def shape(self) -> tuple[int | str, ...]:
+        """Of one example; a name stands for a size that the support set decides."""
+        ...
+
+    @staticmethod
+    def recognises(data: bytes) -> bool:
+        """Whether a file is of this modality, by its first bytes."""
+        ...
+
+    def read(self, content: Any, caps: Caps) -> NDArray[Any]:
+        """One input, the bytes of a file or what JSON held, as the meta-model reads it.
+
+        Raises:
+            UnreadableInput: what is wrong with it.
+        """
+        ...
+
+    def examples(self, rng: np.random.Generator, classes: NDArray[np.int64], *, wider: bool = False) -> NDArray[Any]:
+        """(n, *shape) made-up examples of the given classes, to compare graphs on and to warm up with.
+
+        `wider` gives sizes that the support set decides another value.
+        """
+        ...
