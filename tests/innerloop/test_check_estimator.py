@@ -106,7 +106,7 @@ def test_what_cannot_be_done_says_so(classifier: FewShotClassifier) -> None:
     assert isinstance(caught.value, SklearnNotFittedError)
     with pytest.raises(ValueError, match="at least 2 classes"):
         classifier.fit(rows, [1, 1, 1, 1])
-    with pytest.raises(ValueError, match="more than one reads"):
+    with pytest.raises(ValueError, match="Unknown label type"):
         classifier.fit(rows, np.array([1, "1", 2, 2], dtype=object))
     with pytest.raises(ValueError, match="NaN"):
         classifier.fit(np.full((4, 4), np.nan), [0, 0, 1, 1])
