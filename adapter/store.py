@@ -177,9 +177,8 @@ class Records(Jobs, Versions, Events):
         """
         record = self.peek(owner, model_id, version)
         if record is None:
-            raise NotFound(
-                f"no model {model_id!r}" if version is None else f"no version {version} of a model {model_id!r}"
-            )
+            of = f"version {version} of a " if isinstance(version, int) else ""
+            raise NotFound(f"no {of}model {model_id!r}")
         if record.status == "expired":
             raise Expired(f"model {model_id!r} has expired; adapt again to get a new one")
         return record

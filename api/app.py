@@ -6,10 +6,11 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from adapter.config import Settings
 from api import openapi, problems
+from api.asking import known_parameters
 from api.middleware import Boundary
 from api.routes import evaluations, events, exports, growth, health, meta_models, models, predictions, versions
 from api.services import Services
@@ -36,6 +37,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=ABOUT,
         lifespan=lifespan,
         generate_unique_id_function=lambda route: route.name,
+        redirect_slashes=False,  # a redirect would name the host that the client claims, and lose bodies
+        dependencies=[Depends(known_parameters)],
     )
     app.add_middleware(Boundary, settings=settings)
     problems.install(app)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Annotated, Any
 
-from fastapi import Header, Query
+from fastapi import Header, Query, Request
+from fastapi.routing import APIRoute
 
 from adapter.errors import LostUpdate, MalformedRequest, Unprocessable
 from adapter.models import ModelRecord
@@ -51,6 +53,26 @@ AskedVersion = Annotated[
 ]
 
 DEFAULT_WAIT_SECONDS = 10.0
+
+
+def known_parameters(request: Request) -> None:
+    """Refuse what nobody reads, as a dependency of every route: a typo in `?version=` must not pass for no version.
+
+    Raises:
+        Unprocessable: an unknown query parameter, or one that was sent twice.
+    """
+    route = request.scope.get("route")
+    if not isinstance(route, APIRoute) or "health" in route.tags:
+        return
+    known = [p.alias for p in route.dependant.query_params]
+    for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():
+        if name not in known:
+            expected = f"there are {', '.join(known)}" if known else "this route has none"
+            raise Unprocessable(f"no query parameter {name!r}; {expected}", code="unknown_parameter", pointer=name)
+        if times > 1:
+            raise Unprocessable(
+                f"query parameter {name!r} was sent {times} times; send it once", code="invalid_request", pointer=name
+            )
 
 
 def etag(record: ModelRecord) -> str:

@@ -143,7 +143,7 @@ def version_answers(done: int) -> dict[int | str, dict[str, Any]]:
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """`responses` of a route for the errors it can give; 401, 403, 429 and 503 every route can."""
+    """`responses` of a route for the errors it can give, besides those that every route can."""
     content = {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}}
     return {
         status: {
@@ -151,7 +151,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
             "content": content,
             **({"headers": RETRY_AFTER} if status in (409, 429, 503) else {}),
         }
-        for status in sorted({*statuses, 401, 403, 429, 503})
+        for status in sorted({*statuses, 401, 403, 422, 429, 503})
     }
 
 

@@ -112,16 +112,19 @@ async def _validation(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     phrase = http.HTTPStatus(error.status_code).phrase.capitalize()
-    headers = dict(error.headers or {})
+    headers, detail = dict(error.headers or {}), f"{request.method} {request.url.path}: {error.detail}"
+    if error.status_code == 404:
+        detail = f"there is nothing at {request.url.path}; /docs and /openapi.json list every route"
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(_allowed(request)))
+        detail = f"{request.url.path} takes {headers['Allow']}, not {request.method}"
     return problem(
         request.url.path,
         _id(request),
         status=error.status_code,
         code=phrase.lower().replace(" ", "_"),
         title=phrase,
-        detail=f"{request.method} {request.url.path}: {error.detail}",
+        detail=detail,
         headers=headers,
     )
 

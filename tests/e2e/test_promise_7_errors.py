@@ -36,6 +36,11 @@ BAD_REQUESTS: dict[str, tuple[Callable[[httpx.Client], httpx.Response], int, str
     "unknown route": (send("GET", "/v1/nothing"), 404, "not_found"),
     "unknown root": (send("GET", "/nothing"), 404, "not_found"),
     "unknown meta-model": (send("GET", "/v1/meta-models/none"), 404, "not_found"),
+    "a slash too many": (send("POST", "/v1/models/", json={}), 404, "not_found"),
+    "misspelt parameter": (send("GET", "/v1/models?limits=5"), 422, "unknown_parameter"),
+    "misspelt version": (post("/v1/models/mdl_none/predictions?verison=1", json={}), 422, "unknown_parameter"),
+    "parameter where there is none": (send("GET", "/v1/limits?x"), 422, "unknown_parameter"),
+    "parameter twice": (send("GET", "/v1/models?limit=5&limit=6"), 422, "invalid_request"),
     "wrong method": (send("PUT", "/v1/models", json={}), 405, "method_not_allowed"),
     "wrong method on classify": (send("GET", "/v1/classify"), 405, "method_not_allowed"),
     "torn JSON": (post(content=b'{"support": [', headers=JSON), 400, "invalid_json"),
@@ -174,6 +179,7 @@ def test_allow_lists_every_method_of_the_route(http: httpx.Client) -> None:
     answer = http.put("/v1/models")
     assert_problem(answer, 405)
     assert {m.strip() for m in answer.headers["allow"].split(",")} >= {"GET", "POST"}
+    assert "takes GET, HEAD, POST, not PUT" in answer.json()["detail"]
 
 
 def test_nothing_refused_was_kept(http: httpx.Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import re
 import zipfile
 
@@ -44,12 +45,14 @@ schemathesis.openapi.format("binary", _FILES.map(Binary))
 @schemathesis.serializer("application/msgpack")
 def pack(context: SerializationContext, value: object) -> bytes:
     """As clients do: bytes where JSON has base64."""
-    return msgpack.packb(_unbase64(value))
+    return msgpack.packb(_unbase64(value), unicode_errors="surrogatepass")
 
 
 def _unbase64(value: object) -> object:
     if isinstance(value, dict):
         return {k: _decoded(v) if k == "image" else _unbase64(v) for k, v in value.items()}
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:  # MessagePack has no greater ones
+        return math.copysign(math.inf, value)
     return [_unbase64(v) for v in value] if isinstance(value, list) else value
 
 
