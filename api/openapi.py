@@ -101,7 +101,7 @@ ADAPT_BODY = body(
         **_SUPPORT_PARTS,
         "name": {"type": "string"},
         "ttl_seconds": {"type": "integer", "minimum": 60},
-        "webhook": {"type": "string", "description": "JSON of `webhook`."},
+        "webhook": {"$ref": _REF.format(model="WebhookIn")},
     },
 )
 PREDICT_BODY = body(PredictRequest, {**_QUERY_PARTS, "version": {"type": "string", "pattern": f"^({VERSION})$"}})

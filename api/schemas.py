@@ -73,8 +73,8 @@ class Content(In):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        found = [name for name in MODALITIES if getattr(self, name) is not None]
-        if len(found) != 1:
+        found = [name for name in MODALITIES if name in self.model_fields_set]
+        if len(found) != 1 or getattr(self, found[0]) is None:
             raise ValueError(f"one of {', '.join(sorted(MODALITIES))} is needed, found {' and '.join(found) or 'none'}")
         return self
 

@@ -88,6 +88,13 @@ BAD_REQUESTS: dict[str, tuple[Callable[[httpx.Client], httpx.Response], int, str
     "text for images": (
         post(json={"support": [{"label": c, "input": {"text": c}} for c in "ab"]}), 422, None,
     ),
+    "an image and a null": (
+        post(json={"support": [{"label": c, "input": {"image": b64(png(1, 1)), "vector": None}} for c in "ab"]}),
+        422, "invalid_request",
+    ),
+    "a null for an image": (
+        post(json={"support": [{"label": c, "input": {"image": None}} for c in "ab"]}), 422, "invalid_request",
+    ),
     "wait for what": (post(json={"support": GOOD}, headers={"Prefer": "wait=soon"}), 400, "malformed_request"),
     "wait backwards": (post(json={"support": GOOD}, headers={"Prefer": "wait=-1"}), 400, "malformed_request"),
     "long key": (post(json={"support": GOOD}, headers={"Idempotency-Key": "x" * 500}), 422, "invalid_request"),
