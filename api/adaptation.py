@@ -26,7 +26,7 @@ from adapter.support_set import SupportSet
 from adapter.webhooks import Webhook
 from api.decode import Payload
 from api.requests import AdaptInput
-from api.schemas import AdaptationIn
+from api.schemas_requests import AdaptationIn
 from api.services import Services
 from meta_models.catalogue import DEFAULT_ALIAS, UnknownMetaModelError
 from meta_models.inputs import modality_of

@@ -11,9 +11,10 @@ from pydantic.json_schema import models_json_schema
 
 from api.arrays import NPY, NPZ
 from api.asking import VERSION
-from api.schemas import AdaptRequest, ClassifyRequest, ExportRequest, ModelPatch, PredictRequest, Problem
+from api.schemas import Problem
 from api.schemas_evaluation import EvaluateRequest
 from api.schemas_growth import ClassPatch, ExamplesRequest, Version
+from api.schemas_requests import AdaptRequest, ClassifyRequest, ExportRequest, ModelPatch, PredictRequest
 
 _BODIES: list[type[BaseModel]] = [
     AdaptRequest,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from adapter.errors import Unprocessable
 from adapter.models import ModelRecord
 from adapter.versions import Patch
-from api.schemas import ModelPatch
+from api.schemas_requests import ModelPatch
 from api.services import Services
 from meta_models.manifest import NotCalibratedError
 

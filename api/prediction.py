@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,13 +99,13 @@ def answer(services: Services, record: ModelRecord, adapted: Arrays, batch: Quer
     decoded = decode(services, record, batch.payloads)
     found = predict(services, record, adapted, decoded)
     names = [c.name for c in record.spec.classes]
-    results = [
-        Result(id=given, error=decoded.errors[i]) if i in decoded.errors else None for i, given in enumerate(batch.ids)
+    answers = iter(zip(found.probabilities, found.rejected, strict=True))
+    return [
+        Result(id=given, error=decoded.errors[i])
+        if i in decoded.errors
+        else _word(given, *next(answers), names, batch.top_k)
+        for i, given in enumerate(batch.ids)
     ]
-    for row, place in enumerate(decoded.places(len(batch.ids))):
-        probabilities, rejected = found.probabilities[row], bool(found.rejected[row])
-        results[int(place)] = _word(batch.ids[int(place)], probabilities, rejected, names, batch.top_k)
-    return cast("list[Result]", results)
 
 
 def answer_arrays(services: Services, record: ModelRecord, adapted: Arrays, batch: QueryBatch) -> bytes:
@@ -132,7 +132,7 @@ def _item(error: UnreadableInput) -> ItemError:
     return ItemError(code=error.code, status=error.status, detail=str(error))
 
 
-def _word(given: str | None, row: NDArray[np.float64], rejected: bool, names: list[str], top_k: int) -> Result:
+def _word(given: str | None, row: NDArray[np.float64], rejected: np.bool_, names: list[str], top_k: int) -> Result:
     # Equal probabilities are listed by name, so that the order of classes never shows.
     order = sorted(range(len(names)), key=lambda i: (-row[i], names[i]))
     best = order[0]
@@ -140,6 +140,6 @@ def _word(given: str | None, row: NDArray[np.float64], rejected: bool, names: li
         id=given,
         label=None if rejected else names[best],
         confidence=float(row[best]),
-        rejected=rejected,
+        rejected=bool(rejected),
         scores=[Score(label=names[i], probability=float(row[i])) for i in order[:top_k]],
     )

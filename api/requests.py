@@ -24,7 +24,7 @@ from api import packed
 from api.arrays import NPY, labelled_rows, load_body, spread
 from api.asking import VERSION, which_version
 from api.decode import Payload
-from api.schemas import (
+from api.schemas_requests import (
     AdaptationIn,
     AdaptOptions,
     AdaptRequest,

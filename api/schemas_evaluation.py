@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.schemas import PNG, In, ItemError, SupportExample
+from api.schemas import ItemError
 from api.schemas_quality import Interval
+from api.schemas_requests import PNG, In, SupportExample
 
 _HALF: dict[str, Any] = {"n": 50, "recall": 0.96, "ci95": [0.87, 0.99], "precision": 0.96, "f1": 0.96}
 EXAMPLE: dict[str, Any] = {

@@ -8,8 +8,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapter.models import Adaptation, ClassCount, ModelRecord, OriginKind, Status
-from api.schemas import PNG, In, ModelError, SupportExample, Timings, model_error, moment, timings, worded_quality
+from api.schemas import ModelError, Timings, model_error, moment, timings, worded_quality
 from api.schemas_quality import ExamplesComparison, ModelQuality
+from api.schemas_requests import PNG, In, SupportExample
 
 
 class ExamplesRequest(In):

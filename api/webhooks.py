@@ -10,7 +10,7 @@ import httpx
 from adapter.errors import Unprocessable
 from adapter.keys import Key
 from adapter.webhooks import Webhook, check_secret
-from api.schemas import WebhookIn
+from api.schemas_requests import WebhookIn
 from api.services import Services
 
 _HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")

@@ -25,7 +25,7 @@ _SENT: dict[str, Any] = {
     "type": "object",
     "properties": {
         "id": {"type": "string"},
-        "event": {"type": "string", "enum": ["status", "step"]},
+        "event": {"type": "string", "enum": ["status", "step", "webhook"]},
         "data": {
             "type": "string",
             "contentMediaType": "application/json",

@@ -14,7 +14,8 @@ from api.asking import IdempotencyKey, IfMatch, Prefer, etag, expected_revision,
 from api.auth import MayAdapt, MayPredict
 from api.openapi import ADAPT_BODY, ETAG, LOCATION, RETRY_AFTER, json_body, problems
 from api.requests import read_adapt, read_json
-from api.schemas import Model, ModelList, ModelPatch
+from api.schemas import Model, ModelList
+from api.schemas_requests import ModelPatch
 from api.services import Services, services
 
 router = APIRouter(prefix="/v1/models", tags=["models"])

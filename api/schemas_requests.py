@@ -1,0 +1,204 @@
+"""What clients send, as JSON: strict, and documented with examples."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from meta_models.inputs import MODALITIES
+
+PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAABgAAAAYAQAAAADIDABVAAAAQ0lEQVR42lXMoRGAMAAEwcuZ4KADUkrKpxAKiGQYJo8FsXZLQH4G"
+    "gyosrtkkTWYnV6QgNzKQEzkge0zD2eGhCpTP+QKZCROZgF3nZQAAAABJRU5ErkJggg=="
+)
+"""A small drawing for examples."""
+
+
+def _whole(value: object) -> object:
+    """5.0 is an integer to JSON Schema, and to serializers that know one kind of number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Int = Annotated[int, BeforeValidator(_whole), Field(le=2**53 - 1)]
+"""Within what every JSON parser reads exactly (RFC 7493)."""
+
+
+class In(BaseModel):
+    """Strict: text is no number, and neither is `true`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+VersionIn = Annotated[Int, Field(ge=1, le=10**9)] | Literal["stable", "latest"] | None
+
+FileIn = Annotated[
+    str | bytes, WithJsonSchema({"type": "string", "format": "byte", "contentEncoding": "base64"}), Field()
+]
+"""Base64 in JSON, bytes in MessagePack."""
+
+
+def _left_out(schema: dict[str, Any]) -> None:
+    """A member that may be absent, but not null."""
+    schema.pop("default")
+
+
+class Content(In):
+    """One input: the member that names the meta-model's modality."""
+
+    image: FileIn | SkipJsonSchema[None] = Field(
+        default=None,
+        description="A PNG, JPEG, WebP, GIF, BMP or TIFF file: in base64, or as bytes where the body is MessagePack.",
+        examples=[PNG],
+        json_schema_extra=_left_out,
+    )
+    vector: list[float] | SkipJsonSchema[None] = Field(
+        default=None,
+        description="An embedding or a row of numbers; as many in every input of a model.",
+        examples=[[0.12, -0.5, 0.33]],
+        json_schema_extra=_left_out,
+    )
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"oneOf": [{"required": [n]} for n in ("image", "vector")]}
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        found = [name for name in MODALITIES if name in self.model_fields_set]
+        if len(found) != 1 or getattr(self, found[0]) is None:
+            raise ValueError(f"one of {', '.join(sorted(MODALITIES))} is needed, found {' and '.join(found) or 'none'}")
+        return self
+
+    @property
+    def modality(self) -> str:
+        return next(name for name in MODALITIES if getattr(self, name) is not None)
+
+    @property
+    def content(self) -> Any:
+        """What the member holds."""
+        return getattr(self, self.modality)
+
+
+class SupportExample(In):
+    """One labelled example."""
+
+    label: str = Field(examples=["ka"])
+    input: Content
+
+
+class AdaptationIn(In):
+    """Inner-loop settings; null takes the meta-model's default."""
+
+    inner_steps: Int | None = Field(default=None, ge=0)
+    inner_lr: float | None = Field(default=None, gt=0)
+
+
+class WebhookIn(In):
+    """Who is told when the model, or a later version of it, is ready or failed. Signed after Standard Webhooks."""
+
+    url: str = Field(max_length=2000, examples=["https://example.com/innerloop"])
+    secret: str | None = Field(default=None, max_length=200, description="`whsec_…`; left out: the API key's own.")
+
+
+class AdaptOptions(In):
+    """Everything of an adapt request but its examples."""
+
+    meta_model: str | None = Field(
+        default=None,
+        description="A published name, `name@version`, an alias, or `auto`; left out: the modality's alias.",
+    )
+    name: str | None = Field(default=None, max_length=200, description="A name for people; the id is what counts.")
+    adaptation: AdaptationIn = AdaptationIn()
+    ttl_seconds: Int | None = Field(default=None, ge=60, description="Life of the model; default 604,800 (7 days).")
+    webhook: WebhookIn | None = None
+
+
+class AdaptRequest(AdaptOptions):
+    """A support set to adapt to."""
+
+    support: list[SupportExample] = Field(json_schema_extra={"minItems": 2})
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "meta_model": "omniglot-protonet",
+                    "name": "letters",
+                    "support": [
+                        {"label": "ka", "input": {"image": PNG}},
+                        {"label": "ga", "input": {"image": PNG}},
+                    ],
+                }
+            ]
+        },
+    )
+
+
+class QueryInput(Content):
+    """One input to classify; `id` comes back with its answer."""
+
+    id: str | None = Field(default=None, max_length=200)
+
+
+class PredictRequest(In):
+    """Inputs to classify."""
+
+    version: VersionIn = Field(default=None, description="As the query parameter `version`.")
+
+    inputs: list[QueryInput] = Field(json_schema_extra={"minItems": 1})
+    top_k: Int = Field(default=5, ge=1, description="Scores listed for each input, best first.")
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"inputs": [{"id": "q1", "image": PNG}], "top_k": 3}]}
+    )
+
+
+class ClassifyRequest(In):
+    """A support set and queries in one request; nothing is kept."""
+
+    meta_model: str | None = None
+    support: list[SupportExample] = Field(json_schema_extra={"minItems": 2})
+    adaptation: AdaptationIn = AdaptationIn()
+    inputs: list[QueryInput] = Field(json_schema_extra={"minItems": 1})
+    top_k: Int = Field(default=5, ge=1)
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "support": [
+                        {"label": "ka", "input": {"image": PNG}},
+                        {"label": "ga", "input": {"image": PNG}},
+                    ],
+                    "inputs": [{"id": "q1", "image": PNG}],
+                }
+            ]
+        },
+    )
+
+
+class ExportRequest(In):
+    """What to take away: a self-contained ONNX classifier, or the adapted tensors in safetensors."""
+
+    format: Literal["onnx", "safetensors"]
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"format": "onnx"}]})
+
+
+class ModelPatch(In):
+    """What to change; fields that are left out stay. null takes the default again."""
+
+    name: str | None = Field(default=None, max_length=200)
+    ttl_seconds: Int | None = Field(default=None, ge=60, description="Life from now on.")
+    stable: Int | None = Field(default=None, ge=1, description="The version that `?version=stable` asks.")
+    false_reject_rate: float | None = Field(
+        default=None, ge=0, lt=1, description="Target share of known queries that may be rejected; 0 rejects nothing."
+    )
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"name": "letters, checked", "ttl_seconds": 86400}]}
+    )
