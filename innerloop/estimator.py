@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from innerloop import tables
 from innerloop.client.clients import DEFAULT_URL, Client
-from innerloop.client.flows import VectorAnswers
 from innerloop.client.inputs import as_bytes
+from innerloop.client.vector_flows import VectorAnswers
 
 if TYPE_CHECKING:
     from innerloop.client.inputs import Input

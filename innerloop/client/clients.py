@@ -12,9 +12,9 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
-from innerloop.client import flows
+from innerloop.client import flows, vector_flows
 from innerloop.client.errors import InnerloopHTTPError, ServerUnreachable, error_of
-from innerloop.client.flows import Flow, Pause, Request
+from innerloop.client.steps import Flow, Pause, Request
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -162,7 +162,7 @@ class Client(_Base):
         return method
 
     adapt = _method(flows.adapt)
-    adapt_vectors = _method(flows.adapt_vectors)
+    adapt_vectors = _method(vector_flows.adapt_vectors)
     add_examples = _method(flows.add_examples)
     cancel = _method(flows.cancel)
     classify = _method(flows.classify)
@@ -174,7 +174,7 @@ class Client(_Base):
     model = _method(flows.model)
     models = _method(flows.models)
     predict = _method(flows.predict)
-    predict_vectors = _method(flows.predict_vectors)
+    predict_vectors = _method(vector_flows.predict_vectors)
 
 
 class AsyncClient(_Base):
@@ -237,7 +237,7 @@ class AsyncClient(_Base):
         return method
 
     adapt = _method(flows.adapt)
-    adapt_vectors = _method(flows.adapt_vectors)
+    adapt_vectors = _method(vector_flows.adapt_vectors)
     add_examples = _method(flows.add_examples)
     cancel = _method(flows.cancel)
     classify = _method(flows.classify)
@@ -249,7 +249,7 @@ class AsyncClient(_Base):
     model = _method(flows.model)
     models = _method(flows.models)
     predict = _method(flows.predict)
-    predict_vectors = _method(flows.predict_vectors)
+    predict_vectors = _method(vector_flows.predict_vectors)
 
 
 def _problem(answer: httpx.Response) -> dict[str, Any]:

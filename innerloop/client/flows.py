@@ -7,78 +7,18 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-import secrets
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
-from innerloop.client.errors import error_of
 from innerloop.client.inputs import as_bytes
 from innerloop.client.reports import merged
+from innerloop.client.steps import Flow, Request, bar, batches, followed, model_path
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from innerloop.client.inputs import Input
 
-T = TypeVar("T")
-
 BATCH = 200
-BATCH_BYTES = 16 * 2**20
-"""Inputs of one prediction request: so many, or so many bytes of them."""
-
-VECTOR_BATCH = 1000
-
-BAR_FROM = 500
-"""Inputs from which a progress bar is worth its lines."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """To be sent, again where it may be; what comes back is a response of success."""
-
-    method: str
-    path: str
-    json: Any = None
-    content: bytes | None = None
-    data: dict[str, Any] | None = None
-    files: dict[str, tuple[str, bytes]] | None = None
-    """`json`, `content`, or the fields and files of a form."""
-    params: dict[str, Any] | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0
-    """How long the server may take to answer, where that is longer than the client's timeout."""
-
-
-@dataclass(frozen=True)
-class Pause:
-    """To be slept."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class VectorAnswers:
-    """Answers to n vectors.
-
-    Attributes:
-        classes: (n_way,) names, sorted.
-        probabilities: (n, n_way) calibrated, columns as `classes`; NaN for a vector that cannot be used.
-        rejected: (n,) unlike every class.
-        errors: (n,) empty text, or the code of what is wrong with a vector.
-    """
-
-    classes: NDArray[Any]
-    probabilities: NDArray[Any]
-    rejected: NDArray[Any]
-    errors: NDArray[Any]
-
-
-Flow = Generator[Request | Pause, Any, T]
-"""Is sent the `httpx.Response` to each request."""
+"""Most inputs of one request."""
 
 
 def meta_models() -> Flow[list[dict[str, Any]]]:
@@ -120,32 +60,7 @@ def adapt(
         "ttl_seconds": ttl_seconds,
         "webhook": webhook,
     }
-    return (yield from _followed("/v1/models", wait, _model_path, json=body))
-
-
-def adapt_vectors(
-    vectors: NDArray[Any],
-    labels: Sequence[str],
-    *,
-    meta_model: str | None = None,
-    name: str | None = None,
-    inner_steps: int | None = None,
-    inner_lr: float | None = None,
-    ttl_seconds: int | None = None,
-    wait: float = 60,
-) -> Flow[dict[str, Any]]:
-    """The same for (n, n_dimensions) numbers and their n labels, sent as a `.npy` file.
-
-    Raises:
-        InnerloopHTTPError: refused.
-        AdaptationFailed, Canceled: it was accepted, and there will be no model after all.
-        TimeoutError: not ready after `wait` seconds.
-    """
-    asked = {"meta_model": meta_model, "name": name, "ttl_seconds": ttl_seconds}
-    adaptation = {"inner_steps": inner_steps, "inner_lr": inner_lr}
-    data = {**{k: str(v) for k, v in asked.items() if v is not None}, "adaptation": json.dumps(adaptation)}
-    files = {"vectors": ("vectors.npy", _npy(vectors)), "labels": ("labels.json", json.dumps(list(labels)).encode())}
-    return (yield from _followed("/v1/models", wait, _model_path, data=data, files=files))
+    return (yield from followed("/v1/models", wait, model_path, json=body))
 
 
 def add_examples(
@@ -171,7 +86,7 @@ def add_examples(
     def place(version: dict[str, Any]) -> str:
         return f"{path}/versions/{version['version']}"
 
-    return (yield from _followed(f"{path}/examples", wait, place, headers, json=body))
+    return (yield from followed(f"{path}/examples", wait, place, headers, json=body))
 
 
 def cancel(model_id: str) -> Flow[dict[str, Any]]:
@@ -221,46 +136,13 @@ def predict(
         progress: show a bar; by default on a terminal from `BAR_FROM` inputs.
     """
     results: list[dict[str, Any]] = []
-    with _bar("classifying", len(inputs), progress) as advance:
-        for part in _batches(inputs, batch):
+    with bar("classifying", len(inputs), progress) as advance:
+        for part in batches(inputs, batch):
             body = {"inputs": [_content(data) for data in part], "top_k": top_k, "version": version}
             answer = yield Request("POST", f"/v1/models/{model_id}/predictions", json=body)
             results += answer.json()["results"]
             advance(len(part))
     return results
-
-
-def predict_vectors(
-    model_id: str, vectors: NDArray[Any], *, batch: int = VECTOR_BATCH, progress: bool | None = None
-) -> Flow[VectorAnswers]:
-    """Answers to (n, n_dimensions) numbers, as arrays: `.npy` there and `.npz` back.
-
-    Args:
-        model_id: of a ready model of vectors.
-        vectors: float32 goes as it is, other numbers become float32.
-        batch: most rows a request.
-        progress: show a bar; by default on a terminal from `BAR_FROM` rows.
-    """
-    import numpy as np
-
-    parts: list[VectorAnswers] = []
-    headers = {"Content-Type": "application/x-npy", "Accept": "application/x-npz"}
-    with _bar("classifying", len(vectors), progress) as advance:
-        for start in range(0, len(vectors), batch):
-            rows = vectors[start : start + batch]
-            path = f"/v1/models/{model_id}/predictions"
-            answer = yield Request("POST", path, content=_npy(rows), headers=headers)
-            with np.load(io.BytesIO(answer.content), allow_pickle=False) as found:
-                parts.append(VectorAnswers(**{name: found[name] for name in VectorAnswers.__annotations__}))
-            advance(len(rows))
-    if not parts:
-        raise ValueError("there are no rows to classify")
-    return VectorAnswers(
-        classes=parts[0].classes,
-        probabilities=np.concatenate([part.probabilities for part in parts]),
-        rejected=np.concatenate([part.rejected for part in parts]),
-        errors=np.concatenate([part.errors for part in parts]),
-    )
 
 
 def evaluate(
@@ -278,8 +160,8 @@ def evaluate(
     starts: list[int] = []
     sent = 0
     params = None if version is None else {"version": version}
-    with _bar("evaluating", len(queries), progress) as advance:
-        for part in _batches((given for _, given in queries), batch):
+    with bar("evaluating", len(queries), progress) as advance:
+        for part in batches((given for _, given in queries), batch):
             labels = [label for label, _ in queries[sent : sent + len(part)]]
             labelled = zip(labels, part, strict=True)
             body = {"queries": [{"label": label, "input": _content(data)} for label, data in labelled]}
@@ -324,77 +206,8 @@ def export(
     return (yield Request("POST", f"/v1/models/{model_id}/exports", json={"format": format}, params=params)).content
 
 
-def _followed(
-    path: str,
-    wait: float,
-    place: Callable[[dict[str, Any]], str],
-    headers: dict[str, str] | None = None,
-    **body: Any,
-) -> Flow[dict[str, Any]]:
-    """Post under an idempotency key of its own; follow what was accepted, at `place`, until it is ready."""
-    sent = {"Idempotency-Key": secrets.token_hex(16), "Prefer": f"wait={wait:g}", **(headers or {})}
-    deadline = time.monotonic() + wait
-    found = (yield Request("POST", path, headers=sent, seconds=wait + 10, **body)).json()
-    where, pause = place(found), 0.1
-    while found["status"] in ("queued", "adapting"):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{where} is still {found['status']} after {wait:g} s")
-        yield Pause(pause)
-        pause = min(1.0, 1.5 * pause)
-        found = (yield Request("GET", where)).json()
-    if found["status"] == "failed":
-        raise error_of({"status": 422, **found["error"]})
-    if found["status"] != "ready":
-        detail = f"adapting {where} was canceled; adapt again to get a model"
-        raise error_of({"status": 409, "code": found["status"], "detail": detail, "instance": where})
-    return found
-
-
-def _model_path(accepted: dict[str, Any]) -> str:
-    return f"/v1/models/{accepted['id']}"
-
-
 def _support(support: Iterable[tuple[str, Input]]) -> list[dict[str, Any]]:
     return [{"label": label, "input": _content(as_bytes(given))} for label, given in support]
-
-
-def _npy(array: NDArray[Any]) -> bytes:
-    import numpy as np
-
-    file = io.BytesIO()
-    np.save(file, np.ascontiguousarray(array, np.float32), allow_pickle=False)
-    return file.getvalue()
-
-
-def _batches(inputs: Iterable[Input], most: int) -> Iterator[list[bytes]]:
-    part: list[bytes] = []
-    size = 0
-    for data in map(as_bytes, inputs):
-        if part and (len(part) == most or size + len(data) > BATCH_BYTES):
-            yield part
-            part, size = [], 0
-        part.append(data)
-        size += len(data)
-    if part:
-        yield part
-
-
-@contextmanager
-def _bar(doing: str, total: int, shown: bool | None) -> Iterator[Any]:
-    """A rich progress bar on standard error; yields what advances it."""
-    if shown is False or (shown is None and total < BAR_FROM):
-        yield lambda n: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    if shown is None and not console.is_terminal:
-        yield lambda n: None
-        return
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task(doing, total=total)
-        yield lambda n: bar.advance(task, n)
 
 
 def _content(data: bytes) -> dict[str, Any]:

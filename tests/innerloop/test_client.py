@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from innerloop import AsyncClient, Client, InnerloopHTTPError, ServerUnreachable
-from innerloop.client import errors, flows
+from innerloop.client import errors, flows, vector_flows
 from innerloop.client.clients import FIRST_PAUSE, LONGEST_PAUSE, jitter
 from innerloop.embedded import Embedded
 from tests.asking import drawn
@@ -201,10 +201,15 @@ def test_pauses_are_spread_and_bounded() -> None:
 
 
 def test_both_clients_have_every_call() -> None:
-    calls = [name for name, flow in vars(flows).items() if inspect.isgeneratorfunction(flow) and name[0] != "_"]
+    calls = {
+        name: flow
+        for module in (flows, vector_flows)
+        for name, flow in vars(module).items()
+        if inspect.isgeneratorfunction(flow) and flow.__module__ == module.__name__ and name[0] != "_"
+    }
     assert len(calls) >= 9
-    for name in calls:
-        assert inspect.getdoc(getattr(Client, name)) == inspect.getdoc(getattr(flows, name))
+    for name, flow in calls.items():
+        assert inspect.getdoc(getattr(Client, name)) == inspect.getdoc(flow)
         assert inspect.iscoroutinefunction(getattr(AsyncClient, name)), name
 
 

@@ -1,0 +1,114 @@
+"""What every flow is made of: requests and pauses, following what was accepted, batches and a progress bar."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from innerloop.client.errors import error_of
+from innerloop.client.inputs import as_bytes
+
+if TYPE_CHECKING:
+    from innerloop.client.inputs import Input
+
+T = TypeVar("T")
+
+BATCH_BYTES = 16 * 2**20
+"""Most bytes of inputs in one request."""
+
+BAR_FROM = 500
+"""Inputs from which a progress bar is worth its lines."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """To be sent, again where it may be; what comes back is a response of success."""
+
+    method: str
+    path: str
+    json: Any = None
+    content: bytes | None = None
+    data: dict[str, Any] | None = None
+    files: dict[str, tuple[str, bytes]] | None = None
+    """`json`, `content`, or the fields and files of a form."""
+    params: dict[str, Any] | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0
+    """How long the server may take to answer, where that is longer than the client's timeout."""
+
+
+@dataclass(frozen=True)
+class Pause:
+    """To be slept."""
+
+    seconds: float
+
+
+Flow = Generator[Request | Pause, Any, T]
+"""Is sent the `httpx.Response` to each request."""
+
+
+def followed(
+    path: str,
+    wait: float,
+    place: Callable[[dict[str, Any]], str],
+    headers: dict[str, str] | None = None,
+    **body: Any,
+) -> Flow[dict[str, Any]]:
+    """Post under an idempotency key of its own; follow what was accepted, at `place`, until it is ready."""
+    sent = {"Idempotency-Key": secrets.token_hex(16), "Prefer": f"wait={wait:g}", **(headers or {})}
+    deadline = time.monotonic() + wait
+    found = (yield Request("POST", path, headers=sent, seconds=wait + 10, **body)).json()
+    where, pause = place(found), 0.1
+    while found["status"] in ("queued", "adapting"):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{where} is still {found['status']} after {wait:g} s")
+        yield Pause(pause)
+        pause = min(1.0, 1.5 * pause)
+        found = (yield Request("GET", where)).json()
+    if found["status"] == "failed":
+        raise error_of({"status": 422, **found["error"]})
+    if found["status"] != "ready":
+        detail = f"adapting {where} was canceled; adapt again to get a model"
+        raise error_of({"status": 409, "code": found["status"], "detail": detail, "instance": where})
+    return found
+
+
+def model_path(accepted: dict[str, Any]) -> str:
+    """Where a new model is."""
+    return f"/v1/models/{accepted['id']}"
+
+
+def batches(inputs: Iterable[Input], most: int) -> Iterator[list[bytes]]:
+    part: list[bytes] = []
+    size = 0
+    for data in map(as_bytes, inputs):
+        if part and (len(part) == most or size + len(data) > BATCH_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(data)
+        size += len(data)
+    if part:
+        yield part
+
+
+@contextmanager
+def bar(doing: str, total: int, shown: bool | None) -> Iterator[Any]:
+    """A rich progress bar on standard error; yields what advances it."""
+    if shown is False or (shown is None and total < BAR_FROM):
+        yield lambda n: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    if shown is None and not console.is_terminal:
+        yield lambda n: None
+        return
+    with Progress(console=console, transient=True) as shown_bar:
+        task = shown_bar.add_task(doing, total=total)
+        yield lambda n: shown_bar.advance(task, n)

@@ -1,0 +1,99 @@
+"""The calls for many vectors at once: `.npy` there, `.npz` back."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from innerloop.client.steps import Flow, Request, bar, followed, model_path
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+VECTOR_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class VectorAnswers:
+    """Answers to n vectors.
+
+    Attributes:
+        classes: (n_way,) names, sorted.
+        probabilities: (n, n_way) calibrated, columns as `classes`; NaN for a vector that cannot be used.
+        rejected: (n,) unlike every class.
+        errors: (n,) empty text, or the code of what is wrong with a vector.
+    """
+
+    classes: NDArray[Any]
+    probabilities: NDArray[Any]
+    rejected: NDArray[Any]
+    errors: NDArray[Any]
+
+
+def adapt_vectors(
+    vectors: NDArray[Any],
+    labels: Sequence[str],
+    *,
+    meta_model: str | None = None,
+    name: str | None = None,
+    inner_steps: int | None = None,
+    inner_lr: float | None = None,
+    ttl_seconds: int | None = None,
+    wait: float = 60,
+) -> Flow[dict[str, Any]]:
+    """`flows.adapt` for (n, n_dimensions) numbers and their n labels, sent as a `.npy` file.
+
+    Raises:
+        InnerloopHTTPError: refused.
+        AdaptationFailed, Canceled: it was accepted, and there will be no model after all.
+        TimeoutError: not ready after `wait` seconds.
+    """
+    asked = {"meta_model": meta_model, "name": name, "ttl_seconds": ttl_seconds}
+    adaptation = {"inner_steps": inner_steps, "inner_lr": inner_lr}
+    data = {**{k: str(v) for k, v in asked.items() if v is not None}, "adaptation": json.dumps(adaptation)}
+    files = {"vectors": ("vectors.npy", _npy(vectors)), "labels": ("labels.json", json.dumps(list(labels)).encode())}
+    return (yield from followed("/v1/models", wait, model_path, data=data, files=files))
+
+
+def predict_vectors(
+    model_id: str, vectors: NDArray[Any], *, batch: int = VECTOR_BATCH, progress: bool | None = None
+) -> Flow[VectorAnswers]:
+    """Answers to (n, n_dimensions) numbers, as arrays: `.npy` there and `.npz` back.
+
+    Args:
+        model_id: of a ready model of vectors.
+        vectors: float32 goes as it is, other numbers become float32.
+        batch: most rows a request.
+        progress: show a bar; by default on a terminal from `BAR_FROM` rows.
+    """
+    import numpy as np
+
+    parts: list[VectorAnswers] = []
+    headers = {"Content-Type": "application/x-npy", "Accept": "application/x-npz"}
+    with bar("classifying", len(vectors), progress) as advance:
+        for start in range(0, len(vectors), batch):
+            rows = vectors[start : start + batch]
+            path = f"/v1/models/{model_id}/predictions"
+            answer = yield Request("POST", path, content=_npy(rows), headers=headers)
+            with np.load(io.BytesIO(answer.content), allow_pickle=False) as found:
+                parts.append(VectorAnswers(**{name: found[name] for name in VectorAnswers.__annotations__}))
+            advance(len(rows))
+    if not parts:
+        raise ValueError("there are no rows to classify")
+    return VectorAnswers(
+        classes=parts[0].classes,
+        probabilities=np.concatenate([part.probabilities for part in parts]),
+        rejected=np.concatenate([part.rejected for part in parts]),
+        errors=np.concatenate([part.errors for part in parts]),
+    )
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    import numpy as np
+
+    file = io.BytesIO()
+    np.save(file, np.ascontiguousarray(array, np.float32), allow_pickle=False)
+    return file.getvalue()
