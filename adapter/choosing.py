@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,6 +11,7 @@ from adapter.measure import FOLDS, cross_validate
 from adapter.models import Adaptation, ModelSpec, Selection, Trial
 from adapter.support_set import SupportSet
 from meta_models.manifest import Manifest
+from meta_models.measures import paired_centre
 from meta_models.serving_path import ServingPath
 
 
@@ -59,11 +59,9 @@ def _held_out(spec: ModelSpec, support: SupportSet, path: ServingPath) -> NDArra
 def _trial(reference: str, right: NDArray[np.bool_], default: NDArray[np.bool_]) -> Trial:
     n = len(right)
     gained, lost = int((right & ~default).sum()), int((default & ~right).sum())
-    # Half an example more on either side keeps the error honest where few differ (Agresti & Min 2005).
-    b, c, total = lost + 0.5, gained + 0.5, n + 2
     return Trial(
         meta_model=reference,
         accuracy=float(right.mean()) if n else 0.0,
         difference=(gained - lost) / n if n else 0.0,
-        standard_error=math.sqrt(b + c - (c - b) ** 2 / total) / total,
+        standard_error=paired_centre(lost, gained, n)[1],
     )

@@ -21,6 +21,8 @@ MAX_EVENTS = 1000
 
 Entry = tuple[bytes, dict[bytes, bytes]]
 
+Outcome = Literal["delivered", "retrying", "gave_up"]
+
 EVENT_ID = r"[0-9]{1,19}(-[0-9]{1,19})?"
 
 
@@ -30,7 +32,7 @@ class Delivery:
 
     message: str
     url: str
-    outcome: Literal["delivered", "retrying", "gave_up"]
+    outcome: Outcome
     attempt: int
     http_status: int | None
     detail: str

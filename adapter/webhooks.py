@@ -15,11 +15,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, cast
+from typing import cast
 
 from standardwebhooks import Webhook as Signer
 
-from adapter.events import MAX_EVENTS
+from adapter.events import MAX_EVENTS, Outcome
 from adapter.redis_store import MESSAGES, RedisStore, events_key, now_ms
 
 LEASE_MS = 60_000
@@ -27,8 +27,6 @@ LEASE_MS = 60_000
 
 RETRY_SECONDS = (5, 60, 300, 1800, 7200, 18_000, 36_000)
 """Between attempts: the last is 17 hours and 35 minutes after the first."""
-
-Outcome = Literal["delivered", "retrying", "gave_up"]
 
 
 @dataclass(frozen=True)

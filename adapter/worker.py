@@ -83,8 +83,9 @@ class Worker:
         data = self.records.support(owner, claim.record_id)
         if data is None:  # deleted or expired meanwhile
             return False
+        support = support_set.decode(data)
         if spec.candidates and spec.selection is None:
-            chosen = self.records.choose(claim, self._choose(spec, support_set.decode(data), self._paths))
+            chosen = self.records.choose(claim, self._choose(spec, support, self._paths))
             if chosen is None:
                 return False
             claim, spec = chosen, chosen.spec
@@ -96,7 +97,6 @@ class Worker:
             return self.records.fail(
                 claim, JobError("meta_model_gone", f"{spec.meta_model} is not published on this worker")
             )
-        support = support_set.decode(data)
         model, features = path.torch_model, path.features(support.inputs)
         adapted = self.weights.get(owner, spec.weights) if stored else None
         if adapted is None:

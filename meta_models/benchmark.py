@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from meta_models.algorithms import InnerSettings
 from meta_models.catalogue import Published
 from meta_models.episodes import EpisodeSpec, sample_episode
-from meta_models.evaluate import Accuracy, episode_logits
+from meta_models.evaluate import Accuracy, episode_logits, pool_features
 from meta_models.manifest import META_PARAMS_FILE
 from meta_models.measures import confidence_gap, softmax
 from meta_models.recipe import Recipe, load_recipe
-from meta_models.serving import ServedModel
+from meta_models.serving import Features, ServedModel
 from meta_models.serving_path import ServingPath
 from meta_models.sources import Protocol, Splits
 from meta_models.torch_model import TorchModel
@@ -99,6 +99,7 @@ class Subject:
         self.manifest = manifest
         self.path = ServingPath(ServedModel(published.folder, manifest), TorchModel.load(published.folder, manifest))
         self.protocols = {p.name: p for p in test}
+        self._features: dict[str, Features] = {}
 
     @property
     def weights(self) -> str:
@@ -110,19 +111,27 @@ class Subject:
         within = self.protocols[job.protocol].within_group
         return EpisodeSpec(job.n_way, job.n_shot, job.n_query, within, label_noise=(wrong, wrong))
 
+    def features(self, protocol: Protocol) -> Features:
+        """Of the protocol's pool, computed by the first figure that needs them."""
+        if protocol.name not in self._features:
+            self._features[protocol.name] = pool_features(self.path, protocol.pool)
+        return self._features[protocol.name]
+
     def measure(self, job: Job) -> Row:
         """Run the episodes of one figure."""
         inner = None
         if job.curve == "steps" and self.manifest.inner_loop:
             inner = InnerSettings(int(job.x), self.manifest.inner_loop.inner_lr)
         counts = COUNTS[int(job.x)] if job.curve == "imbalance" else None
-        pool = self.protocols[job.protocol].pool
+        protocol = self.protocols[job.protocol]
         temperature = self.manifest.calibration_for(
             job.n_way, sum(counts) / len(counts) if counts else job.n_shot
         ).temperature
         confidence: list[NDArray[np.float64]] = []
         right: list[NDArray[np.bool_]] = []
-        for logits, labels in episode_logits(self.path, pool, self.spec(job), job.episodes, TEST_SEED, inner, counts):
+        for logits, labels in episode_logits(
+            self.path, protocol.pool, self.spec(job), job.episodes, TEST_SEED, inner, counts, self.features(protocol)
+        ):
             confidence.append(softmax(logits, temperature).max(1))
             right.append(logits.argmax(1) == labels)
         accuracy = Accuracy.of([float(r.mean()) for r in right])

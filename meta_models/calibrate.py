@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from meta_models.algorithms import InnerSettings
 from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec
-from meta_models.evaluate import Classifier, episode_logits
+from meta_models.evaluate import Classifier, episode_logits, pool_features
 from meta_models.manifest import FALSE_REJECT, Calibration
 from meta_models.measures import auroc, calibration_error, softmax
+from meta_models.serving import Features
 from meta_models.sources import Pools
 
 FALSE_REJECTS = (0.005, 0.01, 0.02, FALSE_REJECT, 0.1, 0.2, 0.3, 0.5)
@@ -28,10 +29,11 @@ def calibrate(
     """One entry per setting of `GRID` for which a pool has classes, with one to spare, and examples; `n_episodes` of
     each such pool."""
     found: list[Calibration] = []
+    features = [pool_features(classifier, pool) for pool in pools]
     for n_way, n_shot in GRID:
         parts = [
-            _collect(classifier, pool, n_way, n_shot, n_episodes, seed, inner)
-            for pool in pools
+            _collect(classifier, pool, of_pool, n_way, n_shot, n_episodes, seed, inner)
+            for pool, of_pool in zip(pools, features, strict=True)
             if _has_episodes(pool, n_way, n_shot)
         ]
         if parts:
@@ -48,6 +50,7 @@ def _has_episodes(pool: ClassPool, n_way: int, n_shot: int) -> bool:
 def _collect(
     classifier: Classifier,
     pool: ClassPool,
+    features: Features,
     n_way: int,
     n_shot: int,
     n_episodes: int,
@@ -63,7 +66,9 @@ def _collect(
     known: list[NDArray[np.float32]] = []
     labels: list[NDArray[np.int64]] = []
     unseen: list[NDArray[np.float32]] = []
-    for logits, truth in episode_logits(_AllButLast(classifier), pool, spec, n_episodes, seed, inner):
+    for logits, truth in episode_logits(
+        _AllButLast(classifier), pool, spec, n_episodes, seed, inner, features=features
+    ):
         seen = truth < n_way
         known.append(logits[seen])
         labels.append(truth[seen])

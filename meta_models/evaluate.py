@@ -57,15 +57,16 @@ def episode_logits(
     seed: int,
     inner: InnerSettings | None = None,
     counts: tuple[int, ...] | None = None,
+    features: Features | None = None,
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
     """Adapt to each episode and yield query logits (n_query, n_way) with labels (n_query,).
 
     With `counts`, classes keep so many of their examples; which class keeps which number is drawn for each episode.
 
     A shared body sees each image once: a feature depends on its own image alone, so this changes
-    nothing but the time it takes.
+    nothing but the time it takes. Who measures a pool several times passes its `features`.
     """
-    features = _features(classifier, pool) if classifier.shares_body else pool.inputs
+    features = pool_features(classifier, pool) if features is None else features
     for number in range(n_episodes):
         episode = sample_episode(pool, spec, seed, number)
         kept = np.ones(episode.support.shape, bool)
@@ -78,8 +79,13 @@ def episode_logits(
         yield classifier.logits(adapted, query), np.repeat(np.arange(n_way), n_query)
 
 
-def _features(classifier: Classifier, pool: ClassPool) -> Features:
-    """Features of the pool's own examples; its `inputs` may hold many more, whose rows stay zero."""
+def pool_features(classifier: Classifier, pool: ClassPool) -> Features:
+    """Features of the pool's own examples; its `inputs` may hold many more, whose rows stay zero.
+
+    Where no body is shared, the inputs themselves.
+    """
+    if not classifier.shares_body:
+        return pool.inputs
     own = np.concatenate(pool.class_examples)
     computed = classifier.features(pool.inputs[own])
     features = np.zeros((len(pool.inputs), *computed.shape[1:]), np.float32)

@@ -38,13 +38,17 @@ def paired_difference(lost: int, gained: int, n: int) -> tuple[float, float, flo
         gained: wrong before, right after.
         n: all of them, at least 1.
 
-    The interval adds half a thing to each cell of the 2×2 table (Agresti & Min 2005, doi:10.1002/sim.1781), so
-    that it stays honest where nothing changed.
+    The interval stands around `paired_centre`.
     """
+    centre, error = paired_centre(lost, gained, n)
+    return (gained - lost) / n, max(-1.0, centre - Z95 * error), min(1.0, centre + Z95 * error)
+
+
+def paired_centre(lost: int, gained: int, n: int) -> tuple[float, float]:
+    """Centre and standard error of that difference, with half a thing more in each cell of the 2×2 table (Agresti & Min
+    2005, doi:10.1002/sim.1781), so that they stay honest where nothing changed; n may be 0."""
     b, c, total = lost + 0.5, gained + 0.5, n + 2
-    centre = (c - b) / total
-    reach = Z95 * math.sqrt(b + c - (c - b) ** 2 / total) / total
-    return (gained - lost) / n, max(-1.0, centre - reach), min(1.0, centre + reach)
+    return (c - b) / total, math.sqrt(b + c - (c - b) ** 2 / total) / total
 
 
 def calibration_bins(confidence: NDArray[np.float64], n_bins: int = CALIBRATION_BINS) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meta_models.catalogue import ZOO
-from meta_models.datasets import ClassPool, DataError, load_omniglot
+from meta_models.datasets import ClassPool, DataError, Omniglot, load_omniglot
 from meta_models.inputs import DrawingSpec
 from meta_models.serving import ServedModel
 from meta_models.sources import Protocol, Splits
@@ -68,10 +68,11 @@ def vector_splits(data: Path, cache: Path) -> Splits:
     folds = json.loads(_file(data, "text_fewshot_class_folds.json").read_text())
     banking, clinc = sentences(data, "banking77", cache), sentences(data, "clinc150", cache)
     fewrel = sentences(data, "fewrel_val_wiki", cache)
-    drawings = characters(data, cache)
-    names = load_omniglot(data)
-    development = np.isin(names.alphabet, [names.alphabet_names.index(a) for a in DEVELOPMENT_ALPHABETS]).repeat(20)
-    background = names.is_background.repeat(20)
+    omniglot = load_omniglot(data)
+    drawings = characters(omniglot, cache)
+    held_out = [omniglot.alphabet_names.index(a) for a in DEVELOPMENT_ALPHABETS]
+    development = np.isin(omniglot.alphabet, held_out).repeat(20)
+    background = omniglot.is_background.repeat(20)
     digits, iris, wine, cancer = (table(name) for name in ("digits", "iris", "wine", "breast_cancer"))
 
     def text(source: Embedded, name: str, part: str) -> ClassPool:
@@ -126,9 +127,8 @@ def table(name: str) -> Embedded:
     return Embedded(rows.astype(np.float32), labels)
 
 
-def characters(data: Path, cache: Path) -> Embedded:
+def characters(omniglot: Omniglot, cache: Path) -> Embedded:
     """Every Omniglot drawing as the features of the published `omniglot-protonet`; alphabets are the groups."""
-    omniglot = load_omniglot(data)
     model = ServedModel(ZOO / ENCODER)
     digest = model.manifest.files["body.onnx"][:12]
 

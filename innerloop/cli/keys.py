@@ -139,13 +139,12 @@ def _shown(key: Key, used_ms: int | None) -> dict[str, Any]:
     """A key as scripts read it."""
     from adapter.redis_store import now_ms
 
-    expired = key.expires_ms is not None and key.expires_ms <= now_ms()
     return {
         "id": key.id,
         "owner": key.owner,
         "name": key.name,
         "scopes": list(key.scopes),
-        "status": "revoked" if key.revoked_ms else "expired" if expired else "active",
+        "status": "revoked" if key.revoked_ms else "active" if key.is_valid(now_ms()) else "expired",
         "quota": key.quota.model_dump(),
         "created_at": _moment(key.created_ms),
         "expires_at": _moment(key.expires_ms),

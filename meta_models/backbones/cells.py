@@ -49,8 +49,8 @@ class Cells(nn.Module):
         """
         super().__init__()
         self.edges = [(int(start), int(end), operation) for start, end, operation in edges]
-        n_nodes = max(end for _, end, _ in self.edges) + 1
-        if {end for _, end, _ in self.edges} != set(range(1, n_nodes)) or any(a >= b for a, b, _ in self.edges):
+        self.n_nodes = max(end for _, end, _ in self.edges) + 1
+        if {end for _, end, _ in self.edges} != set(range(1, self.n_nodes)) or any(a >= b for a, b, _ in self.edges):
             raise ValueError(f"a cell's edges lead forwards, at least one to each node after 0; these are {self.edges}")
         self.stem = nn.Sequential(nn.Conv2d(shape[0], width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
         self.cells = nn.ModuleList(
@@ -64,7 +64,7 @@ class Cells(nn.Module):
         x = functional.max_pool2d(functional.relu(self.stem(inputs)), 2)
         for cell in self.cells:
             nodes = [x]
-            for node in range(1, self.edges[-1][1] + 1):
+            for node in range(1, self.n_nodes):
                 arriving = (e for e, (_, end, _) in enumerate(self.edges) if end == node)
                 terms = [self._along(e, cell[e], nodes[self.edges[e][0]]) for e in arriving]  # pyright: ignore[reportIndexIssue]
                 nodes.append(functional.relu(torch.stack(terms).sum(0)))
@@ -82,7 +82,7 @@ class MixedCells(Cells):
     """Every operation on every edge, each counting by the softmax of its entry in `alpha` (eq. 2): what is searched."""
 
     def __init__(self, shape: tuple[int, int, int], n_nodes: int = 4, width: int = 16) -> None:
-        edges = [(start, end, "mixed") for start, end in sorted(combinations(range(n_nodes), 2), key=lambda e: e[::-1])]
+        edges = [(*pair, "mixed") for pair in _pairs(n_nodes)]
         super().__init__(shape, edges, width)
         self.alpha = nn.Parameter(torch.zeros(len(edges), len(OPERATIONS)))
 
@@ -98,9 +98,14 @@ class MixedCells(Cells):
 def strongest(alpha: Tensor, n_nodes: int = 4, kept: int = 2) -> Iterator[Edge]:
     """The cell that `alpha` (n_edges, n_operations) stands for: into each node its `kept` edges of largest weight, each
     with its best operation (section 2.4)."""
-    edges = sorted(combinations(range(n_nodes), 2), key=lambda e: e[::-1])
+    edges = _pairs(n_nodes)
     weights = alpha.detach().softmax(1)
     for node in range(1, n_nodes):
         arriving = [(float(weights[e].max()), e) for e, (_, end) in enumerate(edges) if end == node]
         for _, e in sorted(sorted(arriving, reverse=True)[:kept], key=lambda pair: pair[1]):
             yield (*edges[e], list(OPERATIONS)[int(weights[e].argmax())])
+
+
+def _pairs(n_nodes: int) -> list[tuple[int, int]]:
+    """All edges of so many nodes, by where they lead: the rows of `alpha`."""
+    return sorted(combinations(range(n_nodes), 2), key=lambda pair: pair[::-1])
