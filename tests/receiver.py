@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.local_server import listening
 
 SECRET = "whsec_" + "c2VjcmV0" * 4
 
@@ -29,29 +29,15 @@ class Receiver:
 @contextmanager
 def receiving(port: int = 0, *answers: int, headers: dict[str, str] | None = None) -> Iterator[Receiver]:
     """A receiver for as long as it is wanted."""
+    receiver = Receiver(port, list(answers) or [204], headers or {})
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            receiver.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
-            status = receiver.answers.pop(0) if len(receiver.answers) > 1 else receiver.answers[0]
-            self.send_response(status)
-            for name, value in receiver.headers.items():
-                self.send_header(name, value)
-            self.end_headers()
+    def answer(method: str, path: str, sent: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        receiver.got.append(({name.lower(): value for name, value in sent.items()}, body))
+        status = receiver.answers.pop(0) if len(receiver.answers) > 1 else receiver.answers[0]
+        return status, receiver.headers, b""
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Quietly."""
-
-    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
-        receiver = Receiver(server.server_port, list(answers) or [204], headers or {})
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield receiver
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(answer, port) as receiver.port:
+        yield receiver
 
 
 def unused_port() -> int:

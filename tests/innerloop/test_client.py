@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -18,53 +16,33 @@ from innerloop.client.clients import FIRST_PAUSE, LONGEST_PAUSE, jitter
 from innerloop.embedded import Embedded
 from tests.asking import drawn
 from tests.drawings import png
+from tests.local_server import listening
 
 Answer = tuple[int, dict[str, str], Any]
 
 
 class Scripted:
-    """A server that gives prepared answers in turn and keeps what it was asked; None breaks the connection."""
+    """Prepared answers in turn, and what was asked; None breaks the connection."""
 
     def __init__(self) -> None:
         self.answers: list[Answer | None] = []
         self.asked: list[tuple[str, dict[str, str], bytes]] = []
-        script = self
+        self.url = ""
 
-        class Handler(BaseHTTPRequestHandler):
-            def handle_any(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                script.asked.append((f"{self.command} {self.path}", dict(self.headers), body))
-                answer = script.answers.pop(0)
-                if answer is None:
-                    self.close_connection = True
-                    return
-                status, headers, content = answer
-                data = json.dumps(content).encode()
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(data))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(data)
-
-            do_GET = do_POST = do_DELETE = handle_any  # noqa: N815
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def answer(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes] | None:
+        self.asked.append((f"{method} {path}", dict(headers), body))
+        answer = self.answers.pop(0)
+        return None if answer is None else (answer[0], answer[1], json.dumps(answer[2]).encode())
 
 
 @pytest.fixture
 def script() -> Iterator[Scripted]:
     made = Scripted()
-    yield made
-    made.close()
+    with listening(made.answer) as port:
+        made.url = f"http://127.0.0.1:{port}"
+        yield made
 
 
 def problem(status: int, code: str, **more: Any) -> Answer:

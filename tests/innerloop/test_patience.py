@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 from threading import Event, Thread
@@ -25,6 +24,7 @@ from innerloop.embedded import Embedded, records_url
 from tests.asking import drawn, support_of
 from tests.drawings import png
 from tests.faults.victim import until
+from tests.local_server import listening
 
 
 @pytest.fixture(scope="module")
@@ -116,44 +116,28 @@ def test_a_spent_rate_says_when_to_come_back(small: Embedded) -> None:
 class Lossy:
     """A proxy that hands every request on and loses the first answer to each POST."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, server: str) -> None:
         self.lost: list[str] = []
-        proxy = self
+        self.url = ""
+        self._server = server
 
-        class Handler(BaseHTTPRequestHandler):
-            def handle_any(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "content-length")}
-                answer = httpx.request(self.command, url + self.path, content=body, headers=headers, timeout=60)
-                if self.command == "POST" and self.path not in proxy.lost:
-                    proxy.lost.append(self.path)
-                    self.close_connection = True
-                    return
-                self.send_response(answer.status_code)
-                for name, value in {**answer.headers, "content-length": str(len(answer.content))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(answer.content)
-
-            do_GET = do_POST = handle_any  # noqa: N815
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def answer(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes] | None:
+        kept = {k: v for k, v in headers.items() if k.lower() not in ("host", "content-length")}
+        answer = httpx.request(method, self._server + path, content=body, headers=kept, timeout=60)
+        if method == "POST" and path not in self.lost:
+            self.lost.append(path)
+            return None
+        return answer.status_code, {**answer.headers, "content-length": str(len(answer.content))}, answer.content
 
 
 @pytest.fixture
 def lossy(server: Embedded) -> Iterator[Lossy]:
     made = Lossy(server.url)
-    yield made
-    made.close()
+    with listening(made.answer) as port:
+        made.url = f"http://127.0.0.1:{port}"
+        yield made
 
 
 def test_a_lost_answer_makes_nothing_twice(lossy: Lossy, http: httpx.Client) -> None:
