@@ -189,6 +189,17 @@ def test_allow_lists_every_method_of_the_route(http: httpx.Client) -> None:
     assert "takes GET, HEAD, POST, not PUT" in answer.json()["detail"]
 
 
+def test_head_is_get_without_its_body_and_the_connection_stays(http: httpx.Client) -> None:
+    with httpx.Client(base_url=http.base_url, limits=httpx.Limits(max_connections=1)) as alone:
+        ports: set[int] = set()
+        for path, status in (("/healthz", 200), ("/v1/models", 200), ("/v1/models/mdl_none", 404), ("/healthz", 200)):
+            answer = alone.head(path)
+            assert (answer.status_code, answer.content) == (status, b"")
+            assert int(answer.headers["content-length"]) > 0
+            ports.add(answer.extensions["network_stream"].get_extra_info("client_addr")[1])
+        assert len(ports) == 1
+
+
 def test_nothing_refused_was_kept(http: httpx.Client) -> None:
     before = http.get("/v1/models", params={"limit": 100}).json()
     for label, data, _ in BAD_EXAMPLES.values():
