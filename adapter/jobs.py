@@ -11,7 +11,8 @@ from typing import cast
 
 from adapter import redis_store
 from adapter.models import JobError, ModelRecord, ModelSpec, dump_error
-from adapter.redis_store import DONE_CHANNEL, JOBS, MESSAGES, RedisStore, events_key, record_key, webhooks_key
+from adapter.redis_store import DONE_CHANNEL, JOBS, MESSAGES, TALLY, RedisStore, events_key, record_key, webhooks_key
+from adapter.tally import bucket
 from adapter.usage import today, usage_key
 
 WORKER_TTL_SECONDS = 15
@@ -46,7 +47,7 @@ class Jobs(RedisStore):
 
     def request_restore(self, record: ModelRecord) -> bool:
         """Open a job that adapts again because the weights are gone; false where one is open."""
-        keys = [record_key(record.owner, record.record_id), JOBS]
+        keys = [record_key(record.owner, record.record_id), JOBS, TALLY]
         return bool(self.run("restore", keys, [record.job_name, redis_store.GRACE_MS]))
 
     def claim(self, job: str) -> Claim | None:
@@ -63,6 +64,7 @@ class Jobs(RedisStore):
                 events_key(owner, record_id),
                 webhooks_key(owner, record_id),
                 MESSAGES,
+                TALLY,
             ],
             [job, token, self._lease_ms, attempts, dump_error(given_up), DONE_CHANNEL],
         )
@@ -113,13 +115,17 @@ class Jobs(RedisStore):
         self.client.srem(WORKERS, worker)
 
     def has_worker(self) -> bool:
-        """Whether any worker said so lately; costs the same however many models are kept."""
+        """Whether any worker said so lately."""
+        return self.n_workers() > 0
+
+    def n_workers(self) -> int:
+        """How many workers said so lately; costs the same however many models are kept."""
         names = [name.decode() for name in cast("set[bytes]", self.client.smembers(WORKERS))]
         beats = cast("list[bytes | None]", self.client.mget([f"{WORKER}{name}" for name in names])) if names else []
         # Killed ones leave their names; one that lives after all comes back with its next beat.
         if silent := [name for name, beat in zip(names, beats, strict=True) if beat is None]:
             self.client.srem(WORKERS, *silent)
-        return any(beats)
+        return sum(beat is not None for beat in beats)
 
     def lock(self, name: str, seconds: float) -> bool:
         """Whether this process may do `name` now; for everyone else it is taken for `seconds`."""
@@ -130,8 +136,11 @@ class Jobs(RedisStore):
         return int(self.settings.lease_seconds * 1000)
 
     def _end(self, claim: Claim, outcome: str, error: str, adapt_ms: float, quality: str = "") -> bool:
-        arguments = [claim.job, claim.token, outcome, error, round(adapt_ms, 3), DONE_CHANNEL, quality]
-        more = [usage_key(claim.owner, claim.key, today()), webhooks_key(claim.owner, claim.record_id), MESSAGES]
+        arguments = [
+            *(claim.job, claim.token, outcome, error, round(adapt_ms, 3), DONE_CHANNEL, quality),
+            bucket(adapt_ms / 1000),
+        ]
+        more = [usage_key(claim.owner, claim.key, today()), webhooks_key(claim.owner, claim.record_id), MESSAGES, TALLY]
         return bool(self.run("finish", [*self._keys(claim), *more], arguments))
 
     def _keys(self, claim: Claim) -> list[str]:

@@ -15,8 +15,8 @@ il:worker:{name}             string  a worker that lives
 il:workers                   set     names of those that said so
 il:{owner}:weights:{digest}  string  adapted tensors (weights role)
 
-API keys and their use: `keys`, `usage`. The parts: `jobs` (leases), `versions` (models that change), `events` (the
-stream), and here everything else.
+API keys and their use: `keys`, `usage`. What the whole service does: `tally`. The parts: `jobs` (leases), `versions`
+(models that change), `events` (the stream), and here everything else.
 """
 
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false
@@ -47,6 +47,7 @@ from adapter.redis_store import (
     DONE_CHANNEL,
     JOBS,
     MESSAGES,
+    OWNERS,
     TOMBSTONE_MS,
     connect,
     events_key,
@@ -56,6 +57,7 @@ from adapter.redis_store import (
     support_key,
     webhooks_key,
 )
+from adapter.tally import Tally
 from adapter.usage import over_quota, today, usage_key
 from adapter.versions import Patch, Versions
 from adapter.webhooks import Webhook
@@ -94,7 +96,7 @@ class Created:
     is_new: bool
 
 
-class Records(Jobs, Versions, Events):
+class Records(Jobs, Versions, Events, Tally):
     """Model records, support sets and jobs. Scripts make each change in one step."""
 
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
@@ -139,6 +141,7 @@ class Records(Jobs, Versions, Events):
                 *stored_keys(owner),
                 webhooks_key(owner, model_id),
                 MESSAGES,
+                OWNERS,
             ],
             [
                 model_id,

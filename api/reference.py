@@ -17,7 +17,7 @@ TITLES = {
     "versions": "Versions, examples and classes",
     "exports": "Exports",
     "meta-models": "Meta-models and limits",
-    "health": "Health",
+    "health": "Health and metrics",
 }
 """Sections by tag, in the order of the page; tags that are not here come last, under their own name."""
 

@@ -1,6 +1,6 @@
 -- Write a model record, its support set and its job in one step, unless the same one exists.
 -- KEYS record, support, models, digest, idempotency, jobs, events, usage, stored, sizes,
---      webhooks of the new model, queue of messages
+--      webhooks of the new model, queue of messages, owners
 -- ARGV id, job, spec, support bytes, ttl ms, tombstone ms, grace ms, listed, fingerprint, idempotency ms,
 --      record prefix, name, key, quota, webhook url, webhook secret
 -- Returns {'created' | 'existing' | 'conflict', id} or {'quota', which, ms to wait}
@@ -70,6 +70,7 @@ end
 if ARGV[8] == '1' then
   redis.call('ZADD', KEYS[3], now, ARGV[1])
   redis.call('SET', KEYS[4], ARGV[1], 'PX', ttl)
+  redis.call('SADD', KEYS[13], string.match(ARGV[2], '^[^/]+'))
   keep(KEYS[9], KEYS[10], ARGV[1], now + ttl, bytes)
 end
 if ARGV[9] ~= '' then

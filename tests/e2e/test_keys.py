@@ -121,6 +121,8 @@ def test_every_operation_names_its_scope(guarded: Embedded) -> None:
                 )
                 assert wanted == ("adapt" if changes else "predict"), f"{method} {path}"
                 assert {"401", "403"} <= set(operation["responses"])
+            elif path == "/metrics":
+                assert operation["security"][0]["key"] == ["admin"]
             else:
                 assert "security" not in operation
 
