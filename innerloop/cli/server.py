@@ -65,6 +65,7 @@ def api() -> None:
         uvicorn.run(
             "api.app:create_app",
             factory=True,
+            http="api.protocol:Protocol",
             host=settings.host,
             port=settings.port,
             workers=settings.api_processes,
