@@ -120,7 +120,7 @@ def out_of_scope(path: ServingPath, data: Path, pool: ClassPool, n_shot: int, ro
 
 def plain_encoder(data: Path) -> TorchModel:
     """all-MiniLM-L6-v2 as it came."""
-    recipe = load_recipe("text-prototype")
+    recipe = load_recipe("text-minilm")
     algorithm = build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
     tensors = encoder_tensors(encoder_folder(recipe.initialize_from or "", data))
     return TorchModel(algorithm, {**algorithm.init(), **tensors})
@@ -128,7 +128,7 @@ def plain_encoder(data: Path) -> TorchModel:
 
 def measure(data: Path, episodes: int, out: Console) -> dict[str, Any]:
     plain = plain_encoder(data)
-    recipe = load_recipe("text-prototype")
+    recipe = load_recipe("text-minilm")
     spec = recipe.input.located(encoder_folder(recipe.initialize_from or "", data))
     splits = load_splits(data, recipe.model_copy(update={"input": spec}))
     paths = [
