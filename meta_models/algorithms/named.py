@@ -1,4 +1,4 @@
-"""Prototypes that begin from the names of the classes.
+"""One vector a class, from examples and the class's name: half its prototype, half a ridge regression's row.
 
 A class name that says what the class is about is worth examples. Adaptive Cross-Modal few-shot learning (Xing et al.
 2019, arXiv:1902.07104, eq. 5) mixes a prototype with an embedding of its name; here the name counts as λ examples, so
@@ -17,19 +17,25 @@ from torch import Tensor
 from torch.nn import functional
 
 from meta_models.algorithms.bodies import SharedBody
+from meta_models.algorithms.inner_loop import balanced_weights
 from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors, class_means, init_backbone, memberships
+from meta_models.algorithms.ridge import solve_ridge
 
 
 @dataclass(frozen=True)
 class Named(SharedBody):
-    """p = (Σ x + λ t n) / (k + λ t) of k examples x and a name n, all of unit length; logits are scaled cosines.
+    """p = (Σ x + λ t n) / (k + λ t) of k examples x and a name n, all of unit length, and W the ridge regression
+    (R2D2, arXiv:1805.08136, eq. 4) on the same rows, a name's weighing λ t; logits are α x·((1 - μ) p/|p| + μ W).
 
     Features are (n, d), or (n, 2, d) where each example has its class name beside it, zero where there is none.
     t = sigmoid((m - m₀) / τ): m is how much nearer the names are to their own class's examples than to the others'.
-    Learned: the scale, λ, m₀ and τ.
+    Learned: α, λ, m₀ and τ.
     """
 
     name: ClassVar[str] = "named"
+    mix: float = 0.5
+    """μ: 0 leaves prototypes."""
+    penalty: float = 0.3
     inner: InnerSettings | None = None
 
     def init(self) -> Tensors:
@@ -52,18 +58,26 @@ class Named(SharedBody):
         create_graph: bool = False,
         on_step: OnStep | None = None,
     ) -> Tensors:
-        if features.ndim == 2:
-            return {"prototypes": class_means(functional.normalize(features, dim=-1), labels, n_way)}
-        means = class_means(functional.normalize(features[:, 0], dim=-1), labels, n_way)
-        names = class_means(functional.normalize(features[:, 1], dim=-1), labels, n_way)
-        worth = meta_params["log_worth"].exp() * trust(meta_params, means, names)
+        examples = functional.normalize(features[:, 0] if features.ndim == 3 else features, dim=-1)
+        means = class_means(examples, labels, n_way)
+        names, worth = torch.zeros_like(means), means.new_zeros(())
+        if features.ndim == 3:
+            names = class_means(functional.normalize(features[:, 1], dim=-1), labels, n_way)
+            worth = meta_params["log_worth"].exp() * trust(meta_params, means, names)
         counts = memberships(labels, n_way).sum(0)[:, None]
-        return {"prototypes": (counts * means + worth * names) / (counts + worth)}
+        prototypes = functional.normalize(counts * means + worth * names, dim=-1)
+        return {"weights": (1 - self.mix) * prototypes + self.mix * self._ridge(examples, labels, n_way, names, worth)}
 
     def head(self, meta_params: Tensors, adapted: Tensors, features: Tensor) -> Tensor:
         texts = features[:, 0] if features.ndim == 3 else features
-        prototypes = functional.normalize(adapted["prototypes"], dim=-1)
-        return meta_params["log_scale"].exp() * functional.normalize(texts, dim=-1) @ prototypes.T
+        return meta_params["log_scale"].exp() * functional.normalize(texts, dim=-1) @ adapted["weights"].T
+
+    def _ridge(self, examples: Tensor, labels: Tensor, n_way: int, names: Tensor, worth: Tensor) -> Tensor:
+        """(n_way, d): each example weighs what balances the classes, 1 on average."""
+        roots = torch.cat([len(labels) * balanced_weights(labels, n_way), worth.expand(n_way)]).sqrt()[:, None]
+        members = torch.cat([memberships(labels, n_way), torch.eye(n_way, device=labels.device)])
+        penalty = examples.new_tensor(self.penalty)
+        return solve_ridge(roots * torch.cat([examples, names]), roots * members, penalty).T
 
 
 def trust(meta_params: Tensors, means: Tensor, names: Tensor) -> Tensor:

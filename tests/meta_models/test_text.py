@@ -134,9 +134,9 @@ class TestNames:
     params = algorithm.init()
     axes = functional.normalize(torch.eye(8)[:3] + 0.1, dim=-1)
 
-    def prototypes(self, examples: torch.Tensor, names: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def weights(self, examples: torch.Tensor, names: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         features = torch.stack([examples, names], dim=1)
-        return self.algorithm.adapt(self.params, features, labels, 3)["prototypes"]
+        return self.algorithm.adapt(self.params, features, labels, 3)["weights"]
 
     def noisy(self, n_shot: int) -> tuple[torch.Tensor, torch.Tensor]:
         generator = torch.Generator().manual_seed(0)
@@ -148,27 +148,35 @@ class TestNames:
         pulls = []
         for n_shot in (1, 5, 25):
             examples, labels = self.noisy(n_shot)
-            nameless = self.prototypes(examples, torch.zeros_like(examples), labels)
-            named = self.prototypes(examples, self.axes[labels], labels)
-            assert ((named * self.axes).sum(1) > (nameless * self.axes).sum(1)).all()
+            nameless = self.weights(examples, torch.zeros_like(examples), labels)
+            named = self.weights(examples, self.axes[labels], labels)
+            assert (
+                functional.cosine_similarity(named, self.axes) > functional.cosine_similarity(nameless, self.axes)
+            ).all()
             pulls.append(float((named - nameless).norm()))
-        assert pulls[0] > 2 * pulls[1] > 4 * pulls[2]
+        assert pulls[0] > 1.5 * pulls[1] > 3 * pulls[2]
 
     def test_names_of_other_classes_and_empty_names_say_nothing(self) -> None:
         examples, labels = self.noisy(3)
-        nameless = self.prototypes(examples, torch.zeros_like(examples), labels)
-        means = torch.stack([examples[labels == c].mean(0) for c in range(3)])
-        torch.testing.assert_close(functional.normalize(nameless, dim=-1), functional.normalize(means, dim=-1))
-        wrong = self.prototypes(examples, self.axes[(labels + 1) % 3], labels)
+        nameless = self.weights(examples, torch.zeros_like(examples), labels)
+        alone = self.algorithm.adapt(self.params, examples, labels, 3)["weights"]
+        torch.testing.assert_close(nameless, alone)
+        wrong = self.weights(examples, self.axes[(labels + 1) % 3], labels)
         torch.testing.assert_close(wrong, nameless, atol=0.02, rtol=0)
+
+    def test_without_a_mix_it_is_a_prototypical_network(self) -> None:
+        examples, labels = self.noisy(3)
+        found = Named(Identity((8,)), mix=0.0).adapt(self.params, examples, labels, 3)["weights"]
+        means = torch.stack([examples[labels == c].mean(0) for c in range(3)])
+        torch.testing.assert_close(found, functional.normalize(means, dim=-1))
 
     def test_queries_are_compared_by_their_texts_alone(self) -> None:
         examples, labels = self.noisy(2)
-        prototypes = {"prototypes": self.prototypes(examples, self.axes[labels], labels)}
+        adapted = {"weights": self.weights(examples, self.axes[labels], labels)}
         with_names = torch.stack([examples, self.axes[labels.flip(0)]], dim=1)
         torch.testing.assert_close(
-            self.algorithm.head(self.params, prototypes, with_names),
-            self.algorithm.head(self.params, prototypes, examples),
+            self.algorithm.head(self.params, adapted, with_names),
+            self.algorithm.head(self.params, adapted, examples),
         )
 
 
