@@ -25,6 +25,7 @@ from adapter.queue import ADAPT, celery_app
 from adapter.redis_store import now_ms
 from adapter.store import Claim, Records, Weights, connect
 from meta_models.catalogue import Catalogue, Published
+from meta_models.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from adapter.store import Arrays
@@ -53,6 +54,7 @@ class Worker:
         # and a step takes many times as long.
         shared = max(1, ((os.cpu_count() or 1) - 1) // settings.worker_processes)
         torch.set_num_threads(settings.worker_threads or shared)
+        keep_freed_memory()  # a third of what adapting every weight takes
         self.records = Records(connect(settings.records_url), settings)
         self.weights = Weights(connect(settings.weights_url))
         self._leases = LeaseKeeper(self.records, settings.lease_seconds)
