@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import redis
@@ -26,6 +27,7 @@ from adapter.redis_store import now_ms
 from adapter.store import Claim, Records, Weights, connect
 from meta_models.catalogue import Catalogue, Published
 from meta_models.memory import keep_freed_memory
+from meta_models.on_demand import OnDemand
 
 if TYPE_CHECKING:
     from adapter.store import Arrays
@@ -61,7 +63,7 @@ class Worker:
         device = settings.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._paths = {p.manifest.reference: _load(p, device) for p in Catalogue(settings.meta_models_dir)}
+        self._paths = OnDemand(Catalogue(settings.meta_models_dir), partial(_load, device=device))
         self._adapt, self._choose = adapt, choose
 
     def run(self, job: str) -> bool:

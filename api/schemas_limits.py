@@ -60,6 +60,7 @@ class ServerLimits(BaseModel):
     max_body_bytes: int
     max_image_bytes: int
     max_image_pixels: int
+    max_text_characters: int
     max_queries: int
     max_wait_seconds: float
     max_ttl_seconds: int

@@ -53,6 +53,12 @@ class Content(In):
         examples=[PNG],
         json_schema_extra=_left_out,
     )
+    text: str | SkipJsonSchema[None] = Field(
+        default=None,
+        description="Words: a ticket, a question, a command.",
+        examples=["my card has not arrived yet"],
+        json_schema_extra=_left_out,
+    )
     vector: list[float] | SkipJsonSchema[None] = Field(
         default=None,
         description="An embedding or a row of numbers; as many in every input of a model.",
@@ -61,7 +67,7 @@ class Content(In):
     )
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, json_schema_extra={"oneOf": [{"required": [n]} for n in ("image", "vector")]}
+        extra="forbid", strict=True, json_schema_extra={"oneOf": [{"required": [n]} for n in sorted(MODALITIES)]}
     )
 
     @model_validator(mode="after")

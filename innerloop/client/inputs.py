@@ -1,8 +1,9 @@
-"""Whatever a user holds a picture in, as the bytes of an image file. Knows numpy and Pillow."""
+"""Whatever a user holds an input in, as the bytes of a file or as text. Knows numpy and Pillow."""
 
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,18 @@ if TYPE_CHECKING:
     from PIL import Image
 
     Input = bytes | str | Path | Image.Image | NDArray[Any]
-    """An encoded image, the path of one, a Pillow image, or pixels (height, width[, channels])."""
+    """The bytes of a file, its path, a text, a Pillow image, or pixels (height, width[, channels])."""
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".npy", ".txt"}
+"""What a string of one word may end with to be a path, be there such a file or not."""
 
 
-def as_bytes(given: Input) -> bytes:
-    """An encoded image.
+def as_content(given: Input) -> bytes | str:
+    """The bytes of a file, or a text.
 
     Args:
-        given: bytes are taken as they are; a path is read; pixels are uint8, bool, or floats in [0, 1].
+        given: bytes are taken as they are; a `Path` is read, and a string where it names a file or looks as if it did;
+            every other string is a text; pixels are uint8, bool, or floats in [0, 1].
 
     Raises:
         TypeError: it is nothing of the kind.
@@ -28,8 +33,10 @@ def as_bytes(given: Input) -> bytes:
     """
     if isinstance(given, bytes | bytearray | memoryview):
         return bytes(given)
-    if isinstance(given, str | Path):
+    if isinstance(given, Path) or (isinstance(given, str) and _names_file(given)):
         return Path(given).read_bytes()
+    if isinstance(given, str):
+        return str(given)
     from PIL import Image
 
     if isinstance(given, Image.Image):
@@ -39,8 +46,24 @@ def as_bytes(given: Input) -> bytes:
     if isinstance(given, np.ndarray):
         return _png(Image.fromarray(_pixels(given)))
     raise TypeError(
-        f"an input is image bytes, a path, a Pillow image or an array of pixels, not {type(given).__name__}"
+        f"an input is bytes, a path, a text, a Pillow image or an array of pixels, not {type(given).__name__}"
     )
+
+
+def _names_file(text: str) -> bool:
+    one_word = len(text.split()) == 1
+    if one_word and Path(text).suffix.lower() in SUFFIXES:
+        return True
+    return len(text) < 256 and "\n" not in text and "\0" not in text and Path(text).is_file()
+
+
+def is_text(data: bytes) -> bool:
+    """Whether a file is one of text: UTF-8 without control characters."""
+    try:
+        start = data.decode()
+    except UnicodeDecodeError:
+        return False
+    return bool(start.strip()) and not re.search("[\x00-\x08\x0e-\x1f]", start[:4096])
 
 
 def read_folder(folder: Path) -> list[tuple[str, Path]]:

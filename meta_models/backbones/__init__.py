@@ -10,6 +10,7 @@ from meta_models.backbones.cells import Cells, MixedCells
 from meta_models.backbones.conv4 import Conv4
 from meta_models.backbones.identity import Identity
 from meta_models.backbones.residual import Residual
+from meta_models.backbones.sentence import Sentence
 
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "cells": Cells,
@@ -17,4 +18,5 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "identity": Identity,
     "mixed_cells": MixedCells,
     "residual": Residual,
+    "sentence": Sentence,
 }
