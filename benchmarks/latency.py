@@ -6,6 +6,7 @@ prediction is compared with the ONNX run alone. Absolute times depend on the mac
 are what the service costs.
 
     python -m benchmarks.latency --data data
+    chrt -r 1 python -m benchmarks.latency --data data    # ahead of whatever else a busy machine does
 """
 
 from __future__ import annotations
