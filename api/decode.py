@@ -39,7 +39,12 @@ class Decoder:
     """Reads inputs within the server's limits."""
 
     def __init__(self, settings: Settings) -> None:
-        self._caps = Caps(settings.max_image_bytes, settings.max_image_pixels)
+        self._caps = Caps(
+            settings.max_image_bytes,
+            settings.max_image_pixels,
+            audio_bytes=settings.max_audio_bytes,
+            audio_seconds=settings.max_audio_seconds,
+        )
 
     def one(self, payload: Payload, spec: InputSpec, shape: tuple[int, ...] = ()) -> NDArray[Any]:
         """One input as the meta-model reads it.

@@ -40,7 +40,7 @@ def _labelled_parts(name: str) -> dict[str, Any]:
     """Multipart parts that carry a label."""
     files = {
         **_FILES,
-        "description": "Files of class <label>: images, or `.npy` files with a vector or a row for each.",
+        "description": "Files of class <label>: images, sounds, or `.npy` files with a vector or a row for each.",
     }
     return {
         # The name of such a part is a pattern, which pages that show the document leave out.

@@ -53,6 +53,11 @@ class Content(In):
         examples=[PNG],
         json_schema_extra=_left_out,
     )
+    audio: FileIn | SkipJsonSchema[None] = Field(
+        default=None,
+        description="A WAV, FLAC, OGG or MP3 file of any rate, length and number of channels; as `image` is.",
+        json_schema_extra=_left_out,
+    )
     vector: list[float] | SkipJsonSchema[None] = Field(
         default=None,
         description="An embedding or a row of numbers; as many in every input of a model.",
@@ -61,7 +66,9 @@ class Content(In):
     )
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, json_schema_extra={"oneOf": [{"required": [n]} for n in ("image", "vector")]}
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"oneOf": [{"required": [n]} for n in sorted(MODALITIES)]},
     )
 
     @model_validator(mode="after")

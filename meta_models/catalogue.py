@@ -10,11 +10,11 @@ from meta_models.manifest import MANIFEST_FILE, Manifest, read_manifest
 
 ZOO = Path(__file__).parent / "zoo"
 
-ALIASES = {"drawing": "L", "vector": None}
+ALIASES = {"drawing": "L", "vector": None, "sound": None}
 """Alias of a kind, and what its best member is known by: the protocol of a 20-way one-shot accuracy, or None for the
 accuracy on development classes."""
 
-DEFAULT_ALIAS = {"image": "drawing", "vector": "vector"}
+DEFAULT_ALIAS = {"image": "drawing", "vector": "vector", "audio": "sound"}
 """What `meta_model` means when a client leaves it out, by modality."""
 
 

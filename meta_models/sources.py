@@ -58,6 +58,10 @@ def load_splits(data: Path, recipe: Recipe, cache: Path = CACHE) -> Splits:
         from meta_models.vector_sources import vector_splits
 
         return vector_splits(data, cache)
+    if recipe.data.name == "sounds":
+        from meta_models.sound_sources import sound_splits
+
+        return sound_splits(data, recipe)
     if recipe.data.name == "folder":
         pool = load_classes(data, recipe.input)
         part = part_of(pool.class_names)

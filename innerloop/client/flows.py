@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from innerloop.client.inputs import as_bytes
+from innerloop.client.inputs import as_bytes, is_sound
 from innerloop.client.reports import merged
 from innerloop.client.steps import Flow, Request, bar, batches, followed, model_path
 
@@ -211,9 +211,9 @@ def _support(support: Iterable[tuple[str, Input]]) -> list[dict[str, Any]]:
 
 
 def _content(data: bytes) -> dict[str, Any]:
-    """A file as JSON carries it: a `.npy` file is a vector, every other one an image."""
+    """A file as JSON carries it, by its first bytes: a vector (`.npy`), a sound, or else an image."""
     if data[:6] == b"\x93NUMPY":
         import numpy as np
 
         return {"vector": np.load(io.BytesIO(data), allow_pickle=False).tolist()}
-    return {"image": base64.b64encode(data).decode()}
+    return {"audio" if is_sound(data) else "image": base64.b64encode(data).decode()}

@@ -1,4 +1,4 @@
-"""Whatever a user holds a picture in, as the bytes of an image file. Knows numpy and Pillow."""
+"""Whatever a user holds a picture or a sound in, as the bytes of a file. Knows numpy and Pillow."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
     Input = bytes | str | Path | Image.Image | NDArray[Any]
-    """An encoded image, the path of one, a Pillow image, or pixels (height, width[, channels])."""
+    """An encoded image or sound, the path of one, a Pillow image, or pixels (height, width[, channels])."""
 
 
 def as_bytes(given: Input) -> bytes:
-    """An encoded image.
+    """An encoded image or sound.
 
     Args:
         given: bytes are taken as they are; a path is read; pixels are uint8, bool, or floats in [0, 1].
@@ -41,6 +41,15 @@ def as_bytes(given: Input) -> bytes:
     raise TypeError(
         f"an input is image bytes, a path, a Pillow image or an array of pixels, not {type(given).__name__}"
     )
+
+
+def is_sound(data: bytes) -> bool:
+    """Whether a file is WAV, FLAC, OGG or MP3, by its first bytes; whether it can be read, the server says."""
+    if data[:4] in (b"RIFF", b"RF64"):
+        return data[8:12] == b"WAVE"
+    # Eleven bits that begin a frame of MPEG, then those of its layer III.
+    is_frame = data[:1] == b"\xff" and data[1:2] >= b"\xe0" and data[1] & 6 == 2
+    return data[:4] in (b"fLaC", b"OggS") or data[:3] == b"ID3" or is_frame
 
 
 def read_folder(folder: Path) -> list[tuple[str, Path]]:

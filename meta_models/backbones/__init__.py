@@ -9,12 +9,14 @@ from torch import nn
 from meta_models.backbones.cells import Cells, MixedCells
 from meta_models.backbones.conv4 import Conv4
 from meta_models.backbones.identity import Identity
+from meta_models.backbones.mel_conv import MelConv
 from meta_models.backbones.residual import Residual
 
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "cells": Cells,
     "conv4": Conv4,
     "identity": Identity,
+    "mel_conv": MelConv,
     "mixed_cells": MixedCells,
     "residual": Residual,
 }

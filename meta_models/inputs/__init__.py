@@ -8,12 +8,13 @@ from pydantic import Field
 
 from meta_models.inputs.drawing import DrawingSpec
 from meta_models.inputs.reading import Caps, Reads, UnreadableInput
+from meta_models.inputs.sound import SoundSpec
 from meta_models.inputs.vector import VectorSpec
 
-InputSpec = Annotated[DrawingSpec | VectorSpec, Field(discriminator="kind")]
+InputSpec = Annotated[DrawingSpec | VectorSpec | SoundSpec, Field(discriminator="kind")]
 """Every pre-processing a manifest can name."""
 
-MODALITIES: dict[str, type[Reads]] = {"vector": VectorSpec, "image": DrawingSpec}
+MODALITIES: dict[str, type[Reads]] = {"vector": VectorSpec, "audio": SoundSpec, "image": DrawingSpec}
 """By the member that carries an input in JSON. A file is of the first one that recognises it."""
 
 
@@ -22,4 +23,14 @@ def modality_of(data: bytes) -> str:
     return next(name for name, spec in MODALITIES.items() if spec.recognises(data))
 
 
-__all__ = ["MODALITIES", "Caps", "DrawingSpec", "InputSpec", "Reads", "UnreadableInput", "VectorSpec", "modality_of"]
+__all__ = [
+    "MODALITIES",
+    "Caps",
+    "DrawingSpec",
+    "InputSpec",
+    "Reads",
+    "SoundSpec",
+    "UnreadableInput",
+    "VectorSpec",
+    "modality_of",
+]

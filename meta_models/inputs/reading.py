@@ -15,6 +15,8 @@ class Caps:
 
     image_bytes: int = 10 * 2**20
     image_pixels: int = 25_000_000
+    audio_bytes: int = 10 * 2**20
+    audio_seconds: float = 60
 
 
 class UnreadableInput(ValueError):
