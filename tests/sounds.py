@@ -29,7 +29,9 @@ def melody(kind: int, example: int = 0, *, rate: int = RATE, seconds: float = 0.
 
 
 def encoded(samples: NDArray[Any], rate: int = RATE, format: str = "WAV", **options: Any) -> bytes:
-    """(n,) or (n, channels) as a sound file."""
+    """(n,) or (n, channels) as a sound file; 16 bits unless a subtype is named, the same in every lossless format."""
+    if "subtype" not in options:
+        samples = np.rint(np.clip(samples, -1, 1) * 32767).astype(np.int16)
     file = io.BytesIO()
     soundfile.write(file, samples, rate, format=format, **options)
     return file.getvalue()

@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
 class Kind(StrEnum):
     DRAWINGS = "drawings"
     VECTORS = "vectors"
+    SOUNDS = "sounds"
 
 
 def demo(
@@ -33,11 +34,14 @@ def demo(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Few-shot on real data: handwritten digits with a picture, or tables beside logistic regression."""
+    """Few-shot on real data: handwritten digits with a picture, tables beside logistic regression, sounds in noise."""
     from rich.progress import track
 
     if of is Kind.VECTORS:
         _vectors(rounds, url, key)
+        return
+    if of is Kind.SOUNDS:
+        _sounds(rounds, url, key)
         return
     from innerloop.client import Client, InnerloopHTTPError
     from innerloop.demo import Digits, draw, play
@@ -84,6 +88,25 @@ def _vectors(rounds: int, url: str | None, key: str | None) -> None:
         table.add_row(cell.table, str(cell.n_shot), f"[bold]{ours}[/]", theirs)
     out.print(table)
     out.print(f"means over {rounds} support sets with 95% intervals, 20 queries a class", style="dim", highlight=False)
+
+
+def _sounds(rounds: int, url: str | None, key: str | None) -> None:
+    from rich.progress import track
+    from rich.table import Table
+
+    from innerloop.client import Client, InnerloopHTTPError
+    from innerloop.demo_sounds import MAKERS, NOISES, SHOTS, play
+    from innerloop.embedded import ServeError
+
+    with friendly(InnerloopHTTPError, ConnectionError, ServeError), _server(url) as where, Client(where, key) as client:
+        rows = [play(client, n_shot, rounds) for n_shot in track(SHOTS, "adapting and asking", console=err)]
+    headings = ["no noise" if not noise else f"noise at {noise:g} of the sound" for noise in NOISES]
+    table = Table("examples a class", *(f"{heading}, %" for heading in headings), box=None, header_style="dim")
+    for cells in rows:
+        table.add_row(str(cells[0].n_shot), *(cell.worded() for cell in cells))
+    out.print(table)
+    kinds = f"{len(MAKERS)} kinds of made sounds ({', '.join(MAKERS)})"
+    out.print(f"{kinds}, means over {rounds} support sets with 95% intervals", style="dim", highlight=False)
 
 
 @contextmanager

@@ -11,19 +11,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    Input = bytes | str | Path | Image.Image | NDArray[Any]
-    """An encoded image or sound, the path of one, a Pillow image, or pixels (height, width[, channels])."""
+    Input = bytes | str | Path | Image.Image | NDArray[Any] | tuple[NDArray[Any], int]
+    """An encoded image or sound, the path of one, a Pillow image, pixels (height, width[, channels]), or samples
+    (n_samples[, channels]) with their number a second."""
 
 
 def as_bytes(given: Input) -> bytes:
     """An encoded image or sound.
 
     Args:
-        given: bytes are taken as they are; a path is read; pixels are uint8, bool, or floats in [0, 1].
+        given: bytes are taken as they are; a path is read; pixels are uint8, bool, or floats in [0, 1]; samples
+            are int16, or floats of full scale 1.
 
     Raises:
         TypeError: it is nothing of the kind.
-        ValueError: pixels of a shape or range that is no picture.
+        ValueError: pixels or samples of a shape or range that is no picture or sound.
         OSError: the file cannot be read.
     """
     if isinstance(given, bytes | bytearray | memoryview):
@@ -38,9 +40,10 @@ def as_bytes(given: Input) -> bytes:
 
     if isinstance(given, np.ndarray):
         return _png(Image.fromarray(_pixels(given)))
-    raise TypeError(
-        f"an input is image bytes, a path, a Pillow image or an array of pixels, not {type(given).__name__}"
-    )
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], np.ndarray):
+        return _wav(*given)
+    kinds = "bytes of a file, a path, a Pillow image, an array of pixels or (samples, rate)"
+    raise TypeError(f"an input is {kinds}, not {type(given).__name__}")
 
 
 def is_sound(data: bytes) -> bool:
@@ -94,4 +97,27 @@ def _png(picture: Image.Image) -> bytes:
     if picture.mode not in {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}:
         picture = picture.convert("RGB")
     picture.save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _wav(samples: NDArray[Any], rate: int) -> bytes:
+    """16-bit PCM. Floats beyond full scale make everything softer: loudness does not matter, clipping would."""
+    import wave
+
+    import numpy as np
+
+    if samples.ndim not in (1, 2) or not samples.size:
+        raise ValueError(f"samples are (n_samples,) or (n_samples, channels), not {samples.shape}")
+    if np.issubdtype(samples.dtype, np.floating):
+        if not np.isfinite(samples).all():
+            raise ValueError("samples must be finite")
+        samples = np.rint(samples * (32767 / max(1.0, float(np.abs(samples).max()))))
+    elif samples.dtype != np.int16:
+        raise ValueError(f"samples are int16, or floats of full scale 1, not {samples.dtype}")
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
+        sound.setsampwidth(2)
+        sound.setframerate(int(rate))
+        sound.writeframes(samples.astype("<i2").tobytes())
     return file.getvalue()
