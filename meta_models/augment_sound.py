@@ -20,6 +20,7 @@ class SoundAugmentSpec:
         gain: largest change of loudness, dB.
         tilt: typical change of a band's loudness, dB: another microphone, another room.
         noise: most noise, as a share of the sound's own level; its colour is random.
+        overdrive: most gain, dB, at which half of the sounds are clipped at full scale.
         time_mask: longest stretch that is silenced, as a share of the length.
         band_mask: widest band that is silenced, as a share of all frequencies (Park et al. 2019, arXiv:1904.08779).
     """
@@ -29,6 +30,7 @@ class SoundAugmentSpec:
     gain: float = 0.0
     tilt: float = 0.0
     noise: float = 0.0
+    overdrive: float = 0.0
     time_mask: float = 0.0
     band_mask: float = 0.0
 
@@ -66,6 +68,9 @@ def random_sound(sounds: Tensor, spec: SoundAugmentSpec, generator: torch.Genera
     spectrum = (spectrum + noise) * torch.pow(10, spec.tilt * curve / 20)
     spectrum = spectrum * ~_stretch(place, uniform(0, spec.band_mask), uniform(0, 1))
     found = torch.fft.irfft(spectrum, length)
+    driven = torch.pow(10, uniform(-spec.overdrive, spec.overdrive).clamp(min=0) / 20)
+    peak = found.abs().amax(1, keepdim=True).clamp(min=1e-6)
+    found = (found / peak * driven).clamp(-1, 1) * peak
     time = torch.arange(length, device=sounds.device) / length
     found = found * ~_stretch(time, uniform(0, spec.time_mask), uniform(0, 1))
     return (found * torch.pow(10, uniform(-spec.gain, spec.gain) / 20))[:, None]

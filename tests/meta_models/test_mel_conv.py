@@ -117,7 +117,9 @@ def test_graphs_hear_what_torch_hears(algorithm: dict[str, Any], tmp_path: Path)
     assert check_parity(ServedModel(tmp_path / "melodies", manifest), model) <= PARITY
 
 
-EVERYTHING = SoundAugmentSpec(shift=0.1, speed=0.1, gain=6, tilt=3, noise=0.3, time_mask=0.2, band_mask=0.2)
+EVERYTHING = SoundAugmentSpec(
+    shift=0.1, speed=0.1, gain=6, tilt=3, noise=0.3, overdrive=9, time_mask=0.2, band_mask=0.2
+)
 
 
 def test_augmented_sounds_differ_and_can_be_drawn_again() -> None:
@@ -147,6 +149,8 @@ def test_each_augmentation_does_what_it_says() -> None:
     silenced = (changed(time_mask=0.5)[:, 0] == 0).float().mean(1)
     assert 0.2 < silenced.mean() < 0.3
     assert silenced.max() < 0.52
+    flat = (changed(overdrive=20).abs() > 0.999 * given.abs().amax((1, 2), keepdim=True)).float().mean((1, 2))
+    assert 0.3 < (flat > 0.01).float().mean() < 0.6
     louder = changed(gain=6).abs().amax((1, 2)) / given.abs().amax((1, 2))
     assert 0.5 < louder.min() < 0.6
     assert 1.8 < louder.max() < 2.0
