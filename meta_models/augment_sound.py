@@ -68,9 +68,10 @@ def random_sound(sounds: Tensor, spec: SoundAugmentSpec, generator: torch.Genera
     spectrum = (spectrum + noise) * torch.pow(10, spec.tilt * curve / 20)
     spectrum = spectrum * ~_stretch(place, uniform(0, spec.band_mask), uniform(0, 1))
     found = torch.fft.irfft(spectrum, length)
-    driven = torch.pow(10, uniform(-spec.overdrive, spec.overdrive).clamp(min=0) / 20)
-    peak = found.abs().amax(1, keepdim=True).clamp(min=1e-6)
-    found = (found / peak * driven).clamp(-1, 1) * peak
+    if spec.overdrive:
+        driven = torch.pow(10, uniform(-spec.overdrive, spec.overdrive).clamp(min=0) / 20)
+        peak = found.abs().amax(1, keepdim=True).clamp(min=1e-6)
+        found = (found / peak * driven).clamp(-1, 1) * peak
     time = torch.arange(length, device=sounds.device) / length
     found = found * ~_stretch(time, uniform(0, spec.time_mask), uniform(0, 1))
     return (found * torch.pow(10, uniform(-spec.gain, spec.gain) / 20))[:, None]

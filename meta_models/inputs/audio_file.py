@@ -50,8 +50,8 @@ def decode(data: bytes, caps: Caps) -> tuple[NDArray[np.float32], int]:
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             return _mono(file, caps), file.samplerate
-    except (soundfile.SoundFileError, OSError) as error:
-        raise UnreadableInput("undecodable_audio", f"the sound is damaged: {error}") from error
+    except soundfile.LibsndfileError as error:
+        raise UnreadableInput("undecodable_audio", f"the sound is damaged: {error.error_string}") from error
 
 
 def _mono(file: Any, caps: Caps) -> NDArray[np.float32]:

@@ -60,12 +60,12 @@ class SoundSpec(BaseModel):
         return audio_file.recognises(data)
 
     def read(self, content: Any, caps: Caps) -> NDArray[np.int16]:
-        """The bytes of a sound file to (1, n_samples).
+        """The bytes of a sound file, or what they were decoded to, to (1, n_samples).
 
         Raises:
             UnreadableInput: what is wrong with it.
         """
-        samples, rate = audio_file.decode(content, caps)
+        samples, rate = content if isinstance(content, tuple) else audio_file.decode(content, caps)
         return prepare(samples, rate, self)
 
     def examples(
