@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from meta_models.catalogue import Catalogue
 from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.evaluate import Accuracy, pool_features
+from meta_models.inputs import SoundSpec, UnreadableInput
+from meta_models.inputs.sound import PEAK, prepare
 from meta_models.recipe import load_recipe
 from meta_models.serving import ServedModel
 from meta_models.serving_path import ServingPath
@@ -33,6 +36,7 @@ from meta_models.torch_model import TorchModel, build_algorithm
 META_MODELS = ("sound-protonet", "sound-anil")
 SETTINGS = ((5, 1), (5, 5))
 SEED = 20_000
+GAINS = (0, 6, 12, 18, 24, 36, 48)
 RATE, N_MELS, N_COEFFICIENTS, WINDOW, HOP = 8000, 40, 13, 256, 80
 RESULTS = Path(__file__).parent / "results" / "sound.json"
 
@@ -144,6 +148,38 @@ def contenders(pool: ClassPool) -> Iterator[tuple[str, Guess]]:
         yield name, adapting(ServingPath(ServedModel(published.folder, published.manifest), model), pool)
 
 
+def overdriven(pool: ClassPool, gain: float, rate: int) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+    """The pool's inputs recorded `gain` dB too loud, (n, 1, n_samples), and which of them are refused, (n,)."""
+    found, refused = np.zeros_like(pool.inputs), np.zeros(len(pool.inputs), np.bool_)
+    for row in np.concatenate(pool.class_examples):
+        samples = pool.inputs[row, 0].astype(np.float32) / PEAK
+        try:
+            found[row] = prepare(np.clip(10 ** (gain / 20) * samples, -1, 1), rate, SoundSpec(rate=rate))
+        except UnreadableInput:  # for being clipped: nothing else has changed
+            refused[row] = True
+    return found, refused
+
+
+def clipping(pool: ClassPool, n_episodes: int) -> Iterator[dict[str, float]]:
+    """Five-way one-shot accuracy of `sound-protonet` on queries that are clipped ever more, of those not refused."""
+    published = Catalogue().resolve(META_MODELS[0])
+    served = ServedModel(published.folder, published.manifest)
+    path = ServingPath(served, TorchModel.load(published.folder, published.manifest))
+    clean = pool_features(path, pool)
+    for gain in GAINS:
+        heard, refused = overdriven(pool, gain, RATE)
+        clipped = pool_features(path, replace(pool, inputs=heard))
+        right: list[NDArray[np.bool_]] = []
+        for number in range(n_episodes):
+            episode = sample_episode(pool, EpisodeSpec(5, 1, 5), SEED, number)
+            query, truth = episode.query.ravel(), np.arange(5).repeat(5)
+            adapted = path.adapt(clean[episode.support.ravel()], np.arange(5), 5)
+            right.append((path.logits(adapted, clipped[query]).argmax(1) == truth)[~refused[query]])
+        accuracy = round(100 * float(np.concatenate(right).mean()), 1)
+        share = round(100 * float(refused[np.concatenate(pool.class_examples)].mean()), 1)
+        yield {"gain_db": gain, "refused": share, "accuracy_of_others": accuracy}
+
+
 def main() -> None:
     """Measure everyone and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -152,14 +188,18 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console()
     rows: list[dict[str, Any]] = []
-    for protocol in load_splits(arguments.data, load_recipe(META_MODELS[0])).test:
+    splits = load_splits(arguments.data, load_recipe(META_MODELS[0]))
+    for protocol in splits.test:
         for name, guess in contenders(protocol.pool):
             for n_way, n_shot in SETTINGS:
                 found = measure(guess, protocol.pool, n_way, n_shot, arguments.episodes)
                 console.print(f"{protocol.name} {n_way}w{n_shot}s {name}: {found}", highlight=False)
                 figures = {"accuracy": round(100 * found.mean, 2), "ci95": round(100 * found.ci95, 2)}
                 rows.append({"protocol": protocol.name, "n_way": n_way, "n_shot": n_shot, "who": name, **figures})
-    RESULTS.write_text(json.dumps({"episodes": arguments.episodes, "seed": SEED, "rows": rows}, indent=1) + "\n")
+    clips = list(clipping(splits.test[0].pool, arguments.episodes))
+    console.print_json(data=clips)
+    found = {"episodes": arguments.episodes, "seed": SEED, "rows": rows, "clipping": clips}
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
