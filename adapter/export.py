@@ -22,6 +22,7 @@ from adapter.store import Arrays
 from meta_models import bundle
 from meta_models.catalogue import Published
 from meta_models.exported import TOLERANCE, ClassifierAbout, ExportedClassifier, Parity
+from meta_models.inputs import TextSpec
 from meta_models.manifest import BODY_FILE, HEAD_FILE, META_PARAMS_FILE, Calibration, Manifest
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Subject:
         return {
             "meta_model": self.spec.meta_model,
             "meta_model_digest": self.published.manifest.files[META_PARAMS_FILE],
-            "preprocessing": self.published.manifest.input,
+            "preprocessing": self.published.manifest.input.portable(),
             "model": self.model_id,
             "digest": self.spec.digest,
             "classes": tuple(c.name for c in self.spec.classes),
@@ -138,6 +139,8 @@ def _compose(subject: Subject, about: ClassifierAbout) -> ModelProto:
     head = onnx.compose.add_prefix(onnx.load(published.folder / HEAD_FILE), "head/")
     if manifest.shares_body:
         body = onnx.load(published.folder / BODY_FILE)
+        if isinstance(manifest.input, TextSpec):
+            _read_rows(body, manifest.input.max_tokens)
         model = onnx.compose.merge_models(body, head, io_map=[("features", "head/features")])
         graph = model.graph
     else:  # the head reads the inputs themselves
@@ -169,6 +172,36 @@ def _compose(subject: Subject, about: ClassifierAbout) -> ModelProto:
     helper.set_model_props(model, about.to_metadata())
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _read_rows(body: ModelProto, max_tokens: int) -> None:
+    """Let an encoder read whole rows: of each the text, as long as the longest."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = body.graph
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            if name == "inputs":
+                node.input[place] = "texts"
+    constants = {
+        "row/none": np.array(0, np.int32),
+        "row/first": np.array([0], np.int64),
+        "row/axis": np.array([1], np.int64),
+        "row/text": np.array([max_tokens], np.int64),
+    }
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    made = [
+        helper.make_node("Slice", ["inputs", "row/first", "row/text", "row/axis"], ["row/texts"]),
+        helper.make_node("Greater", ["row/texts", "row/none"], ["row/is_token"]),
+        helper.make_node("Cast", ["row/is_token"], ["row/counts"], to=TensorProto.INT64),
+        helper.make_node("ReduceSum", ["row/counts", "row/axis"], ["row/lengths"], keepdims=0),
+        helper.make_node("ReduceMax", ["row/lengths"], ["row/longest"], keepdims=1),
+        helper.make_node("Slice", ["row/texts", "row/first", "row/longest", "row/axis"], ["texts"]),
+    ]
+    for place, node in enumerate(made):
+        node.name = f"row/{place}"
+        graph.node.insert(place, node)
+    graph.input[0].type.tensor_type.shape.dim[1].dim_param = "row"
 
 
 def _describe(manifest: Manifest) -> str:

@@ -14,6 +14,7 @@ from adapter.models import ModelSpec
 from adapter.store import Arrays
 from meta_models.catalogue import Catalogue
 from meta_models.manifest import Calibration
+from meta_models.on_demand import OnDemand
 from meta_models.serving import ServedModel, probabilities
 
 
@@ -36,7 +37,7 @@ class Predictor:
     """Shared by all requests of a process; safe between threads."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        self._served = {p.manifest.reference: ServedModel(p.folder, p.manifest) for p in catalogue}
+        self._served = OnDemand(catalogue, lambda p: ServedModel(p.folder, p.manifest))
 
     def serves(self, reference: str) -> bool:
         return reference in self._served

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import redis
@@ -24,6 +25,7 @@ from adapter.models import JobError
 from adapter.queue import ADAPT, celery_app
 from adapter.store import Claim, Records, Weights, connect
 from meta_models.catalogue import Catalogue, Published
+from meta_models.on_demand import OnDemand
 
 if TYPE_CHECKING:
     from adapter.store import Arrays
@@ -58,7 +60,7 @@ class Worker:
         device = settings.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._paths = {p.manifest.reference: _load(p, device) for p in Catalogue(settings.meta_models_dir)}
+        self._paths = OnDemand(Catalogue(settings.meta_models_dir), partial(_load, device=device))
         self._adapt, self._choose = adapt, choose
 
     def run(self, job: str) -> bool:

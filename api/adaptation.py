@@ -81,6 +81,10 @@ def prepare(services: Services, given: AdaptInput, *, ephemeral: bool = False) -
     return Prepared(given.options.name, spec, support_set.encode(support), ttl)
 
 
+N_OTHERS = 5
+"""Meta-models that `auto` tries beside the default: each costs time, and of many one looks better by chance."""
+
+
 def _modality(support: Sequence[Payload]) -> str:
     """Of the first example; the others are held to it when they are read."""
     if not support:
@@ -90,9 +94,9 @@ def _modality(support: Sequence[Payload]) -> str:
 
 
 def _candidates(services: Services, default: Manifest) -> tuple[str, ...]:
-    """The default and every other meta-model that reads the very same inputs, by name."""
-    others = (p.manifest for p in services.catalogue if p.manifest.input == default.input)
-    return (default.reference, *sorted(m.reference for m in others if m.reference != default.reference))
+    """The default and the best others that read the very same inputs."""
+    others = services.catalogue.ranked(default.input)
+    return (default.reference, *[m.reference for m in others if m.reference != default.reference][:N_OTHERS])
 
 
 def describe(

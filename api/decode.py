@@ -43,8 +43,9 @@ class Decoder:
         self._caps = Caps(
             settings.max_image_bytes,
             settings.max_image_pixels,
-            audio_bytes=settings.max_audio_bytes,
-            audio_seconds=settings.max_audio_seconds,
+            settings.max_text_characters,
+            settings.max_audio_bytes,
+            settings.max_audio_seconds,
         )
         self._sounds = Apart()
 
@@ -79,6 +80,8 @@ class Decoder:
     def support(self, payloads: Sequence[Payload], spec: InputSpec, shape: tuple[int, ...] = ()) -> NDArray[Any]:
         """All examples of a support set, (n, *shape); unless given, the first that can be read sets the shape.
 
+        Where class names say something to the meta-model, each example takes its own along.
+
         Raises:
             Unprocessable: lists every example that cannot be used.
         """
@@ -86,7 +89,8 @@ class Decoder:
         errors: list[ErrorItem] = []
         for number, payload in enumerate(payloads):
             try:
-                arrays.append(self.one(payload, spec, shape or (arrays[0].shape if arrays else ())))
+                array = self.one(payload, spec, shape or (arrays[0].shape if arrays else ()))
+                arrays.append(spec.with_name(array, payload.label or ""))
             except UnreadableInput as error:
                 detail = f"example {number} (label {payload.label!r}): {error}"
                 errors.append({"pointer": payload.pointer, "code": error.code, "detail": detail})

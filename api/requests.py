@@ -269,7 +269,7 @@ async def _form_labelled(form: FormData, labelled: str) -> list[Payload]:
             payloads += _unzip(await _bytes(name, part))
         elif label := _label(name, labelled):
             file_name = part.filename if isinstance(part, UploadFile) else ""
-            payloads += spread(Payload(await _bytes(name, part), f"{name} {file_name}".strip(), label))
+            payloads += await _given(part, f"{name} {file_name}".strip(), label)
         elif name == "vectors":
             payloads += labelled_rows(await _bytes(name, part), await _text(form, "labels"))
     return payloads
@@ -279,7 +279,7 @@ async def _form_queries(form: FormData) -> QueryBatch:
     ids: list[str | None] = []
     payloads: list[Payload] = []
     for i, part in enumerate(form.getlist("inputs")):
-        rows = spread(Payload(await _bytes("inputs", part), f"inputs[{i}]"))
+        rows = await _given(part, f"inputs[{i}]")
         payloads += rows
         ids += [part.filename if isinstance(part, UploadFile) else None] * len(rows)
     top_k = str(form.get("top_k", "5"))
@@ -297,6 +297,13 @@ def _form_version(form: FormData) -> WhichVersion:
             f"version is a number, stable or latest, not {text[:40]!r}", code="invalid_request", pointer="version"
         )
     return which_version(text)
+
+
+async def _given(part: UploadFile | str, pointer: str, label: str | None = None) -> list[Payload]:
+    """A file, which may hold many inputs, or a plain field, which is a text."""
+    if not isinstance(part, UploadFile):
+        return [Payload(part, pointer, label, "text")]
+    return spread(Payload(await part.read(), pointer, label))
 
 
 async def _text(form: FormData, name: str) -> bytes | str:

@@ -62,6 +62,7 @@ class ServerLimits(BaseModel):
     max_image_pixels: int
     max_audio_bytes: int
     max_audio_seconds: float
+    max_text_characters: int
     max_queries: int
     max_wait_seconds: float
     max_ttl_seconds: int

@@ -58,6 +58,12 @@ class Content(In):
         description="A WAV, FLAC, OGG or MP3 file of any rate, length and number of channels; as `image` is.",
         json_schema_extra=_left_out,
     )
+    text: str | SkipJsonSchema[None] = Field(
+        default=None,
+        description="Words: a ticket, a question, a command.",
+        examples=["my card has not arrived yet"],
+        json_schema_extra=_left_out,
+    )
     vector: list[float] | SkipJsonSchema[None] = Field(
         default=None,
         description="An embedding or a row of numbers; as many in every input of a model.",
@@ -66,9 +72,7 @@ class Content(In):
     )
 
     model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        json_schema_extra={"oneOf": [{"required": [n]} for n in sorted(MODALITIES)]},
+        extra="forbid", strict=True, json_schema_extra={"oneOf": [{"required": [n]} for n in sorted(MODALITIES)]}
     )
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from innerloop import tables
 from innerloop.client.clients import DEFAULT_URL, Client
-from innerloop.client.inputs import as_bytes
+from innerloop.client.inputs import as_content
 from innerloop.client.vector_flows import VectorAnswers
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ class NotFittedError(ValueError, AttributeError):
 
 
 class FewShotClassifier:
-    """Adapts a meta-model to labelled pictures, sounds or vectors and classifies others.
+    """Adapts a meta-model to labelled pictures, sounds, texts or vectors and classifies others.
 
     Pictures are encoded bytes, paths, Pillow images or arrays of pixels, (height, width[, channels]) each; sounds are
-    encoded bytes, paths, or pairs of samples (n_samples[, channels]) and their number a second. Vectors are the rows of
-    a table, (n, n_features): embeddings of a model of yours, or measurements. Labels may be anything whose `str` tells
-    them apart; `predict` gives them back as they were.
+    encoded bytes, paths, or pairs of samples (n_samples[, channels]) and their number a second. Texts are strings, and
+    what their labels say counts too. Vectors are the rows of a table, (n, n_features): embeddings of a model of yours,
+    or measurements. Labels may be anything whose `str` tells them apart; `predict` gives them back as they were.
 
     Args:
         meta_model: a published name or alias, or "auto" for the one that suits these examples; None takes the server's
@@ -225,7 +225,7 @@ class FewShotClassifier:
         return Client(self.url, self.api_key)
 
     def _fit(self, inputs: list[Any], labels: list[Any]) -> Self:
-        encoded = [as_bytes(given) for given in inputs]
+        encoded = [as_content(given) for given in inputs]
         _check_labels(labels)
         classes = np.unique(np.asarray(labels))
         # As the array has them: a list of 1 and "b" becomes an array of text.
@@ -291,7 +291,5 @@ def _check_labels(labels: Sequence[Any]) -> None:
 def _paired(X: Any, y: Any) -> tuple[list[Any], list[Any]]:  # noqa: N803
     inputs, labels = list(X), list(y)
     if len(inputs) != len(labels):
-        raise ValueError(
-            f"as many labels as pictures are needed, found {len(inputs)} pictures and {len(labels)} labels"
-        )
+        raise ValueError(f"as many labels as inputs are needed, found {len(inputs)} inputs and {len(labels)} labels")
     return inputs, labels

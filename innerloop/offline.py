@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from innerloop.client.inputs import as_content
 from meta_models.exported import AdaptingClassifier, ExportedClassifier
 from meta_models.inputs import UnreadableInput
 
-Read = Callable[[bytes], NDArray[Any]]
+Read = Callable[[bytes | str], NDArray[Any]]
+Given = Path | str
+"""A file, or a text."""
 
 
-def predict(onnx: Path, files: Sequence[Path], *, top_k: int = 5) -> list[dict[str, Any]]:
+def predict(onnx: Path, files: Sequence[Given], *, top_k: int = 5) -> list[dict[str, Any]]:
     """One result per file, in order, from an exported classifier; a file that cannot be read has an `error`.
 
     Raises:
@@ -30,7 +33,7 @@ def predict(onnx: Path, files: Sequence[Path], *, top_k: int = 5) -> list[dict[s
 
 
 def classify(
-    onnx: Path, support: Sequence[tuple[str, Path]], files: Sequence[Path], *, top_k: int = 5
+    onnx: Path, support: Sequence[tuple[str, Given]], files: Sequence[Given], *, top_k: int = 5
 ) -> list[dict[str, Any]]:
     """One result per file, in order: the graph adapts to `support` and classifies.
 
@@ -55,7 +58,7 @@ def classify(
 
 
 def _answer(
-    files: Sequence[Path],
+    files: Sequence[Given],
     read_one: Read,
     classes: tuple[str, ...],
     run: Callable[[NDArray[Any]], tuple[NDArray[np.float32], NDArray[np.bool_]]],
@@ -69,9 +72,9 @@ def _answer(
     ]
 
 
-def _read(path: Path, read: Read) -> NDArray[Any] | dict[str, Any]:
+def _read(given: Given, read: Read) -> NDArray[Any] | dict[str, Any]:
     try:
-        return read(path.read_bytes())
+        return read(as_content(given))
     except UnreadableInput as error:
         return {"code": error.code, "status": error.status, "detail": str(error)}
 

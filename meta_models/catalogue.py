@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from meta_models.inputs import InputSpec
 from meta_models.manifest import MANIFEST_FILE, Manifest, read_manifest
 
 ZOO = Path(__file__).parent / "zoo"
 
-ALIASES = {"drawing": "L", "vector": None, "sound": None}
+ALIASES = {"drawing": "L", "sound": None, "text": None, "vector": None}
 """Alias of a kind, and what its best member is known by: the protocol of a 20-way one-shot accuracy, or None for the
 accuracy on development classes."""
 
-DEFAULT_ALIAS = {"image": "drawing", "vector": "vector", "audio": "sound"}
+DEFAULT_ALIAS = {"audio": "sound", "image": "drawing", "text": "text", "vector": "vector"}
 """What `meta_model` means when a client leaves it out, by modality."""
 
 
@@ -51,16 +52,18 @@ class Catalogue:
     @cached_property
     def aliases(self) -> dict[str, str]:
         """Each alias with the name it stands for: the best of its kind, as `ALIASES` measures it."""
-        chosen: dict[str, str] = {}
-        for alias, protocol in ALIASES.items():
-            scored = [
-                (accuracy, p.manifest.name)
-                for p in self
-                if p.manifest.input.kind == alias and (accuracy := _merit(p.manifest, protocol)) is not None
-            ]
-            if scored:
-                chosen[alias] = max(scored)[1]
-        return chosen
+        best: dict[str, str] = {}
+        for manifest in reversed(self._by_merit()):
+            best[manifest.input.kind] = manifest.name
+        return best
+
+    def ranked(self, spec: InputSpec) -> list[Manifest]:
+        """Those that read inputs as `spec` does, the best first, as `ALIASES` measures it."""
+        return [m for m in self._by_merit() if m.input.model_dump() == spec.model_dump()]
+
+    def _by_merit(self) -> list[Manifest]:
+        found = [(merit, p.manifest) for p in self if (merit := _merit(p.manifest)) is not None]
+        return [manifest for _, manifest in sorted(found, key=lambda pair: (-pair[0], pair[1].name))]
 
     def resolve(self, reference: str) -> Published:
         """By name, `name@version` or alias.
@@ -76,7 +79,11 @@ class Catalogue:
         return found
 
 
-def _merit(manifest: Manifest, protocol: str | None) -> float | None:
+def _merit(manifest: Manifest) -> float | None:
+    """What it is compared by with others of its kind; None where that was not measured, or the kind has no alias."""
+    if manifest.input.kind not in ALIASES:
+        return None
+    protocol = ALIASES[manifest.input.kind]
     if protocol is None:
         return manifest.training.development_accuracy
     return next((f.accuracy for f in manifest.benchmarks if (f.protocol, f.n_way, f.n_shot) == (protocol, 20, 1)), None)

@@ -100,9 +100,17 @@ def evaluate_all(
     n_episodes: int,
     seed: int,
     inner: InnerSettings | None = None,
+    features: Sequence[Features] | None = None,
 ) -> Accuracy:
-    """Mean over several pools, each counting the same; a pool with few classes has episodes of fewer."""
-    found = [evaluate(classifier, pool, spec.for_pool(pool), n_episodes, seed, inner) for pool in pools]
+    """Mean over several pools, each counting the same; a pool with few classes has episodes of fewer.
+
+    Who measures pools several times passes their `features`.
+    """
+    features = [pool_features(classifier, pool) for pool in pools] if features is None else features
+    found = [
+        evaluate(classifier, pool, spec.for_pool(pool), n_episodes, seed, inner, features=of_pool)
+        for pool, of_pool in zip(pools, features, strict=True)
+    ]
     ci95 = math.sqrt(sum(a.ci95**2 for a in found)) / len(found)
     return Accuracy(sum(a.mean for a in found) / len(found), ci95, n_episodes * len(found))
 
@@ -115,11 +123,12 @@ def evaluate(
     seed: int,
     inner: InnerSettings | None = None,
     counts: tuple[int, ...] | None = None,
+    features: Features | None = None,
 ) -> Accuracy:
     """Accuracy on `n_episodes` episodes of the stream named by `seed`."""
     return Accuracy.of(
         [
             float((logits.argmax(1) == labels).mean())
-            for logits, labels in episode_logits(classifier, pool, spec, n_episodes, seed, inner, counts)
+            for logits, labels in episode_logits(classifier, pool, spec, n_episodes, seed, inner, counts, features)
         ]
     )

@@ -189,4 +189,4 @@ def read_manifest(folder: Path) -> Manifest:
             raise ManifestError(f"{folder} lacks {name}, which its manifest lists")
         if sha256(file) != expected:
             raise ManifestError(f"{file} is not the published one: its sha256 differs from the manifest's")
-    return manifest
+    return manifest.model_copy(update={"input": manifest.input.located(folder)})

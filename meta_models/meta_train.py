@@ -14,12 +14,13 @@ import numpy as np
 import torch
 
 from meta_models import checkpoint
-from meta_models.algorithms import Algorithm, Episode, Tensors, meta_loss
-from meta_models.augment import apply_symmetry, random_affine
+from meta_models.algorithms import Algorithm, Episode, InnerSettings, Tensors, meta_loss
+from meta_models.augment import AugmentSpec, apply_symmetry, change_names, random_affine
 from meta_models.augment_sound import SoundAugmentSpec, random_sound, turned
 from meta_models.checkpoint import TrainState
 from meta_models.episodes import N_SYMMETRIES, sample_episode
-from meta_models.evaluate import evaluate_all
+from meta_models.evaluate import Accuracy, Classifier, evaluate_all, pool_features
+from meta_models.inputs import TextSpec
 from meta_models.memory import keep_freed_memory
 from meta_models.recipe import Outer, Recipe
 from meta_models.sources import Pools, Splits
@@ -138,11 +139,24 @@ def _record(
 
 def development_accuracy(model: TorchModel, recipe: Recipe, pools: Pools) -> dict[str, float]:
     """Accuracy on development episodes for each (n_way, n_shot) of the recipe."""
-    n = recipe.development.n_episodes
     return {
-        f"{n_way}w{n_shot}s": evaluate_all(model, pools, recipe.development_spec(n_way, n_shot), n, seed=1).mean
-        for n_way, n_shot in recipe.development.settings
+        f"{n_way}w{n_shot}s": accuracy.mean
+        for (n_way, n_shot), accuracy in zip(
+            recipe.development.settings, evaluate_settings(model, recipe, pools, seed=1), strict=True
+        )
     }
+
+
+def evaluate_settings(
+    model: Classifier, recipe: Recipe, pools: Pools, seed: int, inner: InnerSettings | None = None
+) -> list[Accuracy]:
+    """Accuracy on development episodes for each (n_way, n_shot) of the recipe."""
+    features = [pool_features(model, pool) for pool in pools]
+    n = recipe.development.n_episodes
+    return [
+        evaluate_all(model, pools, recipe.development_spec(n_way, n_shot), n, seed, inner, features)
+        for n_way, n_shot in recipe.development.settings
+    ]
 
 
 def to_episode(pools: Pools, recipe: Recipe, number: int, device: torch.device) -> Episode:
@@ -164,8 +178,11 @@ def to_episode(pools: Pools, recipe: Recipe, number: int, device: torch.device) 
         inputs = inputs.contiguous(memory_format=torch.channels_last)
     classes = torch.arange(n_way, device=device)
     n_support = n_way * n_shot
+    support = inputs[:n_support]
+    if isinstance(recipe.input, TextSpec) and isinstance(augment, AugmentSpec):
+        support = change_names(support, n_shot, recipe.input.max_tokens, augment, generator)
     return Episode(
-        inputs[:n_support],
+        support,
         torch.from_numpy(rows.support_labels.ravel()).to(device),
         inputs[n_support:],
         classes.repeat_interleave(n_query),

@@ -14,10 +14,12 @@ from meta_models.algorithms import InnerSettings, Tensors
 from meta_models.benchmark import Subject, default_episodes, jobs
 from meta_models.calibrate import calibrate
 from meta_models.catalogue import ZOO, Published
-from meta_models.evaluate import Accuracy, evaluate_all
+from meta_models.evaluate import Accuracy, Classifier, evaluate_all
 from meta_models.manifest import META_PARAMS_FILE, Figure, Manifest, Training
-from meta_models.meta_train import CHECKPOINT, OnProgress, meta_train
+from meta_models.meta_train import CHECKPOINT, OnProgress, evaluate_settings, meta_train
 from meta_models.plots import plot_log
+from meta_models.pretrained import ENCODERS, encoder_folder, encoder_tensors
+from meta_models.provenance import provenance
 from meta_models.publish import export, write_manifest
 from meta_models.recipe import Recipe
 from meta_models.serving import ServedModel
@@ -57,9 +59,9 @@ def produce(
         PublishError: the graphs disagree with torch or the card lacks a figure.
         FileNotFoundError: the meta-model to begin from is not published.
     """
+    start, recipe = _start(recipe, zoo, data)
     splits = load_splits(data, recipe, run.parent / "cache")
     say("{}: {} classes to learn from, {} to choose by, {} to report".format(recipe.name, *splits.n_classes))
-    start = _start(recipe, zoo)
     model = meta_train(recipe, splits, run, start=start, device=device, on_progress=on_progress)
     plot_log(run)
     model, recipe, notes = _choose_inner(model, recipe, splits.development, run, say)
@@ -72,6 +74,11 @@ def produce(
     manifest = export(model, recipe, _training(recipe, splits, run, notes, development), folder)
     say("graphs agree with torch")
     path = ServingPath(ServedModel(folder, manifest), TorchModel.load(folder, manifest))
+    if recipe.small_body:
+        development = _development_accuracy(path, recipe, splits.development)
+        say(f"{development}% with the body's weights in eight bits")
+        training = manifest.training.model_copy(update={"development_accuracy": development})
+        manifest = manifest.model_copy(update={"training": training})
     # Each episode of a network of its own costs passes through it.
     n_calibrating = 50 if model.adapts_backbone else 1000 // len(splits.development)
     calibration = calibrate(path, splits.development, n_calibrating, seed=2)
@@ -83,17 +90,21 @@ def produce(
     return manifest
 
 
-def _start(recipe: Recipe, zoo: Path) -> Tensors | None:
-    """The meta_params that a recipe begins from: published beside it, or with this package."""
+def _start(recipe: Recipe, zoo: Path, data: Path) -> tuple[Tensors | None, Recipe]:
+    """The meta_params that a recipe begins from: an encoder's, or published beside it or with this package; and the
+    recipe, which finds its tokenizer where the encoder is."""
     if recipe.initialize_from is None:
-        return None
+        return None, recipe
+    if recipe.initialize_from in ENCODERS:
+        folder = encoder_folder(recipe.initialize_from, data)
+        return encoder_tensors(folder), recipe.model_copy(update={"input": recipe.input.located(folder)})
     folder = next((z for z in (zoo, ZOO) if (z / recipe.initialize_from).exists()), None)
     if folder is None:
         raise FileNotFoundError(
             f"{recipe.name} begins from {recipe.initialize_from}, which is not published yet; "
             f"run `innerloop meta-train {recipe.initialize_from}` first"
         )
-    return load_file(folder / recipe.initialize_from / META_PARAMS_FILE)
+    return load_file(folder / recipe.initialize_from / META_PARAMS_FILE), recipe
 
 
 def _what_it_brought(model: TorchModel, start: Tensors, recipe: Recipe, pools: Pools) -> str:
@@ -119,12 +130,10 @@ def _choose_inner(
             # At zero steps the step size means nothing: try it once.
             for rate in recipe.search.inner_lr if steps else recipe.search.inner_lr[:1]:
                 inner = InnerSettings(steps, rate)
-                found: list[Accuracy] = []
-                for n_way, n_shot in settings:
-                    spec = recipe.development_spec(n_way, n_shot)
-                    found.append(evaluate_all(model, pools, spec, recipe.development.n_episodes, 3, inner))
+                found = evaluate_settings(model, recipe, pools, 3, inner)
+                for (n_way, n_shot), accuracy in zip(settings, found, strict=True):
                     line = {"n_way": n_way, "n_shot": n_shot, "inner_steps": steps, "inner_lr": rate}
-                    log.write(json.dumps({**line, "accuracy": found[-1].mean, "ci95": found[-1].ci95}) + "\n")
+                    log.write(json.dumps({**line, "accuracy": accuracy.mean, "ci95": accuracy.ci95}) + "\n")
                 log.flush()
                 tried.append((found, inner))
                 shown = ", ".join(f"{w}w{s}s {a}" for (w, s), a in zip(settings, found, strict=True))
@@ -175,50 +184,17 @@ def _figures(subject: Subject, recipe: Recipe, episodes: int | None, say: Say) -
     return tuple(figures)
 
 
-def _development_accuracy(model: TorchModel, recipe: Recipe, pools: Pools) -> float:
+def _development_accuracy(model: Classifier, recipe: Recipe, pools: Pools) -> float:
     """Percent, mean over the recipe's settings, on episodes that chose nothing else."""
-    specs = [recipe.development_spec(n_way, n_shot) for n_way, n_shot in recipe.development.settings]
-    found = [evaluate_all(model, pools, spec, recipe.development.n_episodes, seed=4).mean for spec in specs]
-    return round(100 * sum(found) / len(found), 2)
-
-
-_VECTORS = {
-    "data": "all-MiniLM-L6-v2 embeddings of BANKING77 and CLINC150 training classes, omniglot-protonet embeddings of "
-    "Omniglot background alphabets, UCI digits, and random features of these",
-    "licence": "CC BY 4.0 (BANKING77, digits), CC BY 3.0 (CLINC150), MIT (Omniglot), Apache-2.0 (encoder)",
-    "source": "https://github.com/PolyAI-LDN/task-specific-datasets, https://github.com/clinc/oos-eval, "
-    "https://github.com/brendenlake/omniglot, https://archive.ics.uci.edu/dataset/80",
-}
-
-
-_SOUNDS = {
-    "data": "Arabic Speech Commands, 22 keywords by 18 speakers (792 clips of a second), and ESC-10, 5 classes of 40 "
-    "sounds: very little; chosen by 8 other keywords of 6 other speakers, reported on 10 more of 6 more",
-    "licence": "CC BY 4.0 (Arabic Speech Commands), CC0 and CC BY 3.0 by clip (ESC-10)",
-    "source": "https://doi.org/10.5281/zenodo.4662481, https://github.com/karoldvl/ESC-10",
-}
-
-_DATA = {"vectors": _VECTORS, "sounds": _SOUNDS}
+    found = evaluate_settings(model, recipe, pools, seed=4)
+    return round(100 * sum(accuracy.mean for accuracy in found) / len(found), 2)
 
 
 def _training(recipe: Recipe, splits: Splits, run: Path, notes: str, development: float) -> Training:
     state = checkpoint.load(run / CHECKPOINT, torch.device("cpu"))
     hardware = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    if recipe.data.name == "folder":
-        n = sum(len(rows) for pool in splits.train for rows in pool.class_examples)
-        about = {"data": f"{n} pictures of {splits.n_classes[0]} classes of one's own", "licence": "not stated"}
-        about |= {"recipe": "meta_models/recipes/own-drawings.toml", "source": "a folder"}
-    elif recipe.data.name in _DATA:
-        about = {**_DATA[recipe.data.name], "recipe": f"meta_models/recipes/{recipe.name}.toml"}
-    else:
-        classes = {"background": "background alphabets", "vinyals": "Vinyals et al. (2016) training characters"}
-        about = {"data": f"Omniglot, {classes[recipe.data.split]}", "licence": "MIT"}
-        about |= {
-            "recipe": f"meta_models/recipes/{recipe.name}.toml",
-            "source": "https://github.com/brendenlake/omniglot",
-        }
     return Training(
-        **about,
+        **provenance(recipe, splits),
         steps=state.step,
         minutes=round(state.seconds / 60, 1),
         hardware=hardware,

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from meta_models.algorithms import Tensors
 from meta_models.algorithms.protocol import CapsSteps
+from meta_models.eight_bits import with_eight_bit_weights
+from meta_models.inputs import TextSpec
 from meta_models.inputs.vector import N_DIMENSIONS
 from meta_models.manifest import (
     BODY_FILE,
@@ -54,11 +57,14 @@ def export(model: TorchModel, recipe: Recipe, training: Training, folder: Path) 
     }
     model.algorithm.backbone.cpu()
     model = TorchModel(model.algorithm, params)
-    save_file(params, folder / META_PARAMS_FILE)
+    save_file(_kept(params, recipe), folder / META_PARAMS_FILE)
     shapes = _symbolic_shapes(model, recipe)
     if model.shares_body:
-        inputs = torch.from_numpy(_inputs(recipe, 2))
-        body = to_onnx(_Body(model).eval(), (inputs,), ["inputs"], ["features"], {"inputs": {0: "n"}})
+        inputs, sizes = _inputs(recipe, 2), {0: "n"}
+        if isinstance(recipe.input, TextSpec):  # texts and names go through it by themselves, at any length
+            inputs, sizes = recipe.input.parts(inputs)[0][:, :16], {0: "n", 1: "length"}
+            shutil.copyfile(_folder(recipe.input) / recipe.input.tokenizer, folder / recipe.input.tokenizer)
+        body = to_onnx(_Body(model).eval(), (torch.from_numpy(inputs),), ["inputs"], ["features"], {"inputs": sizes})
         onnx.save(body, folder / BODY_FILE)
     _export_head(model, recipe, shapes, folder / HEAD_FILE)
     manifest = Manifest(
@@ -74,9 +80,12 @@ def export(model: TorchModel, recipe: Recipe, training: Training, folder: Path) 
         calibration=(),
         benchmarks=(),
         training=training,
-        files={path.name: sha256(path) for path in sorted(folder.iterdir())},
+        files=_hashes(folder),
     )
     check_parity(ServedModel(folder, manifest), model)
+    if recipe.small_body:
+        onnx.save(with_eight_bit_weights(onnx.load(folder / BODY_FILE)), folder / BODY_FILE)
+        manifest = manifest.model_copy(update={"files": _hashes(folder)})
     return manifest
 
 
@@ -102,6 +111,29 @@ def check_parity(served: ServedModel, model: TorchModel, n_draws: int = 5) -> fl
             "the graphs would not serve what was trained"
         )
     return worst
+
+
+def _kept(params: Tensors, recipe: Recipe) -> Tensors:
+    """What goes into a published folder: of an encoder that others trained, only what was changed of it, in half
+    precision; all of it is in the body's graph."""
+    if not recipe.small_body:
+        return params
+    frozen = recipe.outer.frozen
+    return {
+        name: t.half() if name.startswith("backbone.") else t
+        for name, t in params.items()
+        if not name.startswith(frozen)
+    }
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {path.name: sha256(path) for path in sorted(folder.iterdir())}
+
+
+def _folder(spec: TextSpec) -> Path:
+    if spec.folder is None:
+        raise PublishError(f"{spec.tokenizer} was not found; the recipe names no encoder to begin from")
+    return spec.folder
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
@@ -186,6 +218,8 @@ def _symbolic_shapes(model: TorchModel, recipe: Recipe) -> dict[str, tuple[int |
 
 def _export_head(model: TorchModel, recipe: Recipe, shapes: dict[str, tuple[int | str, ...]], path: Path) -> None:
     features = torch.from_numpy(model.features(_inputs(recipe, 4)))
+    if isinstance(recipe.input, TextSpec):
+        features = features[:, 0]  # a query has no class name
     tensors = {name: torch.from_numpy(a) for name, a in _example_adapted(model, recipe).items()}
     dynamic = {
         name: {axis: size for axis, size in enumerate(shape) if isinstance(size, str)} for name, shape in shapes.items()

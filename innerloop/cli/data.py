@@ -18,6 +18,8 @@ Version = Annotated[
     str | None, typer.Option(help="A number, stable or latest; default: the newest version that is ready.")
 ]
 
+LABELLED = "A folder with a folder per class, or a CSV of path,label or text,label."
+
 EXPECTED = (InnerloopHTTPError, ConnectionError, TimeoutError, ValueError, OSError)
 
 
@@ -30,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 
 def adapt(
-    source: Annotated[Path, typer.Argument(help="A folder with a folder per class, or a CSV of path,label.")],
+    source: Annotated[Path, typer.Argument(help=LABELLED)],
     name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
     meta_model: Annotated[str | None, typer.Option(help="A published name or alias.")] = None,
     inner_steps: Annotated[int | None, typer.Option(help="Steps of the inner loop.")] = None,
@@ -39,7 +41,7 @@ def adapt(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Adapt to labelled files; prints the model id."""
+    """Adapt to labelled files or texts; prints the model id."""
     with friendly(*EXPECTED), Client(url, key) as client:
         model = client.adapt(
             _pairs(source), name=name, meta_model=meta_model, inner_steps=inner_steps, inner_lr=inner_lr
@@ -55,7 +57,7 @@ def adapt(
 def predict(
     given: Annotated[
         list[str],
-        typer.Argument(metavar="MODEL FILES...", help="Model id, then image files; with --onnx, files alone."),
+        typer.Argument(metavar="MODEL FILES...", help="Model id, then files or texts; with --onnx, without the id."),
     ],
     onnx: Annotated[Path | None, typer.Option(help="An exported model: no server is asked.")] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Scores listed for each file.")] = 3,
@@ -64,25 +66,25 @@ def predict(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Classify files; exit code 3 where some could not be read."""
+    """Classify files or texts; exit code 3 where some could not be read."""
     if onnx is not None:
         from innerloop import offline
 
-        files = [Path(name) for name in given]
+        files = given
         with friendly(*EXPECTED):
             results = offline.predict(onnx, files, top_k=top_k)
     else:
-        files = [Path(name) for name in given[1:]]
+        files = given[1:]
         if not files:
-            raise typer.BadParameter("give a model id and at least one file", param_hint="FILES")
+            raise typer.BadParameter("give a model id and at least one file or text", param_hint="FILES")
         with friendly(*EXPECTED), Client(url, key) as client:
             results = client.predict(given[0], files, top_k=top_k, version=as_version(version))
     _show(files, results, as_json=as_json)
 
 
 def classify(
-    files: Annotated[list[Path], typer.Argument(help="Image files.")],
-    support: Annotated[Path, typer.Option(help="Labelled files: a folder per class, or a CSV of path,label.")],
+    files: Annotated[list[str], typer.Argument(help="Files or texts.")],
+    support: Annotated[Path, typer.Option(help=LABELLED)],
     onnx: Annotated[Path | None, typer.Option(help="An adapting export: no server is asked.")] = None,
     meta_model: Annotated[str | None, typer.Option(help="A published name or alias.")] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Scores listed for each file.")] = 3,
@@ -104,7 +106,7 @@ def classify(
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="Model id.")],
-    source: Annotated[Path, typer.Argument(help="Labelled files: a folder per class, or a CSV of path,label.")],
+    source: Annotated[Path, typer.Argument(help=LABELLED)],
     version: Version = None,
     url: Url = DEFAULT_URL,
     key: Key = None,
@@ -152,25 +154,27 @@ def as_version(text: str | None) -> Any:
     return int(text) if text is not None and text.isdecimal() else text
 
 
-def _pairs(source: Path) -> list[tuple[str, Path]]:
-    """(label, file) pairs; paths in a CSV are relative to it."""
+def _pairs(source: Path) -> list[tuple[str, Path | str]]:
+    """(label, file or text) pairs; paths in a CSV are relative to it."""
     if source.is_dir():
-        return read_folder(source)
+        return [*read_folder(source)]
     with source.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
+    if rows and {"text", "label"} <= rows[0].keys():
+        return [(row["label"], row["text"]) for row in rows]
     if not rows or not {"path", "label"} <= rows[0].keys():
-        raise ValueError(f"{source} must be a folder of class folders or a CSV with columns path and label")
+        raise ValueError(f"{source} must be a folder of class folders or a CSV with columns path or text, and label")
     return [(row["label"], source.parent / row["path"]) for row in rows]
 
 
-def _show(files: list[Path], results: list[dict[str, Any]], *, as_json: bool) -> None:
+def _show(files: list[str], results: list[dict[str, Any]], *, as_json: bool) -> None:
     """Results of `predict` and `classify`."""
     from rich.table import Table
 
     if as_json:
         print_json([{"file": str(f), **r} for f, r in zip(files, results, strict=True)])
     else:
-        table = Table("file", "answer", "scores", box=None, header_style="dim")
+        table = Table("input", "answer", "scores", box=None, header_style="dim")
         for path, result in zip(files, results, strict=True):
             table.add_row(str(path), *_row(result))
         out.print(table)

@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
 
 class Kind(StrEnum):
     DRAWINGS = "drawings"
+    TEXT = "text"
     VECTORS = "vectors"
     SOUNDS = "sounds"
 
@@ -34,14 +35,11 @@ def demo(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Few-shot on real data: handwritten digits with a picture, tables beside logistic regression, sounds in noise."""
+    """Few-shot: handwritten digits with a picture, tables or texts beside logistic regression, sounds in noise."""
     from rich.progress import track
 
-    if of is Kind.VECTORS:
-        _vectors(rounds, url, key)
-        return
-    if of is Kind.SOUNDS:
-        _sounds(rounds, url, key)
+    if of is not Kind.DRAWINGS:
+        {Kind.SOUNDS: _sounds, Kind.TEXT: _texts, Kind.VECTORS: _vectors}[of](rounds, url, key)
         return
     from innerloop.client import Client, InnerloopHTTPError
     from innerloop.demo import Digits, draw, play
@@ -107,6 +105,30 @@ def _sounds(rounds: int, url: str | None, key: str | None) -> None:
     out.print(table)
     kinds = f"{len(MAKERS)} kinds of made sounds ({', '.join(MAKERS)})"
     out.print(f"{kinds}, means over {rounds} support sets with 95% intervals", style="dim", highlight=False)
+
+
+def _texts(rounds: int, url: str | None, key: str | None) -> None:
+    from functools import partial
+
+    from rich.progress import track
+    from rich.table import Table
+
+    from innerloop import FewShotClassifier
+    from innerloop.client import InnerloopHTTPError
+    from innerloop.demo_texts import MESSAGES, SHOTS, play
+    from innerloop.embedded import ServeError
+
+    with friendly(InnerloopHTTPError, ConnectionError, ServeError), _server(url) as where:
+        make = partial(FewShotClassifier, url=where, api_key=key, ttl_seconds=60)
+        found = [play(make, n_shot, rounds) for n_shot in track(SHOTS, "adapting and asking", console=err)]
+    headings = ("with class names, %", "labels that say nothing, %", "logistic regression on words, %")
+    table = Table("examples a class", *headings, box=None, header_style="dim")
+    for n_shot, scores in zip(SHOTS, found, strict=True):
+        half = 1.96 * scores.std(0, ddof=1) / len(scores) ** 0.5
+        table.add_row(str(n_shot), *(f"{m:.1f} ± {h:.1f}" for m, h in zip(scores.mean(0), half, strict=True)))
+    out.print(table)
+    of = f"{len(MESSAGES)} kinds of message to a shop"
+    out.print(f"{of}; means over {rounds} support sets with 95% intervals", style="dim", highlight=False)
 
 
 @contextmanager

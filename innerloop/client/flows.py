@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from innerloop.client.inputs import as_bytes, is_sound
+from innerloop.client.inputs import as_content, is_sound, is_text
 from innerloop.client.reports import merged
 from innerloop.client.steps import Flow, Request, bar, batches, followed, model_path
 
@@ -189,7 +189,7 @@ def classify(
         "meta_model": meta_model,
         "support": _support(support),
         "adaptation": {"inner_steps": inner_steps, "inner_lr": inner_lr},
-        "inputs": [_content(as_bytes(given)) for given in inputs],
+        "inputs": [_content(as_content(given)) for given in inputs],
         "top_k": top_k,
     }
     return (yield Request("POST", "/v1/classify", json=body)).json()
@@ -207,13 +207,17 @@ def export(
 
 
 def _support(support: Iterable[tuple[str, Input]]) -> list[dict[str, Any]]:
-    return [{"label": label, "input": _content(as_bytes(given))} for label, given in support]
+    return [{"label": label, "input": _content(as_content(given))} for label, given in support]
 
 
-def _content(data: bytes) -> dict[str, Any]:
-    """A file as JSON carries it, by its first bytes: a vector (`.npy`), a sound, or else an image."""
+def _content(data: bytes | str) -> dict[str, Any]:
+    """An input as JSON carries it; a file is what its first bytes say, and what they do not say is an image."""
+    if isinstance(data, str):
+        return {"text": data}
     if data[:6] == b"\x93NUMPY":
         import numpy as np
 
         return {"vector": np.load(io.BytesIO(data), allow_pickle=False).tolist()}
+    if is_text(data):
+        return {"text": data.decode()}
     return {"audio" if is_sound(data) else "image": base64.b64encode(data).decode()}

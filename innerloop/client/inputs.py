@@ -1,8 +1,9 @@
-"""Whatever a user holds a picture or a sound in, as the bytes of a file. Knows numpy and Pillow."""
+"""Whatever a user holds an input in, as the bytes of a file or as text. Knows numpy and Pillow."""
 
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +13,22 @@ if TYPE_CHECKING:
     from PIL import Image
 
     Input = bytes | str | Path | Image.Image | NDArray[Any] | tuple[NDArray[Any], int]
-    """An encoded image or sound, the path of one, a Pillow image, pixels (height, width[, channels]), or samples
+    """The bytes of a file, its path, a text, a Pillow image, pixels (height, width[, channels]), or samples
     (n_samples[, channels]) with their number a second."""
 
+IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+SOUNDS = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"}
+SUFFIXES = {*IMAGES, *SOUNDS, ".npy", ".txt"}
+"""What a string of one word may end with to be a path, be there such a file or not."""
 
-def as_bytes(given: Input) -> bytes:
-    """An encoded image or sound.
+
+def as_content(given: Input) -> bytes | str:
+    """The bytes of a file, or a text.
 
     Args:
-        given: bytes are taken as they are; a path is read; pixels are uint8, bool, or floats in [0, 1]; samples
-            are int16, or floats of full scale 1.
+        given: bytes are taken as they are; a `Path` is read, and a string where it names a file or looks as if it did;
+            every other string is a text; pixels are uint8, bool, or floats in [0, 1]; samples are int16, or floats of
+            full scale 1.
 
     Raises:
         TypeError: it is nothing of the kind.
@@ -30,8 +37,10 @@ def as_bytes(given: Input) -> bytes:
     """
     if isinstance(given, bytes | bytearray | memoryview):
         return bytes(given)
-    if isinstance(given, str | Path):
+    if isinstance(given, Path) or (isinstance(given, str) and _names_file(given)):
         return Path(given).read_bytes()
+    if isinstance(given, str):
+        return str(given)
     from PIL import Image
 
     if isinstance(given, Image.Image):
@@ -42,7 +51,7 @@ def as_bytes(given: Input) -> bytes:
         return _png(Image.fromarray(_pixels(given)))
     if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], np.ndarray):
         return _wav(*given)
-    kinds = "bytes of a file, a path, a Pillow image, an array of pixels or (samples, rate)"
+    kinds = "bytes, a path, a text, a Pillow image, an array of pixels or (samples, rate)"
     raise TypeError(f"an input is {kinds}, not {type(given).__name__}")
 
 
@@ -53,6 +62,22 @@ def is_sound(data: bytes) -> bool:
     # Eleven bits that begin a frame of MPEG, then those of its layer III.
     is_frame = data[:1] == b"\xff" and data[1:2] >= b"\xe0" and data[1] & 6 == 2
     return data[:4] in (b"fLaC", b"OggS") or data[:3] == b"ID3" or is_frame
+
+
+def _names_file(text: str) -> bool:
+    one_word = len(text.split()) == 1
+    if one_word and Path(text).suffix.lower() in SUFFIXES:
+        return True
+    return len(text) < 256 and "\n" not in text and "\0" not in text and Path(text).is_file()
+
+
+def is_text(data: bytes) -> bool:
+    """Whether a file is one of text: UTF-8 without control characters."""
+    try:
+        start = data.decode()
+    except UnicodeDecodeError:
+        return False
+    return bool(start.strip()) and not re.search("[\x00-\x08\x0e-\x1f]", start[:4096])
 
 
 def read_folder(folder: Path) -> list[tuple[str, Path]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from innerloop.client.errors import error_of
-from innerloop.client.inputs import as_bytes
+from innerloop.client.inputs import as_content
 
 if TYPE_CHECKING:
     from innerloop.client.inputs import Input
@@ -83,10 +83,10 @@ def model_path(accepted: dict[str, Any]) -> str:
     return f"/v1/models/{accepted['id']}"
 
 
-def batches(inputs: Iterable[Input], most: int) -> Iterator[list[bytes]]:
-    part: list[bytes] = []
+def batches(inputs: Iterable[Input], most: int) -> Iterator[list[bytes | str]]:
+    part: list[bytes | str] = []
     size = 0
-    for data in map(as_bytes, inputs):
+    for data in map(as_content, inputs):
         if part and (len(part) == most or size + len(data) > BATCH_BYTES):
             yield part
             part, size = [], 0

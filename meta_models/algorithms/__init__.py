@@ -13,6 +13,7 @@ from meta_models.algorithms.mamlpp import MAMLPP
 from meta_models.algorithms.matching import Matching
 from meta_models.algorithms.meta_curvature import MetaCurvature
 from meta_models.algorithms.meta_sgd import MetaSGD
+from meta_models.algorithms.named import Named
 from meta_models.algorithms.pretrain import Pretrain
 from meta_models.algorithms.protocol import Algorithm, Episode, InnerSettings, Tensors, meta_loss
 from meta_models.algorithms.protonet import ProtoNet
@@ -33,6 +34,7 @@ ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
     "matching": Matching,
     "meta_curvature": MetaCurvature,
     "meta_sgd": MetaSGD,
+    "named": Named,
     "pretrain": Pretrain,
     "protonet": ProtoNet,
     "relation": Relation,

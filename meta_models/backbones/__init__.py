@@ -11,6 +11,7 @@ from meta_models.backbones.conv4 import Conv4
 from meta_models.backbones.identity import Identity
 from meta_models.backbones.mel_conv import MelConv
 from meta_models.backbones.residual import Residual
+from meta_models.backbones.sentence import Sentence
 
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "cells": Cells,
@@ -19,4 +20,5 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "mel_conv": MelConv,
     "mixed_cells": MixedCells,
     "residual": Residual,
+    "sentence": Sentence,
 }

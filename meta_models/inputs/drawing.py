@@ -13,9 +13,9 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from meta_models.inputs.reading import Caps, UnreadableInput, too_large
+from meta_models.inputs.reading import Caps, Described, UnreadableInput, too_large
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
@@ -30,15 +30,13 @@ class BlankImageError(ValueError):
     """The picture holds nothing that differs from its background."""
 
 
-class DrawingSpec(BaseModel):
+class DrawingSpec(Described):
     """Strokes on a plain background become ink (255) on nothing (0), cut out and centred.
 
     The background is the median colour of the border, ink is the distance from it: dark on white,
     white on black and colours all come out the same. The crop is a square around the ink, at least
     `min_crop` of the picture's longer side (1 keeps the whole frame), area-averaged to `size`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     modality: ClassVar[str] = "image"
     encoded: ClassVar[bool] = True

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,7 @@ class Caps:
 
     image_bytes: int = 10 * 2**20
     image_pixels: int = 25_000_000
+    text_characters: int = 20_000
     audio_bytes: int = 10 * 2**20
     audio_seconds: float = 60
 
@@ -30,6 +33,24 @@ class UnreadableInput(ValueError):
 def too_large(what: str, detail: str) -> UnreadableInput:
     """The input is over a cap."""
     return UnreadableInput(f"{what}_too_large", detail, 413)
+
+
+class Described(BaseModel):
+    """What is true of inputs of most kinds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def located(self, folder: Path) -> Self:
+        """With the files it names in `folder`, the published one."""
+        return self
+
+    def portable(self) -> Self:
+        """With those files inside, to stand in an export."""
+        return self
+
+    def with_name(self, row: NDArray[Any], name: str) -> NDArray[Any]:
+        """An example of a support set, whose class name may say something."""
+        return row
 
 
 class Reads(Protocol):
@@ -61,6 +82,18 @@ class Reads(Protocol):
         Raises:
             UnreadableInput: what is wrong with it.
         """
+        ...
+
+    def located(self, folder: Path) -> Self:
+        """`Described.located`."""
+        ...
+
+    def portable(self) -> Self:
+        """`Described.portable`."""
+        ...
+
+    def with_name(self, row: NDArray[Any], name: str) -> NDArray[Any]:
+        """`Described.with_name`."""
         ...
 
     def examples(self, rng: np.random.Generator, classes: NDArray[np.int64], *, wider: bool = False) -> NDArray[Any]:

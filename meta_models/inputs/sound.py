@@ -10,10 +10,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from meta_models.inputs import audio_file
-from meta_models.inputs.reading import Caps, UnreadableInput
+from meta_models.inputs.reading import Caps, Described, UnreadableInput
 
 PEAK = 32_000
 """Of the loudest sample, so that loudness does not matter."""
@@ -28,14 +28,12 @@ MAX_FLAT = 0.25
 """Share of the samples that may be flat: 0.13 in a pure tone, 0.00 to 0.02 in a recording, 1 in a square wave."""
 
 
-class SoundSpec(BaseModel):
+class SoundSpec(Described):
     """The loudest `seconds` of a sound, one channel, `rate` samples a second, int16.
 
     A longer sound is cut to where most of its energy is, that part in the middle; a shorter one gets silence on both
     sides. Its mean is removed and its loudest sample becomes `PEAK`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     modality: ClassVar[str] = "audio"
     encoded: ClassVar[bool] = True

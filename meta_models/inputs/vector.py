@@ -8,9 +8,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
-from meta_models.inputs.reading import Caps, UnreadableInput, too_large
+from meta_models.inputs.reading import Caps, Described, UnreadableInput, too_large
 
 MAX_DIMENSIONS = 8192
 N_DIMENSIONS = "n_dimensions"
@@ -24,10 +23,8 @@ _NUMBERS = "fiub"
 """Kinds of dtype: floats, whole numbers and truth."""
 
 
-class VectorSpec(BaseModel):
+class VectorSpec(Described):
     """Finite numbers, kept as float32; all vectors of a model have the same number of dimensions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     modality: ClassVar[str] = "vector"
     encoded: ClassVar[bool] = False

@@ -9,7 +9,7 @@ import pytest
 
 from innerloop import FewShotClassifier
 from innerloop.client import Client
-from innerloop.client.inputs import as_bytes, is_sound
+from innerloop.client.inputs import as_content, is_sound
 from innerloop.demo_sounds import MAKERS, NOISES, play, record
 from innerloop.embedded import Embedded
 from meta_models.inputs import Caps, SoundSpec, modality_of
@@ -40,7 +40,7 @@ def test_client_and_server_know_the_same_sounds(data: bytes) -> None:
     ids=["float32", "float64", "beyond full scale", "stereo", "int16"],
 )
 def test_samples_are_a_sound(samples: Any) -> None:
-    heard = SPEC.read(as_bytes((samples, RATE)), Caps())
+    heard = SPEC.read(as_content((samples, RATE)), Caps())
     assert np.abs(heard.astype(int) - SPEC.read(wav(3), Caps())).max() <= 8  # of 32,000: 16 bits of another scale
 
 
@@ -55,7 +55,7 @@ def test_samples_are_a_sound(samples: Any) -> None:
 )
 def test_samples_that_are_no_sound(samples: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        as_bytes((samples, RATE))
+        as_content((samples, RATE))
 
 
 def test_the_estimator_takes_sounds(server: Embedded) -> None:

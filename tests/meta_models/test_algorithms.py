@@ -59,6 +59,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "inner": {"inner_steps": 3, "inner_lr": 0.01},
     },
     "views": {"name": "views", "n_views": 3},
+    "named": {"name": "named"},
 }
 
 

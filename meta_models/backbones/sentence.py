@@ -1,0 +1,63 @@
+"""A sentence encoder: token ids to one unit vector a text, centred.
+
+All embeddings of one encoder share a large common part, which tells no classes apart: its mean over many texts is
+subtracted (Arora et al. 2017, "A simple but tough-to-beat baseline for sentence embeddings", in its simplest form).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from meta_models.backbones.bert import Bert, BertConfig, unit_length
+from meta_models.inputs.text import PADDING
+
+
+class Sentence(nn.Module):
+    """all-MiniLM-L6-v2's shape unless told otherwise; its tensors come from a checkpoint, so none are made here."""
+
+    def __init__(self, shape: tuple[int | str, ...], max_tokens: int = 128, **config: int) -> None:
+        """`shape` is a whole row's, text and class name; `max_tokens` of it are the text's."""
+        super().__init__()
+        self._width, self._max_tokens = shape[0], max_tokens
+        with torch.device("meta"):
+            empty = Bert(BertConfig(**{**MINILM, **config}))
+        self.bert = empty.to_empty(device="cpu")
+        self.n_features = self.bert.n_features
+        self.center = nn.Parameter(torch.zeros(self.n_features))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(n, length) token ids to (n, n_features), or whole rows to (n, 2, n_features): texts and their class names.
+
+        A name that is absent is a vector of zeros.
+        """
+        if ids.shape[1] != self._width:
+            return self._embed(ids)
+        texts, names = ids[:, : self._max_tokens], ids[:, self._max_tokens :]
+        return torch.stack([self._embed(_trimmed(texts)), self._names(names)], dim=1)
+
+    def _names(self, ids: Tensor) -> Tensor:
+        distinct, which = torch.unique(ids, dim=0, return_inverse=True)
+        known = (distinct != PADDING).any(1)
+        embedded = torch.zeros(len(distinct), self.n_features, device=ids.device)
+        if bool(known.any()):
+            embedded[known] = self._embed(_trimmed(distinct[known])).float()
+        return embedded[which]
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        return unit_length(self.bert(ids, ids != PADDING) - self.center)
+
+
+MINILM = {
+    "vocab_size": 30522,
+    "hidden_size": 384,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 12,
+    "intermediate_size": 1536,
+    "max_position_embeddings": 512,
+}
+
+
+def _trimmed(ids: Tensor) -> Tensor:
+    """Without the columns that are padding in every row."""
+    return ids[:, : int((ids != PADDING).sum(1).max())]

@@ -1,0 +1,128 @@
+"""Sentences to token ids, by the tokenizer of the encoder that reads them. Knows numpy and `tokenizers` only.
+
+A row holds a text and, in a support set, the name of its class behind it: a name that says what the class is about is
+worth an example, and this way it stands beside each example wherever that one goes.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from tokenizers import Tokenizer
+
+from meta_models.inputs.reading import Caps, Described, UnreadableInput, too_large
+
+PADDING = 0
+
+_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])|[^\w']+|_+")
+"""Where a name such as `card_arrival`, `card-arrival` or `cardArrival` has its spaces."""
+
+
+class TextSpec(Described):
+    """The first `max_tokens` tokens of a text, then at most `name_tokens` of a class name; 0 where there is none.
+
+    `tokenizer` names a file of the published folder, or is that file's content where there is no folder.
+    """
+
+    modality: ClassVar[str] = "text"
+    encoded: ClassVar[bool] = False
+    dtype: ClassVar[type[np.generic]] = np.int32
+
+    kind: Literal["text"] = "text"
+    tokenizer: str = "tokenizer.json"
+    n_tokens: Annotated[int, Field(ge=2)] = 30522
+    """How many different ones there are."""
+    max_tokens: Annotated[int, Field(ge=4, le=512)] = 128
+    name_tokens: Annotated[int, Field(ge=4, le=64)] = 24
+    folder: Annotated[Path | None, Field(exclude=True, repr=False)] = None
+
+    @property
+    def shape(self) -> tuple[int]:
+        """(max_tokens + name_tokens,)."""
+        return (self.max_tokens + self.name_tokens,)
+
+    @staticmethod
+    def recognises(data: bytes) -> bool:
+        """A file of text: UTF-8 without control characters."""
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            return False
+        return bool(text.strip()) and not re.search("[\x00-\x08\x0e-\x1f]", text[:4096])
+
+    def located(self, folder: Path) -> Self:
+        """With its tokenizer in `folder`."""
+        return self.model_copy(update={"folder": folder})
+
+    def portable(self) -> Self:
+        """With its tokenizer inside, for a file that stands alone."""
+        if self.folder is None:
+            return self
+        content = (self.folder / self.tokenizer).read_text(encoding="utf-8")
+        return self.model_copy(update={"tokenizer": content, "folder": None})
+
+    def read(self, content: Any, caps: Caps) -> NDArray[np.int32]:
+        """A text, or the bytes of a UTF-8 file, to a row without a class name.
+
+        Raises:
+            UnreadableInput: what is wrong with it.
+        """
+        if isinstance(content, bytes):
+            try:
+                content = content.decode("utf-8-sig")
+            except UnicodeDecodeError as error:
+                raise UnreadableInput("undecodable_text", f"not UTF-8: {error}") from error
+        if not isinstance(content, str):
+            raise UnreadableInput("undecodable_text", f"a text is needed, found {type(content).__name__}")
+        if len(content) > caps.text_characters:
+            raise too_large("text", f"the text has {len(content)} characters, at most {caps.text_characters}")
+        if not content.strip():
+            raise UnreadableInput("empty_text", "the text has no characters but white space")
+        row = np.full(self.shape, PADDING, np.int32)
+        ids = self._ids(content, self.max_tokens)
+        row[: len(ids)] = ids
+        return row
+
+    def with_name(self, row: NDArray[np.int32], name: str) -> NDArray[np.int32]:
+        """A row of a support set: the text with the name of its class."""
+        ids = self._ids(" ".join(_WORDS.sub(" ", name).split()).lower(), self.name_tokens)
+        named = row.copy()
+        named[self.max_tokens :] = PADDING
+        named[self.max_tokens : self.max_tokens + len(ids)] = ids
+        return named
+
+    def parts(self, rows: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """(n, max_tokens + name_tokens) to texts (n, max_tokens) and names (n, name_tokens)."""
+        return rows[:, : self.max_tokens], rows[:, self.max_tokens :]
+
+    def examples(
+        self, rng: np.random.Generator, classes: NDArray[np.int64], *, wider: bool = False
+    ) -> NDArray[np.int32]:
+        """(n, *shape) made-up texts: half of the tokens are their class's, which is named by two of them."""
+        n, longest = len(classes), min(self.max_tokens, 24)
+        own = rng.integers(1, self.n_tokens, (int(classes.max()) + 1, longest))
+        mixed = np.where(rng.random((n, longest)) < 0.5, own[classes], rng.integers(1, self.n_tokens, (n, longest)))
+        lengths = rng.integers(4, longest + 1, (n, 1))
+        rows = np.full((n, *self.shape), PADDING, np.int32)
+        rows[:, :longest] = np.where(np.arange(longest) < lengths, mixed, PADDING)
+        rows[:, self.max_tokens : self.max_tokens + 2] = own[classes, :2]
+        return rows
+
+    def _ids(self, text: str, longest: int) -> list[int]:
+        """At most `longest` ids, those that open and close a text among them."""
+        ids = _tokenizer(self.tokenizer, self.folder).encode(text).ids
+        return ids if len(ids) <= longest else [*ids[: longest - 1], ids[-1]]
+
+
+@cache
+def _tokenizer(name: str, folder: Path | None) -> Tokenizer:
+    found = Tokenizer.from_file(str(folder / name)) if folder else Tokenizer.from_str(name)
+    found.no_truncation()
+    found.no_padding()
+    return found

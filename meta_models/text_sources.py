@@ -1,0 +1,92 @@
+"""Classes of short texts: intents of two data sets, class-disjoint, and relations that nothing was learned from.
+
+Files: `banking77.jsonl` (Casanueva et al. 2020, arXiv:2003.04807, CC BY 4.0), `clinc150.jsonl` (Larson et al. 2019,
+arXiv:1909.02027, CC BY 3.0), `fewrel_val_wiki.jsonl` (Han et al. 2018, arXiv:1810.10147, MIT), each line with
+`text` and `label`; `text_fewshot_class_folds.json`, the five class-disjoint folds of Dopierre et al. 2021 (ProtAugment,
+arXiv:2105.12995).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from meta_models.datasets import ClassPool, DataError
+from meta_models.inputs import Caps, TextSpec
+from meta_models.sources import Protocol, Splits
+
+FOLDS_FILE = "text_fewshot_class_folds.json"
+N_FEWREL = 150
+"""Examples of each relation, of 700: as many as an intent of CLINC150 has."""
+INTENTS = {"banking77": "BANKING77", "clinc150": "CLINC150"}
+OUT_OF_SCOPE = "oos"
+N_DEVELOPMENT = 40
+"""Examples of a development class: choosing does not need the others, and they cost as much again as meta-training."""
+
+
+def text_splits(data: Path, spec: TextSpec, fold: str) -> Splits:
+    """Train, development and test classes of a fold; every test protocol with and without class names.
+
+    Raises:
+        DataError: a file is missing.
+    """
+    folds = json.loads(read_file(data, FOLDS_FILE))
+    pools = {
+        (name, part): text_pool(data, name, spec, folds[name][fold][part])
+        for name in INTENTS
+        for part in ("train", "valid", "test")
+    }
+    shown = {title: pools[name, "test"] for name, title in INTENTS.items()}
+    shown["FewRel"] = first_examples(text_pool(data, "fewrel_val_wiki", spec), N_FEWREL)
+    protocols = [
+        (Protocol(title, pool, 0.0), Protocol(f"{title}, names hidden", without_names(pool, spec), 0.0))
+        for title, pool in shown.items()
+    ]
+    return Splits(
+        tuple(pools[name, "train"] for name in INTENTS),
+        tuple(first_examples(pools[name, "valid"], N_DEVELOPMENT) for name in INTENTS),
+        tuple(protocol for pair in protocols for protocol in pair),
+    )
+
+
+def text_pool(data: Path, name: str, spec: TextSpec, labels: Iterable[str] | None = None) -> ClassPool:
+    """The classes of `<name>.jsonl`, or those among them that `labels` lists; each text with its class name.
+
+    A line's `label_name` says what a label that is a mere code stands for.
+    """
+    lines = [json.loads(line) for line in read_file(data, f"{name}.jsonl").splitlines()]
+    wanted = None if labels is None else set(labels)
+    kept = [line for line in lines if (wanted is None or line["label"] in wanted) and line["label"] != OUT_OF_SCOPE]
+    named = {line["label"]: line.get("label_name", line["label"]) for line in kept}
+    rows = np.stack([spec.with_name(spec.read(line["text"], Caps()), named[line["label"]]) for line in kept])
+    labels_of = np.array([line["label"] for line in kept])
+    names = np.unique(labels_of)
+    members = tuple(np.flatnonzero(labels_of == label) for label in names)
+    return ClassPool(rows, members, tuple(named[label] for label in names), np.zeros(len(names), np.int64))
+
+
+def first_examples(pool: ClassPool, n: int) -> ClassPool:
+    """At most `n` examples of each class."""
+    return replace(pool, class_examples=tuple(rows[:n] for rows in pool.class_examples))
+
+
+def without_names(pool: ClassPool, spec: TextSpec) -> ClassPool:
+    """The same texts, whose classes have no names."""
+    texts, names = spec.parts(pool.inputs)
+    return replace(pool, inputs=np.concatenate([texts, np.zeros_like(names)], axis=1))
+
+
+def read_file(data: Path, name: str) -> str:
+    """A file of the data folder.
+
+    Raises:
+        DataError: it is missing.
+    """
+    path = data / name
+    if not path.is_file():
+        raise DataError(f"{data} lacks {name}; docs/meta-training.md says what it holds and where it comes from")
+    return path.read_text(encoding="utf-8")
