@@ -19,7 +19,7 @@ from tests.drawings import b64, png
 from tests.sounds import clipped, encoded, inputs_json, melody, silence, support_json, wav
 
 WAIT = {"Prefer": "wait=60"}
-HEADS = ("sound-protonet",)
+HEADS = ("sound-protonet", "sound-anil")
 
 
 def adapt(http: httpx.Client, n_way: int = 3, n_shot: int = 3, **options: Any) -> dict[str, Any]:
