@@ -95,7 +95,7 @@ class Content(In):
 class SupportExample(In):
     """One labelled example."""
 
-    label: str = Field(examples=["ka"])
+    label: str = Field(examples=["ka"], description="Names its class. Beside a text, what the name says counts too.")
     input: Content
 
 
