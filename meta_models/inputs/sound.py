@@ -25,8 +25,8 @@ FLAT = 0.98
 """Of the loudest sample: what lies above counts as flat."""
 
 MAX_FLAT = 0.25
-"""Share of the samples that may be flat: 0.13 in a pure tone, 0.00 to 0.02 in a recording, 1 in a square wave. Of spoken
-keywords that are flatter, every other answer is wrong (docs/benchmarks.md)."""
+"""Share of the samples that may be flat: 0.13 in a pure tone, 0.00 to 0.02 in a recording, 1 in a square wave. About
+every other answer to a spoken keyword that is flatter is wrong."""
 
 
 class SoundSpec(Described):
