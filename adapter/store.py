@@ -25,7 +25,6 @@ stream), and here everything else.
 from __future__ import annotations
 
 import re
-import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,7 +41,7 @@ from adapter.errors import Expired, IdempotencyKeyInUse, NotFound, QueueFull, St
 from adapter.events import Events
 from adapter.jobs import Claim, Jobs
 from adapter.keys import LOCAL, Key
-from adapter.models import Head, ModelRecord, ModelSpec, record_id
+from adapter.models import Head, ModelRecord, ModelSpec, new_model_id, record_id
 from adapter.redis_store import (
     DONE_CHANNEL,
     JOBS,
@@ -108,13 +107,16 @@ class Records(Jobs, Versions, Events):
         support: bytes,
         ttl_seconds: int,
         *,
+        model_id: str | None = None,
         name: str | None = None,
         idempotency_key: str | None = None,
         fingerprint: str = "",
         key: Key = LOCAL,
         webhook: Webhook | None = None,
     ) -> Created:
-        """Store a model with its job, unless the same content or key has one.
+        """Store a model with its job unless the same content or key has one.
+
+        A new model is called `model_id`, where that is given.
 
         A `webhook` of the same content again is told at once of a model that is ready.
 
@@ -124,7 +126,7 @@ class Records(Jobs, Versions, Events):
             QuotaExceeded: of `key`.
         """
         self.admit()
-        model_id = "mdl_" + secrets.token_hex(16)
+        model_id = model_id or new_model_id()
         outcome, found, *rest = self.run(
             "create",
             [
@@ -296,10 +298,9 @@ class Records(Jobs, Versions, Events):
         models, size = self.run("stored", stored_keys(owner), [])
         return int(models), int(size)
 
-    def life_left_ms(self, owner: str, record_id: str) -> int | None:
-        """How long a version still lives, or None where it is gone."""
-        expires = cast("bytes | None", self.client.hget(record_key(owner, record_id), "expires_ms"))
-        return None if expires is None else int(expires) - now_ms()
+    def exists(self, owner: str, record_id: str) -> bool:
+        """Whether a version was not deleted."""
+        return bool(self.client.exists(record_key(owner, record_id)))
 
     def _fields(self, owner: str, record_id: str) -> dict[bytes, bytes]:
         return cast("dict[bytes, bytes]", self.client.hgetall(record_key(owner, record_id)))

@@ -84,6 +84,6 @@ class Services:
         return await asyncio.get_running_loop().run_in_executor(self._compute_pool, lambda: call(*args, **kwargs))
 
 
-def services(request: Request) -> Services:
-    """The process's services, as a FastAPI dependency."""
+async def services(request: Request) -> Services:
+    """The process's services, as a FastAPI dependency; a plain function would be run in a thread for each request."""
     return request.app.state.services
