@@ -41,7 +41,7 @@ def _labelled_parts(name: str) -> dict[str, Any]:
     """Multipart parts that carry a label."""
     files = {
         **_FILES,
-        "description": "Examples of class <label>: images, `.npy` files with a vector or a row for each, or plain "
+        "description": "Examples of class <label>: images, sounds, `.npy` files with a vector or a row for each, or plain "
         "fields with a text each.",
     }
     return {

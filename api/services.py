@@ -75,6 +75,7 @@ class Services:
         self.publisher.close()
         self._store_pool.shutdown()
         self._compute_pool.shutdown()
+        self.decoder.close()
 
     async def in_store(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a Redis call off the event loop."""

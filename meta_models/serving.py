@@ -15,7 +15,7 @@ from meta_models.inputs.text import padded_lengths
 from meta_models.manifest import BODY_FILE, HEAD_FILE, Calibration, Manifest, read_manifest
 from meta_models.measures import softmax
 
-Features = NDArray[np.float32] | NDArray[np.uint8]
+Features = NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int16]
 """The body's output; the pre-processed inputs themselves where there is no shared body."""
 
 Arrays = dict[str, NDArray[np.float32]]
