@@ -32,7 +32,7 @@ test: check  ## what CI runs
 	$(BIN)/python -m pytest $(ARGS)
 
 faults: install  ## kill -9 campaign: every process, many times
-	$(BIN)/python -m pytest -m faults -o addopts= $(ARGS)
+	$(BIN)/python -m pytest -m faults $(ARGS) tests/faults
 
 fuzz: install  ## 10,000 generated requests, every check; ARGS="--cases 50000 --seed 7"
 	$(BIN)/python -m tests.fuzz.run $(ARGS)

@@ -6,12 +6,24 @@
 from __future__ import annotations
 
 import secrets
+import time
 from dataclasses import dataclass, replace
 from typing import cast
 
 from adapter import redis_store
+from adapter.errors import NoWorker
 from adapter.models import JobError, ModelRecord, ModelSpec, dump_error
-from adapter.redis_store import DONE_CHANNEL, JOBS, MESSAGES, TALLY, RedisStore, events_key, record_key, webhooks_key
+from adapter.redis_store import (
+    DONE_CHANNEL,
+    JOBS,
+    MESSAGES,
+    TALLY,
+    RedisStore,
+    events_key,
+    record_key,
+    support_key,
+    webhooks_key,
+)
 from adapter.tally import bucket
 from adapter.usage import today, usage_key
 
@@ -23,13 +35,16 @@ WORKER, WORKERS = "il:worker:", "il:workers"
 class Claim:
     """A job held by this worker until its lease runs out.
 
-    `measured`: the model's quality is known already. `key`: the API key that asked for it.
+    `support`: the stored support set. `expires_ms`: the end of its life when it was claimed. `measured`: the model's
+    quality is known already. `key`: the API key that asked for it.
     """
 
     job: str
     token: str
     attempt: int
     spec: ModelSpec
+    support: bytes
+    expires_ms: int
     measured: bool = False
     key: str = "local"
 
@@ -44,6 +59,8 @@ class Claim:
 
 class Jobs(RedisStore):
     """Claim, renew, end, hand out again."""
+
+    _staffed_until = 0.0
 
     def request_restore(self, record: ModelRecord) -> bool:
         """Open a job that adapts again because the weights are gone; false where one is open."""
@@ -64,15 +81,23 @@ class Jobs(RedisStore):
                 events_key(owner, record_id),
                 webhooks_key(owner, record_id),
                 MESSAGES,
+                support_key(owner, record_id),
                 TALLY,
             ],
             [job, token, self._lease_ms, attempts, dump_error(given_up), DONE_CHANNEL],
         )
         if not answer:
             return None
-        attempt, spec, quality, key = answer
+        attempt, spec, support, expires, quality, key = answer
         return Claim(
-            job, token, int(attempt), ModelSpec.model_validate_json(spec), measured=bool(quality), key=key.decode()
+            job,
+            token,
+            int(attempt),
+            ModelSpec.model_validate_json(spec),
+            support,
+            int(expires),
+            measured=bool(quality),
+            key=key.decode(),
         )
 
     def extend(self, claim: Claim) -> bool:
@@ -126,6 +151,18 @@ class Jobs(RedisStore):
         if silent := [name for name, beat in zip(names, beats, strict=True) if beat is None]:
             self.client.srem(WORKERS, *silent)
         return sum(beat is not None for beat in beats)
+
+    def require_worker(self) -> None:
+        """Refuse new jobs while nobody works; checked at most twice a second.
+
+        Raises:
+            NoWorker: no worker lives.
+        """
+        if time.monotonic() < self._staffed_until:
+            return
+        if not self.has_worker():
+            raise NoWorker("no worker is running; start one with `innerloop worker`", retry_after=5)
+        self._staffed_until = time.monotonic() + 0.5
 
     def lock(self, name: str, seconds: float) -> bool:
         """Whether this process may do `name` now; for everyone else it is taken for `seconds`."""

@@ -124,10 +124,9 @@ class Lookup(RedisStore):
         models, size = self.run("stored", stored_keys(owner), [])
         return int(models), int(size)
 
-    def life_left_ms(self, owner: str, record_id: str) -> int | None:
-        """How long a version still lives, or None where it is gone."""
-        expires = cast("bytes | None", self.client.hget(record_key(owner, record_id), "expires_ms"))
-        return None if expires is None else int(expires) - now_ms()
+    def exists(self, owner: str, record_id: str) -> bool:
+        """Whether a version was not deleted."""
+        return bool(self.client.exists(record_key(owner, record_id)))
 
     def _fields(self, owner: str, record_id: str) -> dict[bytes, bytes]:
         return cast("dict[bytes, bytes]", self.client.hgetall(record_key(owner, record_id)))

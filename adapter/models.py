@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -212,6 +213,11 @@ class ModelRecord:
             error=_JOB_ERROR.validate_json(text["job_error"]) if text.get("job_error") else None,
             quality=text.get("quality", ""),
         )
+
+
+def new_model_id() -> str:
+    """Unguessable."""
+    return "mdl_" + secrets.token_hex(16)
 
 
 def record_id(model_id: str, version: int) -> str:

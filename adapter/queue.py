@@ -11,6 +11,8 @@ import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from adapter import broker
+
 ADAPT = "innerloop.adapt"
 
 log = logging.getLogger("innerloop.queue")
@@ -18,6 +20,7 @@ log = logging.getLogger("innerloop.queue")
 
 def celery_app(records_url: str, *, socket_timeout: float) -> Celery:
     """One Celery application; publishers use a short `socket_timeout`, workers a longer one."""
+    broker.install()
     app = Celery("innerloop", broker=_broker(records_url), set_as_current=False)
     app.conf.update(
         accept_content=["json"],

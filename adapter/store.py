@@ -25,7 +25,6 @@ models come and go.
 
 from __future__ import annotations
 
-import secrets
 import time
 from dataclasses import dataclass
 
@@ -38,7 +37,7 @@ from adapter.events import Events
 from adapter.jobs import Claim, Jobs
 from adapter.keys import LOCAL, Key
 from adapter.lookup import CURSOR, Lookup, WhichVersion, cursor_after
-from adapter.models import ModelSpec
+from adapter.models import ModelSpec, new_model_id
 from adapter.redis_store import (
     DONE_CHANNEL,
     JOBS,
@@ -99,13 +98,16 @@ class Records(Lookup, Jobs, Versions, Events, Tally):
         support: bytes,
         ttl_seconds: int,
         *,
+        model_id: str | None = None,
         name: str | None = None,
         idempotency_key: str | None = None,
         fingerprint: str = "",
         key: Key = LOCAL,
         webhook: Webhook | None = None,
     ) -> Created:
-        """Store a model with its job, unless the same content or key has one.
+        """Store a model with its job unless the same content or key has one.
+
+        A new model is called `model_id`, where that is given.
 
         A `webhook` of the same content again is told at once of a model that is ready.
 
@@ -115,7 +117,7 @@ class Records(Lookup, Jobs, Versions, Events, Tally):
             QuotaExceeded: of `key`.
         """
         self.admit()
-        model_id = "mdl_" + secrets.token_hex(16)
+        model_id = model_id or new_model_id()
         outcome, found, *rest = self.run(
             "create",
             [

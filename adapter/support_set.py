@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ class SupportSet:
     """Labelled examples in canonical order.
 
     Attributes:
-        inputs: (n_examples, *shape), pre-processed: uint8 pictures, float32 vectors.
+        inputs: (n_examples, *shape), pre-processed: uint8 pictures, float32 vectors, int16 sounds.
         labels: (n_examples,) index into `classes`, ascending.
         classes: names, ordered by content.
         example_ids: (n_examples,) sha256 of each example.
@@ -51,13 +52,11 @@ class SupportSet:
         """Examples of each class."""
         return tuple(int(n) for n in np.bincount(self.labels, minlength=len(self.classes)))
 
-    @property
+    @cached_property
     def content(self) -> str:
         """Digest of the examples and how they are grouped, without the classes' names."""
-        groups = [
-            [e for e, y in zip(self.example_ids, self.labels, strict=True) if y == c] for c in range(len(self.classes))
-        ]
-        return _digest(groups)
+        ends = np.cumsum(self.counts)
+        return _digest([self.example_ids[end - n : end] for end, n in zip(ends, self.counts, strict=True)])
 
     def digest(self, meta_model: str, settings: dict[str, object]) -> str:
         """What makes two models the same: meta-model version, settings, examples and names."""

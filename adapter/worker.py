@@ -10,8 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,10 +20,13 @@ from celery.signals import worker_process_init, worker_process_shutdown
 
 from adapter import support_set
 from adapter.config import Settings
+from adapter.leases import LeaseKeeper
 from adapter.models import JobError
 from adapter.queue import ADAPT, celery_app
+from adapter.redis_store import now_ms
 from adapter.store import Claim, Records, Weights, connect
 from meta_models.catalogue import Catalogue, Published
+from meta_models.memory import keep_freed_memory
 from meta_models.on_demand import OnDemand
 
 if TYPE_CHECKING:
@@ -54,9 +56,10 @@ class Worker:
         # and a step takes many times as long.
         shared = max(1, ((os.cpu_count() or 1) - 1) // settings.worker_processes)
         torch.set_num_threads(settings.worker_threads or shared)
+        keep_freed_memory()  # a third of what adapting every weight takes
         self.records = Records(connect(settings.records_url), settings)
         self.weights = Weights(connect(settings.weights_url))
-        self._lease_seconds = settings.lease_seconds
+        self._leases = LeaseKeeper(self.records, settings.lease_seconds)
         device = settings.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -68,7 +71,7 @@ class Worker:
         claim = self.records.claim(job)
         if claim is None:
             return False
-        with self._lease(claim) as still_ours:
+        with self._leases.hold(claim) as still_ours:
             try:
                 return self._do(claim, still_ours)
             except _LeaseLostError:
@@ -82,10 +85,7 @@ class Worker:
     def _do(self, claim: Claim, still_ours: Callable[[], bool]) -> bool:
         began = time.perf_counter()
         owner, spec = claim.owner, claim.spec
-        data = self.records.support(owner, claim.record_id)
-        if data is None:  # deleted or expired meanwhile
-            return False
-        support = support_set.decode(data)
+        support = support_set.decode(claim.support)
         if spec.candidates and spec.selection is None:
             chosen = self.records.choose(claim, self._choose(spec, support, self._paths))
             if chosen is None:
@@ -111,14 +111,15 @@ class Worker:
             adapted = self._adapt(model, support, features, spec.adaptation, on_step=tell)
             if not still_ours():
                 return False
-            left_ms = self.records.life_left_ms(owner, claim.record_id)
-            if left_ms is None:
-                return False
-            self.weights.put(owner, spec.weights, adapted, max(left_ms, 1000))
+            self.weights.put(owner, spec.weights, adapted, max(claim.expires_ms - now_ms(), 1000))
         took = _ms_since(began)
         if measured:
-            return self.records.finish(claim, took)
-        return self._measure(claim, took, path, support, features, adapted)
+            done = self.records.finish(claim, took)
+        else:
+            done = self._measure(claim, took, path, support, features, adapted)
+        if not done and not self.records.exists(owner, claim.record_id):
+            self.weights.delete(owner, [spec.weights])  # deleted while it was adapted: nothing of it stays
+        return done
 
     def _measure(
         self, claim: Claim, took: float, path: ServingPath, support: SupportSet, features: Features, adapted: Arrays
@@ -144,28 +145,6 @@ class Worker:
             return self.records.fail(claim, JobError("adaptation_failed", f"{type(error).__name__}: {error}"))
         self.records.retry(claim)
         return False
-
-    @contextmanager
-    def _lease(self, claim: Claim) -> Generator[Callable[[], bool]]:
-        """Renew the lease from a thread until the job ends."""
-        ended, lost = threading.Event(), threading.Event()
-
-        def renew() -> None:
-            while not ended.wait(self._lease_seconds / 3):
-                try:
-                    if not self.records.extend(claim):
-                        lost.set()
-                        return
-                except redis.RedisError as error:
-                    log.warning("%s: could not renew the lease: %s", claim.job, error)
-
-        thread = threading.Thread(target=renew, name="lease", daemon=True)
-        thread.start()
-        try:
-            yield lambda: not lost.is_set()
-        finally:
-            ended.set()
-            thread.join()
 
 
 def _load(published: Published, device: str) -> ServingPath:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import secrets
@@ -16,11 +17,10 @@ from adapter.errors import (
     Canceled,
     InnerloopError,
     NotReady,
-    NoWorker,
     Unprocessable,
 )
 from adapter.keys import Key
-from adapter.models import AUTO, Adaptation, ClassCount, ModelRecord, ModelSpec, Origin, record_id
+from adapter.models import AUTO, Adaptation, ClassCount, ModelRecord, ModelSpec, Origin, new_model_id, record_id
 from adapter.store import Arrays, Created
 from adapter.support_set import SupportSet
 from adapter.webhooks import Webhook
@@ -132,26 +132,31 @@ async def accept(
     services: Services,
     who: Key,
     prepared: Prepared,
+    deadline: float,
     idempotency_key: str | None = None,
     webhook: Webhook | None = None,
 ) -> Created:
-    """Write the record, then nudge a worker. From here on nothing is lost.
+    """Write the record, then nudge a worker: from here on nothing is lost. Wait for a new model's adaptation to end.
+
+    It is waited for from before it can end, so that nobody need read a record that cannot be ready yet; `settle` reads
+    what came of it.
 
     Raises:
         NoWorker, QueueFull, StoreFull: try again later.
         IdempotencyKeyInUse: the key came with other content.
         QuotaExceeded: the API key may not.
     """
-    fingerprint = _fingerprint(prepared, webhook)
+    fingerprint, model_id = _fingerprint(prepared, webhook), new_model_id()
+    job = f"{who.owner}/{model_id}"
 
     def write() -> Created:
-        if not services.records.has_worker():
-            raise NoWorker("no worker is running; start one with `innerloop worker`", retry_after=5)
+        services.records.require_worker()
         created = services.records.create(
             who.owner,
             prepared.spec,
             prepared.support,
             prepared.ttl_seconds,
+            model_id=model_id,
             name=prepared.name,
             idempotency_key=idempotency_key,
             fingerprint=fingerprint,
@@ -159,10 +164,20 @@ async def accept(
             webhook=webhook,
         )
         if created.is_new:
-            services.publisher.nudge(f"{who.owner}/{created.id}")
+            services.publisher.nudge(job)
         return created
 
-    return await services.in_store(write)
+    with services.waiter.expect(job) as woken:
+        created = await services.in_store(write)
+        if created.is_new:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(woken.wait(), max(0.0, deadline - within(0)))
+    return created
+
+
+def within(seconds: float) -> float:
+    """When that many seconds are over, as the event loop tells time."""
+    return asyncio.get_running_loop().time() + seconds
 
 
 def _adapted(record: ModelRecord) -> bool:
@@ -173,21 +188,19 @@ async def settle(
     services: Services,
     owner: str,
     model_id: str,
-    seconds: float,
+    deadline: float,
     version: int = 1,
     until: Callable[[ModelRecord], bool] = _adapted,
 ) -> ModelRecord:
-    """The version's record once its adaptation ended, or as it is after `seconds`.
+    """The version's record once its adaptation ended, or as it is at `deadline`.
 
     Raises:
         NotFound: deleted meanwhile.
     """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
     with services.waiter.expect(f"{owner}/{record_id(model_id, version)}") as woken:
         while True:
             record = await services.in_store(services.records.get, owner, model_id, version)
-            left = deadline - loop.time()
+            left = deadline - within(0)
             if until(record) or left <= 0:
                 return record
             try:
@@ -222,7 +235,7 @@ async def adapted_tensors(services: Services, record: ModelRecord) -> Arrays:
         if await services.in_store(services.records.request_restore, record):
             await services.in_store(services.publisher.nudge, record.job_name)
         record = await settle(
-            services, record.owner, record.id, RESTORE_SECONDS, record.version, until=lambda r: not r.job
+            services, record.owner, record.id, within(RESTORE_SECONDS), record.version, until=lambda r: not r.job
         )
         if not record.job and record.error:
             raise failure(record)

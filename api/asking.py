@@ -57,7 +57,7 @@ AskedVersion = Annotated[
 DEFAULT_WAIT_SECONDS = 10.0
 
 
-def known_parameters(request: Request) -> None:
+async def known_parameters(request: Request) -> None:
     """Refuse what nobody reads, as a dependency of every route: a typo in `?version=` must not pass for no version.
 
     Raises:

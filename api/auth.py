@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Request, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from adapter.errors import Forbidden
 from adapter.keys import Key
 from api.rate import refusal
-from api.services import services
+from api.services import Services, services
 
 _bearer = HTTPBearer(
     scheme_name="key",
@@ -22,10 +22,10 @@ _bearer = HTTPBearer(
 
 async def _caller(
     request: Request,
+    s: Annotated[Services, Depends(services)],
     wanted: SecurityScopes,
     sent: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> Key:
-    s = services(request)
     key = await s.keyring.holder(sent.credentials if sent else None)
     s.meter.saw(key)
     within, rate = await s.rate.hit(key)

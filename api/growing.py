@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from adapter import growth, support_set
-from adapter.errors import LostUpdate, NotFound, NoWorker, TooLarge, Unprocessable
+from adapter.errors import LostUpdate, NotFound, TooLarge, Unprocessable
 from adapter.keys import Key
 from adapter.models import ModelRecord, Origin, OriginKind
 from adapter.quality import Quality, compare
@@ -153,8 +153,7 @@ def _store(
     spec = adaptation.describe(manifest, base.spec.adaptation, new, candidates=candidates, origin=origin)
     known = base.quality if renamed and base.status == "ready" and base.quality else None
     if known is None:
-        if not services.records.has_worker():
-            raise NoWorker("no worker is running; start one with `innerloop worker`", retry_after=5)
+        services.records.require_worker()
         services.records.admit()
     number = services.records.grow(base, spec, support_set.encode(new), quality=known, key=who, idempotency=idempotency)
     if known is None:

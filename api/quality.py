@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import accumulate
+
 import numpy as np
 
 from adapter.models import ClassCount
@@ -19,11 +22,10 @@ SHOWN = 5
 def word(quality: Quality, classes: tuple[ClassCount, ...]) -> ModelQuality:
     """What a client reads; `classes` are in canonical order."""
     names = [c.name for c in classes]
-    labels = np.repeat(np.arange(len(classes)), [c.examples for c in classes])
-    given = np.array(quality.given)
-    held = given >= 0
-    right, n = int((given == labels)[held].sum()), int(held.sum())
-    per_class = sorted((_of_class(i, classes, labels, given) for i in range(len(classes))), key=lambda c: c.name)
+    ends = accumulate(c.examples for c in classes)
+    answers = [quality.given[end - c.examples : end] for c, end in zip(classes, ends, strict=True)]
+    right, n = sum(a.count(i) for i, a in enumerate(answers)), sum(a >= 0 for a in quality.given)
+    per_class = sorted((_of_class(i, classes, a) for i, a in enumerate(answers)), key=lambda c: c.name)
     return ModelQuality(
         method=quality.method,
         folds=quality.folds,
@@ -71,17 +73,16 @@ def word_comparison(compared: Comparison) -> ExamplesComparison:
     )
 
 
-def _of_class(i: int, classes: tuple[ClassCount, ...], labels: np.ndarray, given: np.ndarray) -> ClassQuality:
-    answers = given[(labels == i) & (given >= 0)]
-    right, n = int((answers == i).sum()), len(answers)
-    wrong = np.bincount(answers[answers != i], minlength=1)
+def _of_class(i: int, classes: tuple[ClassCount, ...], answers: tuple[int, ...]) -> ClassQuality:
+    wrong = Counter(a for a in answers if a >= 0)
+    n, right = wrong.total(), wrong.pop(i, 0)
     return ClassQuality(
         name=classes[i].name,
         examples=classes[i].examples,
         n=n,
         accuracy=right / n if n else None,
         ci95=wilson(right, n) if n else None,
-        mistaken_for=classes[int(wrong.argmax())].name if wrong.any() else None,
+        mistaken_for=classes[min(wrong, key=lambda a: (-wrong[a], a))].name if wrong else None,
     )
 
 

@@ -75,6 +75,7 @@ class Services:
         self.publisher.close()
         self._store_pool.shutdown()
         self._compute_pool.shutdown()
+        self.decoder.close()
 
     async def in_store(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a Redis call off the event loop."""
@@ -85,6 +86,6 @@ class Services:
         return await asyncio.get_running_loop().run_in_executor(self._compute_pool, lambda: call(*args, **kwargs))
 
 
-def services(request: Request) -> Services:
-    """The process's services, as a FastAPI dependency."""
+async def services(request: Request) -> Services:
+    """The process's services, as a FastAPI dependency; a plain function would be run in a thread for each request."""
     return request.app.state.services

@@ -6,6 +6,7 @@ prediction is compared with the ONNX run alone. Absolute times depend on the mac
 are what the service costs.
 
     python -m benchmarks.latency --data data
+    chrt -r 1 python -m benchmarks.latency --data data    # ahead of whatever else a busy machine does
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from innerloop.client import Client
 from innerloop.embedded import Embedded
 from meta_models.catalogue import Catalogue
 from meta_models.episodes import EpisodeSpec, sample_episode
+from meta_models.memory import keep_freed_memory
 from meta_models.serving import ServedModel
 from meta_models.serving_path import ServingPath
 from meta_models.torch_model import Arrays, TorchModel
@@ -101,7 +103,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--rounds", type=int, default=60)
     arguments = parser.parse_args()
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))  # as a worker of one process
+    # As a worker of one process.
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
+    keep_freed_memory()
     classes = test_classes("omniglot-protonet", arguments.data, turned=False)
     rows: list[dict[str, Any]] = []
     with (

@@ -1,4 +1,4 @@
-"""Keeps freed memory for the next outer step instead of handing it back to the kernel."""
+"""Keeps freed memory for the next outer step or the next job instead of handing it back to the kernel."""
 
 from __future__ import annotations
 

@@ -1,16 +1,18 @@
 -- Take a job under a lease, unless it is done or another worker holds it.
--- KEYS record, jobs, events, webhooks, queue of messages, tally
+-- KEYS record, jobs, events, webhooks, queue of messages, support set, tally
 -- ARGV job, token, lease ms, max attempts, error given after the last one, done channel
--- Returns {attempt, spec, quality, key}, or nothing
+-- Returns {attempt, spec, support set, expires ms, quality, key}, or nothing
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'job', 'lease_ms', 'attempt', 'status', 'job_created_ms', 'spec', 'expires_ms',
   'version', 'quality', 'key')
-if not r[1] or r[1] == '' or tonumber(r[7]) <= now then
+local open = r[1] and r[1] ~= '' and tonumber(r[7]) > now
+if open and r[1] == 'running' and tonumber(r[2]) > now then return nil end
+local support = open and redis.call('GET', KEYS[6])
+if not support then
   redis.call('ZREM', KEYS[2], ARGV[1])
   return nil
 end
-if r[1] == 'running' and tonumber(r[2]) > now then return nil end
 
 local function tell(status)
   redis.call('HSET', KEYS[1], 'status', status)
@@ -23,7 +25,7 @@ if attempt > tonumber(ARGV[4]) then
   redis.call('HSET', KEYS[1], 'job', '', 'job_error', ARGV[5])
   if r[4] ~= 'ready' then
     tell('failed')
-    redis.call('HINCRBY', KEYS[6], 'failed', 1)
+    redis.call('HINCRBY', KEYS[7], 'failed', 1)
     announce_all(KEYS[4], KEYS[5], now, ARGV[1], r[8] or '1', 'failed', ARGV[5])
   end
   redis.call('ZREM', KEYS[2], ARGV[1])
@@ -37,4 +39,4 @@ if r[4] == 'queued' then
   tell('adapting')
 end
 redis.call('ZADD', KEYS[2], lease, ARGV[1])
-return {attempt, r[6], r[9] or '', r[10] or 'local'}
+return {attempt, r[6], support, r[7], r[9] or '', r[10] or 'local'}

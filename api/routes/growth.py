@@ -153,7 +153,7 @@ async def _respond(s: Services, grown: growing.Grown, done: int, seconds: float)
     """The version once it is adapted, or as it is after `seconds`."""
     record = grown.record
     if record.is_open:
-        record = await adaptation.settle(s, record.owner, record.id, seconds, record.version)
+        record = await adaptation.settle(s, record.owner, record.id, adaptation.within(seconds), record.version)
     if record.status in ("failed", "canceled"):
         raise adaptation.failure(record)
     headers = {"Location": f"/v1/models/{record.id}/versions/{record.version}"}

@@ -54,8 +54,9 @@ async def adapt(
     given = await read_adapt(request)
     webhook = webhooks.checked(s, who, given.options.webhook)
     prepared = await s.in_compute(adaptation.prepare, s, given)
-    created = await adaptation.accept(s, who, prepared, idempotency_key, webhook)
-    record = await adaptation.settle(s, who.owner, created.id, seconds)
+    deadline = adaptation.within(seconds)
+    created = await adaptation.accept(s, who, prepared, deadline, idempotency_key, webhook)
+    record = await adaptation.settle(s, who.owner, created.id, deadline)
     if record.status in ("failed", "canceled"):
         raise adaptation.failure(record)
     return _respond(record, is_new=created.is_new)

@@ -56,9 +56,10 @@ async def classify(request: Request, s: S, who: MayAdapt) -> Response:
     given, batch = await read_classify(request)
     prediction.check_size(s, len(batch.payloads))
     prepared = await s.in_compute(adaptation.prepare, s, given, ephemeral=True)
-    created = await adaptation.accept(s, who, prepared)
+    deadline = adaptation.within(CLASSIFY_SECONDS)
+    created = await adaptation.accept(s, who, prepared, deadline)
     try:
-        record = await adaptation.settle(s, who.owner, created.id, CLASSIFY_SECONDS)
+        record = await adaptation.settle(s, who.owner, created.id, deadline)
         if record.is_open:
             raise AdaptationTimeout("adapting takes too long for one request; use POST /v1/models", retry_after=5)
         adapted = await adaptation.adapted_tensors(s, record)

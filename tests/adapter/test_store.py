@@ -42,6 +42,8 @@ def test_a_job_runs_once(records: Records) -> None:
     model_id = create(records)
     claim = records.claim(job(model_id))
     assert claim is not None
+    assert claim.support == b"support"
+    assert claim.expires_ms == records.get("anna", model_id).expires_ms
     assert records.claim(job(model_id)) is None
     assert records.get("anna", model_id).status == "adapting"
     assert records.finish(claim, 12.5)

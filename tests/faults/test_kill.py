@@ -37,6 +37,14 @@ def test_redis_killed_with_queued_jobs(victim: Victim) -> None:
     victim.all_ready(ids)
 
 
+@pytest.mark.parametrize("round_", range(3))
+def test_redis_killed_while_a_job_is_being_acknowledged(victim: Victim, round_: int) -> None:
+    answer = victim.http.post("/v1/models", json=quick(60 + 2 * round_))
+    assert answer.status_code == 201, answer.text
+    victim.kill("redis-records")  # the worker's message to Celery that the job is done finds no Redis
+    victim.all_ready([victim.adapt_later(quick(61 + 2 * round_))])
+
+
 def test_api_killed_with_queued_jobs(victim: Victim) -> None:
     ids = [victim.adapt_later(slow(3)), *(victim.adapt_later(quick(seed)) for seed in range(5))]
     victim.kill("api")

@@ -1,4 +1,4 @@
-"""What schemathesis cannot guess: which strings are pictures. It loads this by the name in SCHEMATHESIS_HOOKS."""
+"""What schemathesis cannot guess: which strings are files. It loads this by the name in SCHEMATHESIS_HOOKS."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from schemathesis.transport.serialization import Binary
 
 from api.asking import ETAGS
 from tests.drawings import blank, bomb, png
+from tests.sounds import silence, wav
 
 _DRAWN = [png(kind, example, size=28) for kind in range(6) for example in range(2)]
+_HEARD = [wav(kind, example) for kind in range(3) for example in range(2)]
 
 
 def _archive() -> bytes:
@@ -35,6 +37,7 @@ _FILES = st.one_of(
     st.sampled_from(_DRAWN),
     st.sampled_from(_DRAWN),
     st.sampled_from([_archive(), blank(), bomb(), _DRAWN[0][:40]]),
+    st.sampled_from([*_HEARD, silence(), _HEARD[0][:40]]),
     st.binary(),
 )
 
@@ -50,7 +53,7 @@ def pack(context: SerializationContext, value: object) -> bytes:
 
 def _unbase64(value: object) -> object:
     if isinstance(value, dict):
-        return {k: _decoded(v) if k == "image" else _unbase64(v) for k, v in value.items()}
+        return {k: _decoded(v) if k in ("image", "audio") else _unbase64(v) for k, v in value.items()}
     if isinstance(value, int) and not -(2**63) <= value < 2**64:  # MessagePack has no greater ones
         return math.copysign(math.inf, value)
     return [_unbase64(v) for v in value] if isinstance(value, list) else value

@@ -1,0 +1,47 @@
+"""The thread that keeps a job's lease, on a real Redis; the lease of these records is 0.2 s."""
+
+from __future__ import annotations
+
+import time
+
+from adapter.jobs import Claim
+from adapter.leases import LeaseKeeper
+from adapter.store import Records
+from tests.adapter.test_store import create, job
+from tests.faults.victim import until
+
+
+def claimed(records: Records, digest: str = "sha256:1") -> Claim:
+    claim = records.claim(job(create(records, digest=digest)))
+    assert claim is not None
+    return claim
+
+
+def test_a_job_may_take_longer_than_its_lease(records: Records) -> None:
+    claim = claimed(records)
+    with LeaseKeeper(records, 0.2).hold(claim) as still_ours:
+        time.sleep(0.5)
+        assert still_ours()
+        assert records.claim(claim.job) is None
+        assert records.finish(claim, 1)
+
+
+def test_a_lost_lease_is_noticed(records: Records) -> None:
+    claim = claimed(records)
+    with LeaseKeeper(records, 0.2).hold(claim) as still_ours:
+        records.delete("anna", claim.record_id)
+        until(lambda: not still_ours())
+
+
+def test_one_keeper_serves_one_job_after_another(records: Records) -> None:
+    keeper = LeaseKeeper(records, 0.2)
+    first, second = claimed(records, "sha256:1"), claimed(records, "sha256:2")
+    with keeper.hold(first) as still_ours:
+        records.delete("anna", first.record_id)
+        until(lambda: not still_ours())
+    assert records.extend(second)
+    with keeper.hold(second) as still_ours:
+        time.sleep(0.5)
+        assert still_ours()
+    time.sleep(0.3)
+    assert records.claim(second.job) is not None, "kept after the job ended"

@@ -1,0 +1,56 @@
+"""A worker's own decisions, without Celery around them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adapter import support_set
+from adapter.adapt import adapt
+from adapter.config import Settings
+from adapter.models import Adaptation, ClassCount, ModelSpec
+from adapter.store import Arrays, Records
+from adapter.worker import Worker
+from meta_models.catalogue import Catalogue
+
+
+@pytest.fixture
+def job(records: Records) -> str:
+    """A queued model of two classes."""
+    manifest = Catalogue().resolve("vector").manifest
+    support = support_set.canonical(["a", "b"], np.eye(2, 8, dtype=np.float32))
+    classes = tuple(ClassCount(name=name, examples=1) for name in support.classes)
+    spec = ModelSpec(
+        meta_model=manifest.reference,
+        modality="vector",
+        classes=classes,
+        adaptation=Adaptation(inner_steps=1, inner_lr=0.1),
+        digest="sha256:1",
+        weights="w",
+    )
+    return f"anna/{records.create('anna', spec, support_set.encode(support), 100).id}"
+
+
+def test_a_model_deleted_while_it_is_adapted_leaves_nothing(
+    records: Records, redis_url: str, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(Settings(redis_url=redis_url, device="cpu"))
+
+    def adapt_and_delete(*given: Any, **settings: Any) -> Arrays:
+        adapted = adapt(*given, **settings)
+        records.delete("anna", job.split("/")[1])
+        return adapted
+
+    monkeypatch.setattr(worker, "_adapt", adapt_and_delete)
+    assert not worker.run(job)
+    assert not records.client.keys("il:anna:weights:*")
+
+
+def test_an_adapted_model_has_its_weights(records: Records, redis_url: str, job: str) -> None:
+    worker = Worker(Settings(redis_url=redis_url, device="cpu"))
+    assert worker.run(job)
+    assert records.get("anna", job.split("/")[1]).status == "ready"
+    assert records.client.keys("il:anna:weights:*") == [b"il:anna:weights:w"]
+    assert not worker.run(job), "a second message"
