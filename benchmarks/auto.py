@@ -131,7 +131,7 @@ def main() -> None:
         row = measure(paths, pool, n_way, n_shot, n_query, arguments.episodes)
         found["rows"].append(row)
         Console().print_json(data=row)
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
