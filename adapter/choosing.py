@@ -14,6 +14,11 @@ from meta_models.manifest import Manifest
 from meta_models.measures import paired_centre
 from meta_models.serving_path import ServingPath
 
+BEYOND_CHANCE = 1.645
+"""One-sided 5%: of candidates that are no better than the default about one in twenty passes for better. One standard
+error let one in six pass, at a cost that `benchmarks.auto` saw: the default is the best that is known of its kind.
+"""
+
 
 def defaults(manifest: Manifest) -> Adaptation:
     """The settings that a meta-model adapts with where nobody asks for others."""
@@ -24,14 +29,14 @@ def defaults(manifest: Manifest) -> Adaptation:
 def choose(spec: ModelSpec, support: SupportSet, paths: Mapping[str, ServingPath]) -> ModelSpec:
     """The spec with one of its candidates for good; the same support set gives the same choice.
 
-    Another than the default is taken where it is right more often by more than a standard error of the difference,
-    both asked about the same held-out examples. Candidates that this worker lacks are passed over.
+    Another than the default is taken where it is right more often by more than `BEYOND_CHANCE` standard errors of the
+    difference, both asked about the same held-out examples. Candidates that this worker lacks are passed over.
     """
     candidates = [reference for reference in spec.candidates if reference in paths]
     right = {reference: _held_out(spec, support, paths[reference]) for reference in candidates}
     default = right[candidates[0]]
     tried = tuple(_trial(reference, right[reference], default) for reference in candidates)
-    better = [trial for trial in tried[1:] if trial.difference > trial.standard_error]
+    better = [trial for trial in tried[1:] if trial.difference > BEYOND_CHANCE * trial.standard_error]
     best = max(better, key=lambda trial: trial.difference, default=tried[0])
     settings = defaults(paths[best.meta_model].served.manifest)
     return spec.model_copy(

@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=64 * 2**20, ge=1024, description="Largest request body.")
     max_image_bytes: int = Field(default=10 * 2**20, ge=1024, description="Largest encoded image.")
     max_image_pixels: int = Field(default=25_000_000, ge=1024, description="Largest decoded image.")
+    max_audio_bytes: int = Field(default=10 * 2**20, ge=1024, description="Largest encoded sound.")
+    max_audio_seconds: float = Field(default=60, gt=0, description="Longest sound.")
     max_text_characters: int = Field(default=20_000, ge=100, description="Longest text; its first tokens are read.")
     max_queries: int = Field(default=1000, ge=1, description="Most inputs a prediction request may hold.")
     body_timeout_seconds: float = Field(default=30, gt=0, description="Time a client has to send its request body.")

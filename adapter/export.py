@@ -23,6 +23,7 @@ from meta_models import bundle
 from meta_models.catalogue import Published
 from meta_models.exported import TOLERANCE, ClassifierAbout, ExportedClassifier, Parity
 from meta_models.inputs import TextSpec
+from meta_models.inputs.text import STEP
 from meta_models.manifest import BODY_FILE, HEAD_FILE, META_PARAMS_FILE, Calibration, Manifest
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def _compose(subject: Subject, about: ClassifierAbout) -> ModelProto:
 
 
 def _read_rows(body: ModelProto, max_tokens: int) -> None:
-    """Let an encoder read whole rows: of each the text, as long as the longest."""
+    """Let an encoder read whole rows: of each the text, as long as the longest, padded as the service does it."""
     from onnx import TensorProto, helper, numpy_helper
 
     graph = body.graph
@@ -188,6 +189,8 @@ def _read_rows(body: ModelProto, max_tokens: int) -> None:
         "row/first": np.array([0], np.int64),
         "row/axis": np.array([1], np.int64),
         "row/text": np.array([max_tokens], np.int64),
+        "row/step": np.array([STEP], np.int64),
+        "row/almost": np.array([STEP - 1], np.int64),
     }
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
     made = [
@@ -196,7 +199,10 @@ def _read_rows(body: ModelProto, max_tokens: int) -> None:
         helper.make_node("Cast", ["row/is_token"], ["row/counts"], to=TensorProto.INT64),
         helper.make_node("ReduceSum", ["row/counts", "row/axis"], ["row/lengths"], keepdims=0),
         helper.make_node("ReduceMax", ["row/lengths"], ["row/longest"], keepdims=1),
-        helper.make_node("Slice", ["row/texts", "row/first", "row/longest", "row/axis"], ["texts"]),
+        helper.make_node("Add", ["row/longest", "row/almost"], ["row/more"]),
+        helper.make_node("Div", ["row/more", "row/step"], ["row/steps"]),
+        helper.make_node("Mul", ["row/steps", "row/step"], ["row/padded"]),
+        helper.make_node("Slice", ["row/texts", "row/first", "row/padded", "row/axis"], ["texts"]),
     ]
     for place, node in enumerate(made):
         node.name = f"row/{place}"

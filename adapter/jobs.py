@@ -17,12 +17,14 @@ from adapter.redis_store import (
     DONE_CHANNEL,
     JOBS,
     MESSAGES,
+    TALLY,
     RedisStore,
     events_key,
     record_key,
     support_key,
     webhooks_key,
 )
+from adapter.tally import bucket
 from adapter.usage import today, usage_key
 
 WORKER_TTL_SECONDS = 15
@@ -62,7 +64,7 @@ class Jobs(RedisStore):
 
     def request_restore(self, record: ModelRecord) -> bool:
         """Open a job that adapts again because the weights are gone; false where one is open."""
-        keys = [record_key(record.owner, record.record_id), JOBS]
+        keys = [record_key(record.owner, record.record_id), JOBS, TALLY]
         return bool(self.run("restore", keys, [record.job_name, redis_store.GRACE_MS]))
 
     def claim(self, job: str) -> Claim | None:
@@ -80,6 +82,7 @@ class Jobs(RedisStore):
                 webhooks_key(owner, record_id),
                 MESSAGES,
                 support_key(owner, record_id),
+                TALLY,
             ],
             [job, token, self._lease_ms, attempts, dump_error(given_up), DONE_CHANNEL],
         )
@@ -137,13 +140,17 @@ class Jobs(RedisStore):
         self.client.srem(WORKERS, worker)
 
     def has_worker(self) -> bool:
-        """Whether any worker said so lately; costs the same however many models are kept."""
+        """Whether any worker said so lately."""
+        return self.n_workers() > 0
+
+    def n_workers(self) -> int:
+        """How many workers said so lately; costs the same however many models are kept."""
         names = [name.decode() for name in cast("set[bytes]", self.client.smembers(WORKERS))]
         beats = cast("list[bytes | None]", self.client.mget([f"{WORKER}{name}" for name in names])) if names else []
         # Killed ones leave their names; one that lives after all comes back with its next beat.
         if silent := [name for name, beat in zip(names, beats, strict=True) if beat is None]:
             self.client.srem(WORKERS, *silent)
-        return any(beats)
+        return sum(beat is not None for beat in beats)
 
     def require_worker(self) -> None:
         """Refuse new jobs while nobody works; checked at most twice a second.
@@ -166,8 +173,11 @@ class Jobs(RedisStore):
         return int(self.settings.lease_seconds * 1000)
 
     def _end(self, claim: Claim, outcome: str, error: str, adapt_ms: float, quality: str = "") -> bool:
-        arguments = [claim.job, claim.token, outcome, error, round(adapt_ms, 3), DONE_CHANNEL, quality]
-        more = [usage_key(claim.owner, claim.key, today()), webhooks_key(claim.owner, claim.record_id), MESSAGES]
+        arguments = [
+            *(claim.job, claim.token, outcome, error, round(adapt_ms, 3), DONE_CHANNEL, quality),
+            bucket(adapt_ms / 1000),
+        ]
+        more = [usage_key(claim.owner, claim.key, today()), webhooks_key(claim.owner, claim.record_id), MESSAGES, TALLY]
         return bool(self.run("finish", [*self._keys(claim), *more], arguments))
 
     def _keys(self, claim: Claim) -> list[str]:

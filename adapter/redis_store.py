@@ -23,6 +23,8 @@ LUA = Path(__file__).parent / "lua"
 DONE_CHANNEL = "il:done"
 JOBS = "il:jobs"
 MESSAGES = "il:webhooks"
+TALLY = "il:tally"
+OWNERS = "il:owners"
 
 IDEMPOTENCY_MS = 86_400_000
 """How long an idempotency key is remembered."""

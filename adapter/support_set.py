@@ -29,7 +29,7 @@ class SupportSet:
     """Labelled examples in canonical order.
 
     Attributes:
-        inputs: (n_examples, *shape), pre-processed: uint8 pictures, float32 vectors.
+        inputs: (n_examples, *shape), pre-processed: uint8 pictures, float32 vectors, int16 sounds.
         labels: (n_examples,) index into `classes`, ascending.
         classes: names, ordered by content.
         example_ids: (n_examples,) sha256 of each example.

@@ -20,6 +20,7 @@ from adapter.redis_store import (
     DONE_CHANNEL,
     JOBS,
     MESSAGES,
+    TALLY,
     TOMBSTONE_MS,
     RedisStore,
     events_key,
@@ -182,7 +183,7 @@ class Versions(RedisStore):
         Raises:
             NotFound: deleted or expired meanwhile.
         """
-        keys = [record_key(record.owner, record.record_id), JOBS, events_key(record.owner, record.id)]
+        keys = [record_key(record.owner, record.record_id), JOBS, events_key(record.owner, record.id), TALLY]
         status = self.run("cancel", keys, [record.job_name, DONE_CHANNEL])
         if not status:
             raise NotFound(f"no model {record.id!r}")

@@ -11,8 +11,9 @@ from fastapi import Depends, FastAPI
 from adapter.config import Settings
 from api import openapi, problems
 from api.asking import known_parameters
+from api.metrics import Measured, Metrics
 from api.middleware import Boundary
-from api.routes import evaluations, events, exports, growth, health, meta_models, models, predictions, versions
+from api.routes import evaluations, events, exports, growth, health, meta_models, metrics, models, predictions, versions
 from api.services import Services
 
 ABOUT = """Post a handful of labelled examples, get a model id; post queries to it, get answers.
@@ -22,11 +23,11 @@ Every error is `application/problem+json`; `code` is stable and `errors` names e
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The API for these settings, or for those of the environment."""
-    settings = settings or Settings()
+    settings, measured = settings or Settings(), Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        app.state.services = made = Services(settings)
+        app.state.services = made = Services(settings, measured)
         await made.start()
         yield
         await made.stop()
@@ -41,8 +42,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         dependencies=[Depends(known_parameters)],
     )
     app.add_middleware(Boundary, settings=settings)
+    app.add_middleware(Measured, metrics=measured)
     problems.install(app)
-    for module in (models, events, growth, versions, predictions, evaluations, exports, meta_models, health):
+    for module in (models, events, growth, versions, predictions, evaluations, exports, meta_models, health, metrics):
         app.include_router(module.router)
     openapi.describe(app)
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from adapter.store import WhichVersion
 
 _TAG = r'(W/)?"[^"]*"'
 ETAGS = rf"\*|{_TAG}( *, *{_TAG})*"
+_OURS = re.compile(r'"([0-9]{1,18})(-[0-9a-f]*)?"')
 
 VERSION = "[1-9][0-9]{0,8}|stable|latest"
 
@@ -27,7 +29,7 @@ def written(pattern: str) -> dict[str, Any]:
 IfMatch = Annotated[
     str | None,
     Header(
-        description="`ETag` of the state that the change is meant for; another one gives 412.",
+        description="`ETag` of the state that the change is meant for; 412 once another change was made.",
         examples=['"1"'],
         json_schema_extra=written(ETAGS),
     ),
@@ -75,13 +77,18 @@ async def known_parameters(request: Request) -> None:
             )
 
 
-def etag(record: ModelRecord) -> str:
-    """Names what clients changed so far; a status that moves on by itself does not count."""
-    return f'"{record.head.revision}"'
+def etag(record: ModelRecord, shown: str) -> str:
+    """Names what is shown of a model, a strong validator (RFC 9110, section 8.8.1).
+
+    The number in front counts what clients changed. What follows it moves on with an adaptation too.
+    """
+    return f'"{record.head.revision}-{hashlib.sha256(shown.encode()).hexdigest()[:12]}"'
 
 
 def expected_revision(if_match: str | None, record: ModelRecord) -> int | None:
     """The revision that must still be there, None where any will do (RFC 9110, section 13.1.1).
+
+    Of a tag the number in front is compared: a model that got ready meanwhile is no lost update.
 
     Raises:
         LostUpdate: it is not.
@@ -91,9 +98,10 @@ def expected_revision(if_match: str | None, record: ModelRecord) -> int | None:
         return None
     if not re.fullmatch(ETAGS, if_match.strip()):
         raise MalformedRequest(f"If-Match takes an ETag in quotes, not {if_match!r}", pointer="If-Match")
-    if etag(record) not in [tag.strip() for tag in if_match.split(",")]:
-        raise LostUpdate(f"model {record.id} is at {etag(record)}, not {if_match}; read it again and repeat the change")
-    return record.head.revision
+    revision = record.head.revision
+    if revision not in [int(found[1]) for tag in if_match.split(",") if (found := _OURS.fullmatch(tag.strip()))]:
+        raise LostUpdate(f"model {record.id} is at revision {revision}, not {if_match}; read it again and try anew")
+    return revision
 
 
 def which_version(asked: str | None) -> WhichVersion:

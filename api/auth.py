@@ -47,3 +47,6 @@ MayPredict = Annotated[Key, Security(_caller, scopes=["predict"])]
 
 MayAdapt = Annotated[Key, Security(_caller, scopes=["adapt"])]
 """Makes, changes, takes away and deletes models."""
+
+MayOperate = Annotated[Key, Security(_caller, scopes=["admin"])]
+"""Looks at the whole service, all owners together."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from adapter.config import Settings
 from adapter.errors import ErrorItem, Unprocessable
 from meta_models.inputs import Caps, InputSpec, UnreadableInput
+from meta_models.inputs.apart import Apart
 
 _URL_SAFE = str.maketrans("-_", "+/")
 
@@ -36,10 +37,21 @@ class Payload:
 
 
 class Decoder:
-    """Reads inputs within the server's limits."""
+    """Reads inputs within the server's limits, sounds in processes of their own."""
 
     def __init__(self, settings: Settings) -> None:
-        self._caps = Caps(settings.max_image_bytes, settings.max_image_pixels, settings.max_text_characters)
+        self._caps = Caps(
+            settings.max_image_bytes,
+            settings.max_image_pixels,
+            settings.max_text_characters,
+            settings.max_audio_bytes,
+            settings.max_audio_seconds,
+        )
+        self._sounds = Apart()
+
+    def close(self) -> None:
+        """End what was started to read inputs."""
+        self._sounds.close()
 
     def one(self, payload: Payload, spec: InputSpec, shape: tuple[int, ...] = ()) -> NDArray[Any]:
         """One input as the meta-model reads it.
@@ -59,6 +71,8 @@ class Decoder:
         content = payload.content
         if spec.encoded and isinstance(content, str):
             content = _from_base64(content, spec.modality)
+        if spec.modality == "audio":
+            content = self._sounds(content, self._caps)
         array = spec.read(content, self._caps)
         check_shape(array.shape, shape)
         return array

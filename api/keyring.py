@@ -49,6 +49,16 @@ class Keyring:
             raise Unauthorized(f"API key {found.id} has been revoked or has expired")
         return found
 
+    async def still_opens(self, key: Key) -> bool:
+        """Whether what `holder` gave may go on: for requests that last."""
+        copy = await self._fresh()
+        if key == LOCAL:
+            return not (self._fixed or copy.keys)
+        if key in self._fixed:
+            return True
+        found = copy.keys.get(key.id)
+        return found is not None and found.is_valid(now_ms())
+
     async def _fresh(self) -> KeyCopy:
         if time.monotonic() < self._fresh_until:
             return self._copy

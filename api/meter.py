@@ -15,6 +15,7 @@ import redis
 from adapter.keys import Key
 from adapter.redis_store import now_ms
 from adapter.usage import UsageStore
+from api.metrics import Metrics
 
 log = logging.getLogger("innerloop.meter")
 
@@ -25,8 +26,8 @@ PERIOD_SECONDS = 1.0
 class Meter:
     """Of one API process."""
 
-    def __init__(self, store: UsageStore) -> None:
-        self._store = store
+    def __init__(self, store: UsageStore, metrics: Metrics) -> None:
+        self._store, self._metrics = store, metrics
         self._predictions: Counter[Key] = Counter()
         self._used: dict[Key, int] = {}
         self._writer: asyncio.Task[None] | None = None
@@ -35,9 +36,10 @@ class Meter:
         """The key was used."""
         self._used[key] = now_ms()
 
-    def predicted(self, key: Key, n: int) -> None:
+    def predicted(self, key: Key, meta_model: str, n: int) -> None:
         """So many inputs were classified for it."""
         self._predictions[key] += n
+        self._metrics.predicted(meta_model, n)
 
     def start(self) -> None:
         self._writer = asyncio.create_task(self._run())

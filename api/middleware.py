@@ -40,6 +40,8 @@ class Boundary:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                if bodiless:  # the server reads it too: it would wait for the body that the headers announce
+                    scope["method"] = "HEAD"
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
                 headers.update(scope["state"].get("answer_headers", {}))

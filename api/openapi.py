@@ -30,9 +30,10 @@ _BODIES: list[type[BaseModel]] = [
 _REF = "#/components/schemas/{model}"
 
 _PATTERNS = "patternProperties"
+_FILE = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
 _FILES = {
     "type": "array",
-    "items": {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"},
+    "items": {"anyOf": [_FILE, {"type": "string", "description": "A plain field: a text."}]},
 }
 
 
@@ -40,7 +41,8 @@ def _labelled_parts(name: str) -> dict[str, Any]:
     """Multipart parts that carry a label."""
     files = {
         **_FILES,
-        "description": "Files of class <label>: images, or `.npy` files with a vector or a row for each.",
+        "description": "Examples of class <label>: images, sounds, `.npy` files with a vector or a row for each, or "
+        "plain fields with a text each.",
     }
     return {
         # The name of such a part is a pattern, which pages that show the document leave out.

@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 import redis.asyncio
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
@@ -21,6 +20,9 @@ from adapter.errors import RateLimited
 from adapter.keys import Key
 
 WINDOW_SECONDS = 60
+
+Window = tuple[int, float, int, float]
+"""Requests in the window before and the seconds until it is forgotten; the same of the current one."""
 
 
 @dataclass(frozen=True)
@@ -51,31 +53,68 @@ class RateLimiter:
             health_check_interval=5,
             retry=Retry(ExponentialBackoff(cap=0.4, base=0.02), 8),
         )
-        storage = RedisStorage(
+        self._storage = _Storage(
             "async+redis://",
             implementation="redispy",
             key_prefix="il:rate",
             connection_pool=self._pool,  # pyright: ignore[reportArgumentType]
         )
-        self._limiter = SlidingWindowCounterRateLimiter(storage)  # pyright: ignore[reportArgumentType]
 
     async def hit(self, key: Key) -> tuple[bool, Rate | None]:
         """Count a request; whether it is within the limit, and what is left."""
-        if key.quota.requests_per_minute is None:
+        limit = key.quota.requests_per_minute
+        if limit is None:
             return True, None
-        within = await self._limiter.hit(RateLimitItemPerMinute(key.quota.requests_per_minute), key.id)
-        return within, await self.left(key)
+        within, window = await self._storage.acquire_and_look(_name(key, limit), limit, WINDOW_SECONDS)
+        return within, _left(limit, window)
 
     async def left(self, key: Key) -> Rate | None:
         """What is left, without counting."""
         limit = key.quota.requests_per_minute
         if limit is None:
             return None
-        found = await self._limiter.get_window_stats(RateLimitItemPerMinute(limit), key.id)
-        return Rate(limit, found.remaining, max(0.0, found.reset_time - time.time()))
+        return _left(limit, await self._storage.get_sliding_window(_name(key, limit), WINDOW_SECONDS))
 
     async def close(self) -> None:
         await self._pool.disconnect()
+
+
+class _Storage(RedisStorage):
+    """The library's storage, whose two scripts run as one: it asks for a hit and for the window one after the other."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        acquire, look = self.bridge.SCRIPT_ACQUIRE_SLIDING_WINDOW.decode(), self.bridge.SCRIPT_SLIDING_WINDOW.decode()
+        both = f"""
+            local function acquire(ARGV) {acquire} end
+            local function look(ARGV) {look} end
+            local acquired = acquire(ARGV)
+            return {{acquired and 1 or 0, look({{ARGV[2]}})}}
+        """
+        self._both = redis.asyncio.Redis(connection_pool=kwargs["connection_pool"]).register_script(both)
+
+    async def acquire_and_look(self, name: str, limit: int, expiry: int) -> tuple[bool, Window]:
+        """Count one where the limit allows it; the window afterwards, as `get_sliding_window` has it."""
+        keys = [self.bridge.prefixed_key(key(name)) for key in (self._previous_window_key, self._current_window_key)]
+        acquired, window = await self._both(keys, [limit, expiry, 1])
+        before, before_ms, now, now_ms = (max(0, int(n or 0)) for n in window)
+        return bool(acquired), (before, before_ms / 1000, now, now_ms / 1000)
+
+
+def _name(key: Key, limit: int) -> str:
+    return RateLimitItemPerMinute(limit).key_for(key.id)
+
+
+def _left(limit: int, window: Window) -> Rate:
+    """The window before counts by the share of it that the last minute still covers.
+
+    So one more is free when a whole request of it has left that minute, or when the current window is the one before.
+    """
+    before, before_seconds, now, now_seconds = window
+    used = math.floor(before * before_seconds / WINDOW_SECONDS + now)
+    waits = [before_seconds % (WINDOW_SECONDS / before)] if before else []
+    waits += [max(0.0, now_seconds - WINDOW_SECONDS)] if now else []
+    return Rate(limit, max(0, limit - used), min(waits, default=0.0))
 
 
 def refusal(key: Key, rate: Rate) -> RateLimited:

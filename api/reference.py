@@ -17,7 +17,7 @@ TITLES = {
     "versions": "Versions, examples and classes",
     "exports": "Exports",
     "meta-models": "Meta-models and limits",
-    "health": "Health",
+    "health": "Health and metrics",
 }
 """Sections by tag, in the order of the page; tags that are not here come last, under their own name."""
 
@@ -98,7 +98,9 @@ def _parameter(parameter: Json) -> str:
 
 
 def _parts(schema: Json) -> str:
-    return ", ".join(f"`{name}`" + (" (files)" if of.get("type") == "array" else "") for name, of in _named(schema))
+    return ", ".join(
+        f"`{name}`" + (" (files or texts)" if of.get("type") == "array" else "") for name, of in _named(schema)
+    )
 
 
 def _named(schema: Json) -> list[tuple[str, Json]]:

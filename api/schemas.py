@@ -40,7 +40,7 @@ class ModelTrial(BaseModel):
 
 
 class ModelSelection(BaseModel):
-    """How `auto` chose: another than the default, tried first, where it is better by more than a standard error."""
+    """How `auto` chose: another than the default, tried first, where it is better by more than chance explains."""
 
     method: Literal["cross_validation"] = "cross_validation"
     folds: int
@@ -60,9 +60,9 @@ class ModelSelection(BaseModel):
         if not made.n:
             reason = "every class has one example, so none can be held out: the default"
         elif spec.meta_model != default.meta_model:
-            reason = f"{spec.meta_model} is better than the default by more than a standard error"
+            reason = f"{spec.meta_model} is better than the default by more than chance explains (5%, one-sided)"
         elif best.difference > 0:
-            reason = f"{best.meta_model} is better by less than a standard error, which may be chance: the default"
+            reason = f"{best.meta_model} is better by so little that it may be chance: the default"
         else:
             reason = "none is better than the default"
         return cls(folds=made.folds, n=made.n, chosen=spec.meta_model, tried=tried, reason=reason)

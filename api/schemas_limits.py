@@ -60,6 +60,8 @@ class ServerLimits(BaseModel):
     max_body_bytes: int
     max_image_bytes: int
     max_image_pixels: int
+    max_audio_bytes: int
+    max_audio_seconds: float
     max_text_characters: int
     max_queries: int
     max_wait_seconds: float

@@ -53,6 +53,11 @@ class Content(In):
         examples=[PNG],
         json_schema_extra=_left_out,
     )
+    audio: FileIn | SkipJsonSchema[None] = Field(
+        default=None,
+        description="A WAV, FLAC, OGG or MP3 file of any rate, length and number of channels; as `image` is.",
+        json_schema_extra=_left_out,
+    )
     text: str | SkipJsonSchema[None] = Field(
         default=None,
         description="Words: a ticket, a question, a command.",

@@ -23,6 +23,7 @@ from adapter.webhooks import Messages
 from api.decode import Decoder
 from api.keyring import Keyring
 from api.meter import Meter
+from api.metrics import Metrics
 from api.rate import RateLimiter
 from api.streams import Streams
 from api.waiter import Waiter
@@ -35,13 +36,14 @@ T = TypeVar("T")
 class Services:
     """Shared by all requests of one API process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings = settings
+        self.metrics = metrics
         self.catalogue = Catalogue(settings.meta_models_dir)
         self.records = Records(connect(settings.records_url), settings)
         self.keyring = Keyring(settings, KeyStore(self.records.client))
         self.usage = UsageStore(self.records.client)
-        self.meter = Meter(self.usage)
+        self.meter = Meter(self.usage, metrics)
         self.weights = Weights(connect(settings.weights_url))
         self.publisher = Publisher(settings.records_url)
         self.predictor = Predictor(self.catalogue)
@@ -73,6 +75,7 @@ class Services:
         self.publisher.close()
         self._store_pool.shutdown()
         self._compute_pool.shutdown()
+        self.decoder.close()
 
     async def in_store(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a Redis call off the event loop."""

@@ -29,17 +29,25 @@ class Streams:
         self._client = redis.asyncio.Redis.from_url(url, socket_timeout=10, health_check_interval=5)
 
     async def follow(
-        self, owner: str, model_id: str, after: str | None, is_over: Callable[[], Awaitable[bool]]
+        self,
+        owner: str,
+        model_id: str,
+        after: str | None,
+        is_over: Callable[[], Awaitable[bool]],
+        may_listen: Callable[[], Awaitable[bool]],
     ) -> AsyncGenerator[Event]:
         """Events after id `after`, kept ones first, until `is_over` says that nothing more will happen.
 
-        Ends early where Redis does not answer: the listener comes back with the last id it has.
+        Ends early once the listener may not listen any more, and where Redis does not answer: it comes back with the
+        last id it has.
         """
         key, last = events_key(owner, model_id), after or "0"
         try:
             while True:
                 over = await is_over()  # asked before reading: what is read then is all there is
                 answer = await self._client.xread({key: last}, block=None if over else BLOCK_MS)
+                if not await may_listen():  # asked after waiting: nothing is told that happened since it may not
+                    return
                 for _, entries in cast("list[tuple[bytes, list[Entry]]]", answer):
                     for entry in entries:
                         yield Event.read(entry)

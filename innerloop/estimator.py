@@ -27,12 +27,12 @@ class NotFittedError(ValueError, AttributeError):
 
 
 class FewShotClassifier:
-    """Adapts a meta-model to labelled pictures, texts or vectors and classifies others.
+    """Adapts a meta-model to labelled pictures, sounds, texts or vectors and classifies others.
 
-    Pictures are encoded bytes, paths, Pillow images or arrays of pixels, (height, width[, channels]) each. Texts are
-    strings, and what their labels say counts too. Vectors are
-    the rows of a table, (n, n_features): embeddings of a model of yours, or measurements. Labels may be anything whose
-    `str` tells them apart; `predict` gives them back as they were.
+    Pictures are encoded bytes, paths, Pillow images or arrays of pixels, (height, width[, channels]) each; sounds are
+    encoded bytes, paths, or pairs of samples (n_samples[, channels]) and their number a second. Texts are strings, and
+    what their labels say counts too. Vectors are the rows of a table, (n, n_features): embeddings of a model of yours,
+    or measurements. Labels may be anything whose `str` tells them apart; `predict` gives them back as they were.
 
     Args:
         meta_model: a published name or alias, or "auto" for the one that suits these examples; None takes the server's

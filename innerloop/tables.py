@@ -1,4 +1,4 @@
-"""Tells rows of numbers from pictures, and checks them as scikit-learn does, by scikit-learn where it is installed."""
+"""Tells rows of numbers from other inputs, and checks them as scikit-learn does, by scikit-learn where it is there."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ def is_table(X: Any) -> bool:  # noqa: N803
         if not X or isinstance(X[0], str | bytes | Path):
             return False
         first = X[0]
+        if isinstance(first, tuple) and len(first) == 2 and isinstance(first[0], np.ndarray):
+            return False  # a sound: samples and their number a second
         return np.ndim(first) == 1 if isinstance(first, np.ndarray | list | tuple) else False
     shape = getattr(X, "shape", None)
     array = X if shape is not None else np.asarray(X) if hasattr(X, "__array__") else None

@@ -43,7 +43,7 @@ class ClassPool:
     """Classes with their examples, pre-processed.
 
     Attributes:
-        inputs: (n_examples, *shape), uint8 pictures or float32 vectors.
+        inputs: (n_examples, *shape), uint8 pictures, float32 vectors or int16 sounds.
         class_examples: per class, the rows of `inputs` that belong to it.
         class_names: one per class.
         class_groups: (n_classes,) the class's alphabet or superclass.
@@ -136,8 +136,8 @@ def load_omniglot(folder: Path, on_bytes: Callable[[int, int], None] | None = No
         )
 
 
-def fetch(url: str, target: Path, md5: str, on_bytes: Callable[[int, int], None] | None = None) -> None:
-    """Download `url` to `target` unless a file with that checksum is there already.
+def fetch(url: str, target: Path, md5: str | None, on_bytes: Callable[[int, int], None] | None = None) -> None:
+    """Download `url` to `target` unless a file with that checksum is there already; None where none was published.
 
     Raises:
         DataError: the server does not answer or the bytes are not the expected ones.
@@ -161,7 +161,9 @@ def fetch(url: str, target: Path, md5: str, on_bytes: Callable[[int, int], None]
     part.rename(target)
 
 
-def _verify(path: Path, md5: str) -> None:
+def _verify(path: Path, md5: str | None) -> None:
+    if md5 is None:
+        return
     found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     if found != md5:
         raise DataError(f"{path} is damaged: its md5 is {found}, expected {md5}. Delete it and try again.")

@@ -24,7 +24,13 @@ def with_eight_bit_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
     logging.getLogger("onnxruntime.quantization").setLevel(logging.CRITICAL)  # a line for each node
     eight = DefaultWeightOnlyQuantConfig(block_size=BLOCK, is_symmetric=True, accuracy_level=4, bits=8)
-    quantizer = MatMulNBitsQuantizer(model, algo_config=eight)
+    weights = {t.name: t for t in model.graph.initializer}
+    no_weights = [  # sums of rows, as products with two columns of ones
+        node.name
+        for node in model.graph.node
+        if node.op_type == "MatMul" and (node.input[1] not in weights or weights[node.input[1]].dims[-1] < BLOCK)
+    ]
+    quantizer = MatMulNBitsQuantizer(model, algo_config=eight, nodes_to_exclude=no_weights)
     quantizer.process()
     small: onnx.ModelProto = quantizer.model.model  # pyright: ignore[reportAttributeAccessIssue] - it was wrapped
     _shrink_tables(small.graph)

@@ -28,7 +28,8 @@ class EpisodeSpec:
         within_group: probability that classes come from few groups instead of anywhere;
             1 with `n_groups` 1 is protocol L (all classes from one alphabet).
         n_groups: groups that share such an episode.
-        symmetries: turn and mirror whole groups (or single classes where there are none) into new ones.
+        symmetries: turn and mirror whole groups (or single classes where there are none) into new ones; sounds run
+            backwards.
         label_noise: range from which an episode draws the share of its support examples that get a wrong label.
         instances: every image is a class of its own, and its queries are the same image again, so that augmentation
             makes the only difference and no label is used (Dosovitskiy et al. 2014, arXiv:1406.6909).

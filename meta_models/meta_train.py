@@ -15,7 +15,8 @@ import torch
 
 from meta_models import checkpoint
 from meta_models.algorithms import Algorithm, Episode, InnerSettings, Tensors, meta_loss
-from meta_models.augment import apply_symmetry, change_names, random_affine
+from meta_models.augment import AugmentSpec, apply_symmetry, change_names, random_affine
+from meta_models.augment_sound import SoundAugmentSpec, random_sound, turned
 from meta_models.checkpoint import TrainState
 from meta_models.episodes import N_SYMMETRIES, sample_episode
 from meta_models.evaluate import Accuracy, Classifier, evaluate_all, pool_features
@@ -159,7 +160,7 @@ def evaluate_settings(
 
 
 def to_episode(pools: Pools, recipe: Recipe, number: int, device: torch.device) -> Episode:
-    """Training episode `number`; pools and kinds of episodes take turns; pictures are turned and augmented."""
+    """Training episode `number`; pools and kinds of episodes take turns; what is seen or heard is augmented."""
     pool = pools[number % len(pools)]
     specs = recipe.episode_specs
     spec = specs[number // len(pools) % len(specs)].for_pool(pool)
@@ -168,15 +169,18 @@ def to_episode(pools: Pools, recipe: Recipe, number: int, device: torch.device) 
     n_way, n_shot, n_query = rows.n_way, rows.support.shape[1], rows.query.shape[1]
     order = np.concatenate([rows.support.ravel(), rows.query.ravel()])
     inputs = as_floats(torch.from_numpy(pool.inputs[order]).to(device))
-    if inputs.ndim == 4:
-        turns = torch.from_numpy(np.concatenate([rows.symmetry.repeat(n_shot), rows.symmetry.repeat(n_query)]))
-        inputs = random_affine(apply_symmetry(inputs, turns.to(device)), recipe.augment_spec, generator)
+    turns = torch.from_numpy(np.concatenate([rows.symmetry.repeat(n_shot), rows.symmetry.repeat(n_query)])).to(device)
+    augment = recipe.augment_spec
+    if isinstance(augment, SoundAugmentSpec):
+        inputs = random_sound(turned(inputs, turns), augment, generator)
+    elif inputs.ndim == 4:
+        inputs = random_affine(apply_symmetry(inputs, turns), augment, generator)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
     classes = torch.arange(n_way, device=device)
     n_support = n_way * n_shot
     support = inputs[:n_support]
-    if isinstance(recipe.input, TextSpec):
-        support = change_names(support, n_shot, recipe.input.max_tokens, recipe.augment_spec, generator)
+    if isinstance(recipe.input, TextSpec) and isinstance(augment, AugmentSpec):
+        support = change_names(support, n_shot, recipe.input.max_tokens, augment, generator)
     return Episode(
         support,
         torch.from_numpy(rows.support_labels.ravel()).to(device),

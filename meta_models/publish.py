@@ -148,7 +148,7 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 
 
 class _Body(nn.Module):
-    """The shared body as a graph: uint8 inputs to features."""
+    """The shared body as a graph: inputs as they are read to features."""
 
     def __init__(self, model: TorchModel) -> None:
         super().__init__()

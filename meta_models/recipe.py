@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from meta_models.augment import AugmentSpec
+from meta_models.augment_sound import SoundAugmentSpec
 from meta_models.episodes import EpisodeSpec
 from meta_models.inputs import DrawingSpec, InputSpec
 
@@ -21,14 +22,15 @@ class _Part(BaseModel):
 
 class Data(_Part):
     """Which classes: Omniglot's, where `background` is protocol L and `vinyals` protocol V, or a folder of your own.
-    `vectors` are embeddings and tables from many places (`meta_models/vector_sources.py`), which are split there;
+    `vectors` are embeddings and tables from many places (`meta_models/vector_sources.py`), `sounds` keywords and
+    environmental sounds (`meta_models/sound_sources.py`), which are split there;
     `text` is intents (`meta_models/text_sources.py`), of which `fold` says who learns from which.
 
     `development_groups` are held out of meta-training for every choice that is made (protocol V has a
     validation split of its own; the classes of a folder are cut into three parts by their names).
     """
 
-    name: Literal["omniglot", "folder", "vectors", "text"] = "omniglot"
+    name: Literal["omniglot", "folder", "vectors", "text", "sounds"] = "omniglot"
     split: Literal["background", "vinyals", "classes"] = "classes"
     development_groups: tuple[str, ...] = ()
     fold: str = "01"
@@ -105,8 +107,8 @@ class Recipe(_Part):
         return tuple(EpisodeSpec(**kind) for kind in kinds)
 
     @property
-    def augment_spec(self) -> AugmentSpec:
-        return AugmentSpec(**self.augment)
+    def augment_spec(self) -> AugmentSpec | SoundAugmentSpec:
+        return (SoundAugmentSpec if self.input.kind == "sound" else AugmentSpec)(**self.augment)
 
     def development_spec(self, n_way: int, n_shot: int) -> EpisodeSpec:
         """Episodes as a client would send them: upright, unaugmented."""

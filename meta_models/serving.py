@@ -11,11 +11,11 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from meta_models.inputs import TextSpec
-from meta_models.inputs.text import PADDING
+from meta_models.inputs.text import padded_lengths
 from meta_models.manifest import BODY_FILE, HEAD_FILE, Calibration, Manifest, read_manifest
 from meta_models.measures import softmax
 
-Features = NDArray[np.float32] | NDArray[np.uint8]
+Features = NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int16]
 """The body's output; the pre-processed inputs themselves where there is no shared body."""
 
 Arrays = dict[str, NDArray[np.float32]]
@@ -23,9 +23,6 @@ Arrays = dict[str, NDArray[np.float32]]
 
 _CHUNK, _VECTOR_CHUNK = 32, 256
 """Pictures and vectors per run: enough to fill a core's vector units, small enough to stay in its cache."""
-
-_TOKENS = 8
-"""Texts are padded to a multiple of so many tokens."""
 
 _REGISTERS = 64
 """Numbers at the end of an array that may be computed in another way than the others."""
@@ -108,14 +105,12 @@ def _in_chunks(session: ort.InferenceSession, fixed: Arrays, name: str, rows: ND
 def _by_length(session: ort.InferenceSession, ids: NDArray[np.int32]) -> NDArray[np.float32]:
     """(n, length) token ids to (n, n_features), zeros where there are no tokens.
 
-    What is padded to is a matter of each text's own length, so that its embedding does not depend on its company; and
-    a text that comes often, such as a class name, is read once.
+    Texts of one length go together, and one that comes often, such as a class name, is read once.
     """
     distinct, which = np.unique(ids, axis=0, return_inverse=True)
-    lengths = (distinct != PADDING).sum(1)
-    padded = np.minimum(-(-lengths // _TOKENS) * _TOKENS, ids.shape[1])
+    lengths = padded_lengths(distinct)
     found = np.zeros((len(distinct), session.get_outputs()[0].shape[1]), np.float32)
-    for length in np.unique(padded[lengths > 0]):
-        rows = np.flatnonzero((padded == length) & (lengths > 0))
+    for length in np.unique(lengths[lengths > 0]):
+        rows = np.flatnonzero(lengths == length)
         found[rows] = _in_chunks(session, {}, "inputs", distinct[rows, :length])
     return found[which.ravel()]

@@ -58,6 +58,10 @@ def load_splits(data: Path, recipe: Recipe, cache: Path = CACHE) -> Splits:
         from meta_models.vector_sources import vector_splits
 
         return vector_splits(data, cache)
+    if recipe.data.name == "sounds":
+        from meta_models.sound_sources import sound_splits
+
+        return sound_splits(data, recipe)
     if isinstance(recipe.input, TextSpec):
         from meta_models.text_sources import text_splits
 

@@ -95,5 +95,6 @@ class TorchModel:
 
 
 def as_floats(tensor: Tensor) -> Tensor:
-    """What backbones see of an input: uint8 becomes [0, 1], floats stay as they are."""
-    return tensor.float() / 255 if tensor.dtype == torch.uint8 else tensor
+    """What backbones see of an input: uint8 becomes [0, 1], int16 [-1, 1), floats stay as they are."""
+    full_scale = {torch.uint8: 255, torch.int16: 32768}.get(tensor.dtype)
+    return tensor.float() / full_scale if full_scale else tensor

@@ -15,7 +15,14 @@ from innerloop.client import DEFAULT_URL
 from innerloop.embedded import Embedded
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("one-file-app.md", "quickstart-drawings.md", "quickstart-text.md", "quickstart-vectors.md", "cookbook.md")
+PAGES = (
+    "one-file-app.md",
+    "quickstart-drawings.md",
+    "quickstart-sounds.md",
+    "quickstart-text.md",
+    "quickstart-vectors.md",
+    "cookbook.md",
+)
 
 
 def examples(page: str) -> list[tuple[str, str]]:

@@ -1,5 +1,5 @@
 -- Take a job under a lease, unless it is done or another worker holds it.
--- KEYS record, jobs, events, webhooks, queue of messages, support set
+-- KEYS record, jobs, events, webhooks, queue of messages, support set, tally
 -- ARGV job, token, lease ms, max attempts, error given after the last one, done channel
 -- Returns {attempt, spec, support set, expires ms, quality, key}, or nothing
 local time = redis.call('TIME')
@@ -25,6 +25,7 @@ if attempt > tonumber(ARGV[4]) then
   redis.call('HSET', KEYS[1], 'job', '', 'job_error', ARGV[5])
   if r[4] ~= 'ready' then
     tell('failed')
+    redis.call('HINCRBY', KEYS[7], 'failed', 1)
     announce_all(KEYS[4], KEYS[5], now, ARGV[1], r[8] or '1', 'failed', ARGV[5])
   end
   redis.call('ZREM', KEYS[2], ARGV[1])

@@ -1,6 +1,6 @@
 -- Write a model record, its support set and its job in one step, unless the same one exists.
 -- KEYS record, support, models, digest, idempotency, jobs, events, usage, stored, sizes,
---      webhooks of the new model, queue of messages
+--      webhooks of the new model, queue of messages, owners
 -- ARGV id, job, spec, support bytes, ttl ms, tombstone ms, grace ms, listed, fingerprint, idempotency ms,
 --      record prefix, name, key, quota, webhook url, webhook secret
 -- Returns {'created' | 'existing' | 'conflict', id} or {'quota', which, ms to wait}
@@ -25,8 +25,13 @@ end
 if ARGV[8] == '1' then
   local twin = redis.call('GET', KEYS[4])
   if twin and lives(twin) then
-    -- The same content again keeps its model, under the later name and for as long as the later request asks.
-    if tonumber(redis.call('HGET', prefix .. twin, 'expires_ms')) < now + ttl then
+    -- The same content again keeps its model, under the later name and for as long as the later request asks: a change,
+    -- as a patch would be, where either is another than before.
+    local head = redis.call('HMGET', prefix .. twin, 'expires_ms', 'name', 'revision')
+    local longer = tonumber(head[1]) < now + ttl
+    local renamed = ARGV[12] ~= '' and ARGV[12] ~= head[2]
+    if longer or renamed then redis.call('HSET', prefix .. twin, 'revision', tonumber(head[3] or '1') + 1) end
+    if longer then
       redis.call('HSET', prefix .. twin, 'expires_ms', now + ttl)
       redis.call('PEXPIRE', prefix .. twin, ttl + tonumber(ARGV[6]))
       redis.call('PEXPIRE', string.gsub(prefix, ':model:$', ':support:') .. twin, ttl)
@@ -34,7 +39,7 @@ if ARGV[8] == '1' then
       redis.call('PEXPIRE', KEYS[4], ttl)
       redis.call('ZADD', KEYS[9], 'XX', now + ttl, twin)
     end
-    if ARGV[12] ~= '' then redis.call('HSET', prefix .. twin, 'name', ARGV[12]) end
+    if renamed then redis.call('HSET', prefix .. twin, 'name', ARGV[12]) end
     if ARGV[15] ~= '' then
       local hooks = string.gsub(prefix, ':model:$', ':webhooks:') .. twin
       redis.call('HSET', hooks, ARGV[15], ARGV[16])
@@ -70,6 +75,7 @@ end
 if ARGV[8] == '1' then
   redis.call('ZADD', KEYS[3], now, ARGV[1])
   redis.call('SET', KEYS[4], ARGV[1], 'PX', ttl)
+  redis.call('SADD', KEYS[13], string.match(ARGV[2], '^[^/]+'))
   keep(KEYS[9], KEYS[10], ARGV[1], now + ttl, bytes)
 end
 if ARGV[9] ~= '' then

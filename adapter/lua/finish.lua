@@ -1,6 +1,7 @@
 -- End a job: fenced by its token, so that a worker that lost its lease changes nothing.
--- KEYS record, jobs, events, usage, webhooks, queue of messages
--- ARGV job, token, outcome (served | ready | failed | retry), error, adapt ms, done channel, quality
+-- KEYS record, jobs, events, usage, webhooks, queue of messages, tally
+-- ARGV job, token, outcome (served | ready | failed | retry), error, adapt ms, done channel, quality,
+--      field of the tally for so many ms
 -- `served` makes the model ready and leaves the job to its worker.
 -- Returns 1 or 0
 local time = redis.call('TIME')
@@ -20,6 +21,11 @@ if ARGV[7] ~= '' then redis.call('HSET', KEYS[1], 'quality', ARGV[7]) end
 if r[3] ~= 'ready' then
   local status = ARGV[3] == 'failed' and 'failed' or 'ready'
   count(KEYS[4], 'adapt_ms', ARGV[5])
+  redis.call('HINCRBY', KEYS[7], status, 1)
+  if status == 'ready' then
+    redis.call('HINCRBYFLOAT', KEYS[7], 'adapt_ms', ARGV[5])
+    redis.call('HINCRBY', KEYS[7], ARGV[8], 1)
+  end
   redis.call('HSET', KEYS[1], 'status', status, 'adapt_ms', ARGV[5], 'total_ms', now - tonumber(r[4]))
   redis.call('XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', 1000, '*', 'event', 'status', 'version', r[5] or '1',
     'status', status)

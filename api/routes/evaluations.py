@@ -31,5 +31,5 @@ async def evaluate(
     evaluating.check(s, record, payloads)
     adapted = await adaptation.adapted_tensors(s, record)
     report = await s.in_compute(evaluating.evaluate, s, record, adapted, payloads)
-    s.meter.predicted(who, len(payloads))
+    s.meter.predicted(who, record.spec.meta_model, len(payloads))
     return report

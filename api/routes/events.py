@@ -64,6 +64,9 @@ async def list_events(
     async def is_over() -> bool:
         return not (await s.in_store(s.records.get, who.owner, model_id, "latest")).is_open
 
+    async def may_listen() -> bool:
+        return await s.keyring.still_opens(who)
+
     over = await is_over()
     after = check_event_id(last_event_id) if last_event_id else None
     if "application/json" in accept and "text/event-stream" not in accept:
@@ -74,7 +77,7 @@ async def list_events(
         return Response(status_code=204)
 
     async def told() -> AsyncGenerator[ServerSentEvent]:
-        async for event in s.streams.follow(who.owner, model_id, after, is_over):
+        async for event in s.streams.follow(who.owner, model_id, after, is_over, may_listen):
             data = ModelEvent.of(event).model_dump_json(exclude_none=True)
             yield ServerSentEvent(data, id=event.id, event=event.event)
 

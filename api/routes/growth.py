@@ -156,10 +156,11 @@ async def _respond(s: Services, grown: growing.Grown, done: int, seconds: float)
         record = await adaptation.settle(s, record.owner, record.id, adaptation.within(seconds), record.version)
     if record.status in ("failed", "canceled"):
         raise adaptation.failure(record)
-    headers = {"Location": f"/v1/models/{record.id}/versions/{record.version}", "ETag": etag(record)}
+    headers = {"Location": f"/v1/models/{record.id}/versions/{record.version}"}
     if record.is_open:
         headers["Retry-After"] = "1"
     if not grown.is_new:
         headers["Idempotent-Replayed"] = "true"
     body = Version.of(record, await growing.comparison(s, record)).model_dump_json()
+    headers["ETag"] = etag(record, body)
     return Response(body, 202 if record.is_open else done, headers, media_type="application/json")

@@ -29,11 +29,11 @@ S = Annotated[Services, Depends(services)]
     openapi_extra=ADAPT_BODY,
     response_model=Model,
     responses={
-        201: {"description": "Ready", "headers": LOCATION},
+        201: {"description": "Ready", "headers": {**LOCATION, **ETAG}},
         202: {
             "model": Model,
             "description": "Accepted; follow `Location` after `Retry-After` seconds",
-            "headers": {**LOCATION, **RETRY_AFTER},
+            "headers": {**LOCATION, **ETAG, **RETRY_AFTER},
         },
         **problems(400, 408, 409, 413, 415, 422),
     },
@@ -45,7 +45,11 @@ async def adapt(
     prefer: Prefer = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Adapt a meta-model to a support set. The same content again answers with the same model."""
+    """Adapt a meta-model to a support set.
+
+    The same content again answers with the same model: under the later name, where one is sent, and for as long as the
+    later request asks, never shorter.
+    """
     seconds = min(wait_seconds(prefer), s.settings.max_wait_seconds)
     given = await read_adapt(request)
     webhook = webhooks.checked(s, who, given.options.webhook)
@@ -76,31 +80,26 @@ async def list_models(
     )
 
 
-@router.get("/{model_id}", responses={200: {"headers": ETAG}, **problems(404, 410)})
-async def get_model(model_id: str, s: S, who: MayPredict, response: Response) -> Model:
+@router.get("/{model_id}", response_model=Model, responses={200: {"headers": ETAG}, **problems(404, 410)})
+async def get_model(model_id: str, s: S, who: MayPredict) -> Response:
     """A model, whatever its status: as its newest version that is ready, else as the newest."""
-    record = await s.in_store(s.records.get, who.owner, model_id)
-    response.headers["ETag"] = etag(record)
-    return Model.of(record)
+    return _shown(await s.in_store(s.records.get, who.owner, model_id))
 
 
 @router.patch(
     "/{model_id}",
     openapi_extra=json_body(ModelPatch),
+    response_model=Model,
     responses={200: {"headers": ETAG}, **problems(400, 404, 408, 410, 412, 413, 415, 422)},
 )
-async def patch_model(
-    model_id: str, request: Request, s: S, who: MayAdapt, response: Response, if_match: IfMatch = None
-) -> Model:
+async def patch_model(model_id: str, request: Request, s: S, who: MayAdapt, if_match: IfMatch = None) -> Response:
     """Change its name, its life, its stable version or how readily it rejects; nothing is adapted."""
     given = await read_json(request, ModelPatch)
     record = await s.in_store(s.records.get, who.owner, model_id)
     revision = expected_revision(if_match, record)
     changes = await s.in_store(patching.checked, s, record, given)
     await s.in_store(s.records.patch, who.owner, model_id, record.head.digest, changes, revision)
-    changed = await s.in_store(s.records.get, who.owner, model_id)
-    response.headers["ETag"] = etag(changed)
-    return Model.of(changed)
+    return _shown(await s.in_store(s.records.get, who.owner, model_id))
 
 
 @router.post("/{model_id}/cancel", responses=problems(404, 409, 410))
@@ -123,10 +122,15 @@ async def delete_model(model_id: str, s: S, who: MayAdapt) -> Response:
 
 def _respond(record: ModelRecord, *, is_new: bool) -> Response:
     ready = record.status == "ready"
-    headers = {"Location": f"/v1/models/{record.id}", "ETag": etag(record)}
+    headers = {"Location": f"/v1/models/{record.id}"}
     if not is_new:
         headers["Idempotent-Replayed"] = "true"
     if not ready:
         headers["Retry-After"] = "1"
+    return _shown(record, 201 if ready else 202, headers)
+
+
+def _shown(record: ModelRecord, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A model and the tag of what is shown."""
     body = Model.of(record).model_dump_json()
-    return Response(body, 201 if ready else 202, headers, media_type="application/json")
+    return Response(body, status, {**(headers or {}), "ETag": etag(record, body)}, media_type="application/json")

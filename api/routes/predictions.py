@@ -38,10 +38,10 @@ async def predict(model_id: str, request: Request, s: S, who: MayPredict, versio
     adapted = await adaptation.adapted_tensors(s, record)
     if NPZ in request.headers.get("accept", ""):
         data = await s.in_compute(prediction.answer_arrays, s, record, adapted, batch)
-        s.meter.predicted(who, len(batch.payloads))
+        s.meter.predicted(who, record.spec.meta_model, len(batch.payloads))
         return Response(data, media_type=NPZ, headers={"Innerloop-Version": str(record.version)})
     results = await s.in_compute(prediction.answer, s, record, adapted, batch)
-    s.meter.predicted(who, len(results))
+    s.meter.predicted(who, record.spec.meta_model, len(results))
     return _json(Predictions(model=record.id, version=record.version, results=results))
 
 
@@ -66,7 +66,7 @@ async def classify(request: Request, s: S, who: MayAdapt) -> Response:
         results = await s.in_compute(prediction.answer, s, record, adapted, batch)
     finally:
         await s.in_store(_forget, s, who.owner, created.id, prepared.spec.weights)
-    s.meter.predicted(who, len(results))
+    s.meter.predicted(who, record.spec.meta_model, len(results))
     return _json(_classified(record, results))
 
 

@@ -37,14 +37,27 @@ def adapt(
     meta_model: Annotated[str | None, typer.Option(help="A published name or alias.")] = None,
     inner_steps: Annotated[int | None, typer.Option(help="Steps of the inner loop.")] = None,
     inner_lr: Annotated[float | None, typer.Option(help="Its step size.")] = None,
+    webhook: Annotated[str | None, typer.Option(help="URL that is told when it, or a later version, is ready.")] = None,
+    webhook_secret: Annotated[
+        str | None,
+        typer.Option(
+            envvar="INNERLOOP_WEBHOOK_SECRET", help="Signs what is sent there; default: the key's own secret."
+        ),
+    ] = None,
     url: Url = DEFAULT_URL,
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """Adapt to labelled files or texts; prints the model id."""
+    told = {"url": webhook, **({"secret": webhook_secret} if webhook_secret else {})} if webhook else None
     with friendly(*EXPECTED), Client(url, key) as client:
         model = client.adapt(
-            _pairs(source), name=name, meta_model=meta_model, inner_steps=inner_steps, inner_lr=inner_lr
+            _pairs(source),
+            name=name,
+            meta_model=meta_model,
+            inner_steps=inner_steps,
+            inner_lr=inner_lr,
+            webhook=told,
         )
     if as_json:
         print_json(model)

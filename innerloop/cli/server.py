@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,16 +61,18 @@ def api() -> None:
         settings = settings_of()
         _ = settings.records_url
         keys_of_settings(settings.api_keys)
-    uvicorn.run(
-        "api.app:create_app",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.api_processes,
-        log_level="warning",
-        timeout_graceful_shutdown=5,
-        server_header=False,
-    )
+    with _counting_together(settings.api_processes):
+        uvicorn.run(
+            "api.app:create_app",
+            factory=True,
+            http="api.protocol:Protocol",
+            host=settings.host,
+            port=settings.port,
+            workers=settings.api_processes,
+            log_level="warning",
+            timeout_graceful_shutdown=5,
+            server_header=False,
+        )
 
 
 def worker() -> None:
@@ -75,6 +81,17 @@ def worker() -> None:
 
     with friendly(ValueError):
         main(settings_of())
+
+
+@contextmanager
+def _counting_together(processes: int) -> Generator[None]:
+    """Several processes behind one port count into files of one folder, so that each answers `/metrics` for all."""
+    if processes == 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="innerloop-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # noqa: TID251 - prometheus_client takes it from there alone
+        yield
 
 
 def _say_ready(url: str, data: Path, keyless: bool, *, as_json: bool) -> None:

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     DRAWINGS = "drawings"
     TEXT = "text"
     VECTORS = "vectors"
+    SOUNDS = "sounds"
 
 
 def demo(
@@ -34,11 +35,11 @@ def demo(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Few-shot on real data: handwritten digits with a picture, tables or texts beside logistic regression."""
+    """Few-shot: handwritten digits with a picture, tables or texts beside logistic regression, sounds in noise."""
     from rich.progress import track
 
     if of is not Kind.DRAWINGS:
-        (_vectors if of is Kind.VECTORS else _texts)(rounds, url, key)
+        {Kind.SOUNDS: _sounds, Kind.TEXT: _texts, Kind.VECTORS: _vectors}[of](rounds, url, key)
         return
     from innerloop.client import Client, InnerloopHTTPError
     from innerloop.demo import Digits, draw, play
@@ -85,6 +86,25 @@ def _vectors(rounds: int, url: str | None, key: str | None) -> None:
         table.add_row(cell.table, str(cell.n_shot), f"[bold]{ours}[/]", theirs)
     out.print(table)
     out.print(f"means over {rounds} support sets with 95% intervals, 20 queries a class", style="dim", highlight=False)
+
+
+def _sounds(rounds: int, url: str | None, key: str | None) -> None:
+    from rich.progress import track
+    from rich.table import Table
+
+    from innerloop.client import Client, InnerloopHTTPError
+    from innerloop.demo_sounds import MAKERS, NOISES, SHOTS, play
+    from innerloop.embedded import ServeError
+
+    with friendly(InnerloopHTTPError, ConnectionError, ServeError), _server(url) as where, Client(where, key) as client:
+        rows = [play(client, n_shot, rounds) for n_shot in track(SHOTS, "adapting and asking", console=err)]
+    headings = ["no noise" if not noise else f"noise at {noise:g} of the sound" for noise in NOISES]
+    table = Table("examples a class", *(f"{heading}, %" for heading in headings), box=None, header_style="dim")
+    for cells in rows:
+        table.add_row(str(cells[0].n_shot), *(cell.worded() for cell in cells))
+    out.print(table)
+    kinds = f"{len(MAKERS)} kinds of made sounds ({', '.join(MAKERS)})"
+    out.print(f"{kinds}, means over {rounds} support sets with 95% intervals", style="dim", highlight=False)
 
 
 def _texts(rounds: int, url: str | None, key: str | None) -> None:

@@ -5,7 +5,8 @@ InnerloopHTTPError
 ├── Conflict 409: NotReady, Canceled, NotCancelable, IdempotencyKeyInUse
 ├── Expired 410, PreconditionFailed 412, TooLarge 413, UnsupportedMediaType 415
 ├── Unprocessable 422: TooFewClasses, TooManyClasses, TooManyExamples, BadLabel, UndecodableImage, BlankImage,
-│   ImageTooLarge, UnknownMetaModel, AdaptationFailed ─ AdaptationDiverged
+│   ImageTooLarge, UndecodableAudio, SilentAudio, ClippedAudio, AudioTooLarge, UnknownMetaModel,
+│   AdaptationFailed ─ AdaptationDiverged
 ├── Overloaded (try again after `retry_after`): RateLimited 429 ─ QuotaExceeded;
 │   QueueFull, StoreFull, NoWorker, StoreUnavailable 503
 └── ServerFault 500: ExportDiffers
@@ -130,6 +131,22 @@ class BlankImage(Unprocessable):
 
 class ImageTooLarge(Unprocessable):
     codes = ("image_too_large",)
+
+
+class UndecodableAudio(Unprocessable):
+    codes = ("undecodable_audio", "empty_audio")
+
+
+class SilentAudio(Unprocessable):
+    codes = ("silent_audio",)
+
+
+class ClippedAudio(Unprocessable):
+    codes = ("clipped_audio",)
+
+
+class AudioTooLarge(Unprocessable):
+    codes = ("audio_too_large",)
 
 
 class UnknownMetaModel(Unprocessable):

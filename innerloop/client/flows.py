@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from innerloop.client.inputs import as_content, is_text
+from innerloop.client.inputs import as_content, is_sound, is_text
 from innerloop.client.reports import merged
 from innerloop.client.steps import Flow, Request, bar, batches, followed, model_path
 
@@ -211,7 +211,7 @@ def _support(support: Iterable[tuple[str, Input]]) -> list[dict[str, Any]]:
 
 
 def _content(data: bytes | str) -> dict[str, Any]:
-    """An input as JSON carries it: a `.npy` file is a vector, every other file an image."""
+    """An input as JSON carries it; a file is what its first bytes say, and what they do not say is an image."""
     if isinstance(data, str):
         return {"text": data}
     if data[:6] == b"\x93NUMPY":
@@ -220,4 +220,4 @@ def _content(data: bytes | str) -> dict[str, Any]:
         return {"vector": np.load(io.BytesIO(data), allow_pickle=False).tolist()}
     if is_text(data):
         return {"text": data.decode()}
-    return {"image": base64.b64encode(data).decode()}
+    return {"audio" if is_sound(data) else "image": base64.b64encode(data).decode()}

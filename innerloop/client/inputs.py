@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    Input = bytes | str | Path | Image.Image | NDArray[Any]
-    """The bytes of a file, its path, a text, a Pillow image, or pixels (height, width[, channels])."""
+    Input = bytes | str | Path | Image.Image | NDArray[Any] | tuple[NDArray[Any], int]
+    """The bytes of a file, its path, a text, a Pillow image, pixels (height, width[, channels]), or samples
+    (n_samples[, channels]) with their number a second."""
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".npy", ".txt"}
+IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+SOUNDS = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"}
+SUFFIXES = {*IMAGES, *SOUNDS, ".npy", ".txt"}
 """What a string of one word may end with to be a path, be there such a file or not."""
 
 
@@ -24,11 +27,12 @@ def as_content(given: Input) -> bytes | str:
 
     Args:
         given: bytes are taken as they are; a `Path` is read, and a string where it names a file or looks as if it did;
-            every other string is a text; pixels are uint8, bool, or floats in [0, 1].
+            every other string is a text; pixels are uint8, bool, or floats in [0, 1]; samples are int16, or floats of
+            full scale 1.
 
     Raises:
         TypeError: it is nothing of the kind.
-        ValueError: pixels of a shape or range that is no picture.
+        ValueError: pixels or samples of a shape or range that is no picture or sound.
         OSError: the file cannot be read.
     """
     if isinstance(given, bytes | bytearray | memoryview):
@@ -45,9 +49,19 @@ def as_content(given: Input) -> bytes | str:
 
     if isinstance(given, np.ndarray):
         return _png(Image.fromarray(_pixels(given)))
-    raise TypeError(
-        f"an input is bytes, a path, a text, a Pillow image or an array of pixels, not {type(given).__name__}"
-    )
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], np.ndarray):
+        return _wav(*given)
+    kinds = "bytes, a path, a text, a Pillow image, an array of pixels or (samples, rate)"
+    raise TypeError(f"an input is {kinds}, not {type(given).__name__}")
+
+
+def is_sound(data: bytes) -> bool:
+    """Whether a file is WAV, FLAC, OGG or MP3, by its first bytes; whether it can be read, the server says."""
+    if data[:4] in (b"RIFF", b"RF64"):
+        return data[8:12] == b"WAVE"
+    # Eleven bits that begin a frame of MPEG, then those of its layer III.
+    is_frame = data[:1] == b"\xff" and data[1:2] >= b"\xe0" and data[1] & 6 == 2
+    return data[:4] in (b"fLaC", b"OggS") or data[:3] == b"ID3" or is_frame
 
 
 def _names_file(text: str) -> bool:
@@ -108,4 +122,27 @@ def _png(picture: Image.Image) -> bytes:
     if picture.mode not in {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}:
         picture = picture.convert("RGB")
     picture.save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _wav(samples: NDArray[Any], rate: int) -> bytes:
+    """16-bit PCM. Floats beyond full scale make everything softer: loudness does not matter, clipping would."""
+    import wave
+
+    import numpy as np
+
+    if samples.ndim not in (1, 2) or not samples.size:
+        raise ValueError(f"samples are (n_samples,) or (n_samples, channels), not {samples.shape}")
+    if np.issubdtype(samples.dtype, np.floating):
+        if not np.isfinite(samples).all():
+            raise ValueError("samples must be finite")
+        samples = np.rint(samples * (32767 / max(1.0, float(np.abs(samples).max()))))
+    elif samples.dtype != np.int16:
+        raise ValueError(f"samples are int16, or floats of full scale 1, not {samples.dtype}")
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
+        sound.setsampwidth(2)
+        sound.setframerate(int(rate))
+        sound.writeframes(samples.astype("<i2").tobytes())
     return file.getvalue()

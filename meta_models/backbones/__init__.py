@@ -9,6 +9,7 @@ from torch import nn
 from meta_models.backbones.cells import Cells, MixedCells
 from meta_models.backbones.conv4 import Conv4
 from meta_models.backbones.identity import Identity
+from meta_models.backbones.mel_conv import MelConv
 from meta_models.backbones.residual import Residual
 from meta_models.backbones.sentence import Sentence
 
@@ -16,6 +17,7 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "cells": Cells,
     "conv4": Conv4,
     "identity": Identity,
+    "mel_conv": MelConv,
     "mixed_cells": MixedCells,
     "residual": Residual,
     "sentence": Sentence,

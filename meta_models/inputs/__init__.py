@@ -8,13 +8,19 @@ from pydantic import Field
 
 from meta_models.inputs.drawing import DrawingSpec
 from meta_models.inputs.reading import Caps, Reads, UnreadableInput
+from meta_models.inputs.sound import SoundSpec
 from meta_models.inputs.text import TextSpec
 from meta_models.inputs.vector import VectorSpec
 
-InputSpec = Annotated[DrawingSpec | TextSpec | VectorSpec, Field(discriminator="kind")]
+InputSpec = Annotated[DrawingSpec | SoundSpec | TextSpec | VectorSpec, Field(discriminator="kind")]
 """Every pre-processing a manifest can name."""
 
-MODALITIES: dict[str, type[Reads]] = {"vector": VectorSpec, "text": TextSpec, "image": DrawingSpec}
+MODALITIES: dict[str, type[Reads]] = {
+    "vector": VectorSpec,
+    "audio": SoundSpec,
+    "text": TextSpec,
+    "image": DrawingSpec,
+}
 """By the member that carries an input in JSON. A file is of the first one that recognises it."""
 
 
@@ -29,6 +35,7 @@ __all__ = [
     "DrawingSpec",
     "InputSpec",
     "Reads",
+    "SoundSpec",
     "TextSpec",
     "UnreadableInput",
     "VectorSpec",

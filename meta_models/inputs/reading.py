@@ -18,6 +18,8 @@ class Caps:
     image_bytes: int = 10 * 2**20
     image_pixels: int = 25_000_000
     text_characters: int = 20_000
+    audio_bytes: int = 10 * 2**20
+    audio_seconds: float = 60
 
 
 class UnreadableInput(ValueError):

@@ -19,6 +19,8 @@ from tokenizers import Tokenizer
 from meta_models.inputs.reading import Caps, Described, UnreadableInput, too_large
 
 PADDING = 0
+STEP = 8
+"""Encoders read a text padded to a multiple of so many tokens."""
 
 _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])|[^\w']+|_+")
 """Where a name such as `card_arrival`, `card-arrival` or `cardArrival` has its spaces."""
@@ -118,6 +120,12 @@ class TextSpec(Described):
         """At most `longest` ids, those that open and close a text among them."""
         ids = _tokenizer(self.tokenizer, self.folder).encode(text).ids
         return ids if len(ids) <= longest else [*ids[: longest - 1], ids[-1]]
+
+
+def padded_lengths(ids: NDArray[np.int32]) -> NDArray[np.int64]:
+    """(n, length) token ids to how many of them an encoder reads, (n,): a matter of each text alone, so that its
+    embedding does not depend on its company."""
+    return np.minimum(-(-(ids != PADDING).sum(1) // STEP) * STEP, ids.shape[1])
 
 
 @cache

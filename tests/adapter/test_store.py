@@ -206,7 +206,7 @@ def test_restore_opens_one_job(records: Records) -> None:
 
 
 def test_pages(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapter.store.LARGEST_BATCH", 2)
+    monkeypatch.setattr("adapter.lookup.LARGEST_BATCH", 2)
     ids = []
     for number in range(5):
         ids.append(create(records, digest=f"sha256:{number}"))

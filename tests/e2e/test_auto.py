@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits, load_iris, load_wine
 
+from adapter.choosing import BEYOND_CHANCE
 from tests.asking import assert_problem
 from tests.drawings import support_json as drawn_support
 from tests.vectors import inputs_json, support_json, wine
@@ -38,7 +39,7 @@ def test_says_what_it_tried(http: httpx.Client) -> None:
     for trial in made["tried"]:
         assert trial["accuracy"] - made["tried"][0]["accuracy"] == pytest.approx(trial["difference"])
         assert trial["standard_error"] > 0
-    worth = [t for t in made["tried"] if t["difference"] > t["standard_error"]]
+    worth = [t for t in made["tried"] if t["difference"] > BEYOND_CHANCE * t["standard_error"]]
     assert (model["meta_model"] != default) == bool(worth)
     assert made["reason"]
     assert http.get(f"/v1/models/{model['id']}").json()["selection"] == made

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from api.keyring import FRESH_SECONDS
 from innerloop.embedded import Embedded
 from tests.asking import adapt, assert_problem, drawn
 from tests.drawings import inputs_json, support_json
+from tests.e2e.test_cancel_and_events import ASYNC, SSE, slow, streamed
 
 ROOT = Path(__file__).parents[2]
 
@@ -121,6 +123,8 @@ def test_every_operation_names_its_scope(guarded: Embedded) -> None:
                 )
                 assert wanted == ("adapt" if changes else "predict"), f"{method} {path}"
                 assert {"401", "403"} <= set(operation["responses"])
+            elif path == "/metrics":
+                assert operation["security"][0]["key"] == ["admin"]
             else:
                 assert "security" not in operation
 
@@ -135,6 +139,27 @@ def test_a_revoked_key_is_refused_within_a_second_by_every_process(guarded: Embe
         for answer in answers:
             assert_problem(answer, 401, "unauthorized")
     assert keys("revoke", "key_none", expect=1)["error"]["detail"].startswith("no key")
+
+
+def test_a_stream_ends_soon_after_its_key(guarded: Embedded, keys: Keys) -> None:
+    """It is the last of three adaptations of seconds each, so it would have gone on."""
+    made, other = keys("create", "bert"), keys("create", "bert")
+    with holder(guarded, made["key"]) as bert, holder(guarded, other["key"]) as both:
+        paths = [
+            both.post("/v1/models", json=slow(8050 + 10 * i, steps=50), headers=ASYNC).headers["location"]
+            for i in range(3)
+        ]
+        revoking = threading.Timer(1, lambda: keys("revoke", made["id"]))
+        with bert.stream("GET", f"{paths[-1]}/events", headers=SSE) as answer:
+            assert answer.status_code == 200
+            revoking.start()
+            told = streamed(answer.iter_lines())
+        revoking.join()
+        assert told[0]["status"] == "queued"
+        assert both.get(paths[-1]).json()["status"] in ("queued", "adapting")
+        assert_problem(bert.get(f"{paths[-1]}/events", headers=SSE), 401)
+        for path in paths:
+            assert both.delete(path).status_code == 204
 
 
 def test_an_expired_key_is_refused(guarded: Embedded, keys: Keys) -> None:

@@ -41,6 +41,7 @@ ROUTES = {
     ("post", "/v1/classify"),
     ("get", "/healthz"),
     ("get", "/readyz"),
+    ("get", "/metrics"),
 }
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"

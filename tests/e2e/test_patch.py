@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.asking import adapt, assert_problem, drawn, predict
+from tests.asking import adapt, assert_problem, drawn, measured, predict, settled, support_of
 from tests.drawings import png
 
 
@@ -75,6 +75,39 @@ def test_if_match_guards_lost_updates(http: httpx.Client, path: str) -> None:
     assert http.patch(path, json={"name": "two"}, headers={"If-Match": several}).status_code == 200
     assert http.patch(path, json={"name": "three"}, headers={"If-Match": "*"}).status_code == 200
     assert_problem(http.patch(path, json={"name": "x"}, headers={"If-Match": "3"}), 400, "malformed_request")
+
+
+def test_the_same_content_under_another_name_is_a_change(http: httpx.Client) -> None:
+    """It renames the model, so whoever holds the state before must not write over it."""
+    body = {"support": support_of(drawn(2, 1, first=3010)), "name": "one", "ttl_seconds": 3600}
+    first = http.post("/v1/models", json=body, headers={"Prefer": "wait=60"})
+    path = first.headers["location"]
+    tag = http.get(path).headers["etag"]
+    assert tag == first.headers["etag"], "nothing happened in between"
+    renamed = http.post("/v1/models", json={**body, "name": "two", "ttl_seconds": 60})
+    assert (renamed.headers["location"], renamed.json()["name"]) == (path, "two")
+    assert renamed.headers["etag"] == http.get(path).headers["etag"] != tag
+    assert_problem(http.patch(path, json={"ttl_seconds": 60}, headers={"If-Match": tag}), 412, "lost_update")
+    unnamed = {name: value for name, value in body.items() if name != "name"}
+    same = http.post("/v1/models", json={**unnamed, "ttl_seconds": 60})
+    assert same.json()["name"] == "two"
+    assert same.headers["etag"] == renamed.headers["etag"], "nothing changed"
+    longer = http.post("/v1/models", json={**unnamed, "ttl_seconds": 7200})
+    assert longer.headers["etag"] != same.headers["etag"]
+    assert http.patch(path, json={"name": "x"}, headers={"If-Match": longer.headers["etag"]}).status_code == 200
+
+
+def test_an_adaptation_moves_the_tag_and_is_no_lost_update(http: httpx.Client) -> None:
+    body = {"support": support_of(drawn(2, 2, first=3020)), "meta_model": "omniglot-maml"}
+    accepted = http.post("/v1/models", json=body, headers={"Prefer": "respond-async"})
+    path = accepted.headers["location"]
+    measured(http, settled(http, path))
+    ready = http.get(path)
+    assert ready.headers["etag"] != accepted.headers["etag"], "it shows another status"
+    assert http.get(path).headers["etag"] == ready.headers["etag"]
+    patched = http.patch(path, json={"name": "x"}, headers={"If-Match": accepted.headers["etag"]})
+    assert patched.status_code == 200, "no client changed anything in between"
+    assert_problem(http.patch(path, json={}, headers={"If-Match": ready.headers["etag"]}), 412, "lost_update")
 
 
 def test_only_json_is_taken(http: httpx.Client, path: str) -> None:

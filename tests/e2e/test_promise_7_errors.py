@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
+from http.client import HTTPResponse
 from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
 
-from tests.asking import archive_of, assert_problem, drawn, parts_of, support_of
+from tests.asking import PROBLEM_FIELDS, archive_of, assert_problem, drawn, parts_of, support_of
 from tests.drawings import b64, blank, bomb, encoded, png, sketch
 
 GOOD = support_of(drawn(2, 2, first=2700))
@@ -187,6 +189,42 @@ def test_allow_lists_every_method_of_the_route(http: httpx.Client) -> None:
     assert_problem(answer, 405)
     assert {m.strip() for m in answer.headers["allow"].split(",")} >= {"GET", "POST"}
     assert "takes GET, HEAD, POST, not PUT" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"FOO /v1/models HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v1/models HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"GET /v1/models HTTP/1.1\r\nHost x\r\n\r\n",
+        b"POST /v1/models HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
+        b"\x16\x03\x01 a client that speaks TLS",
+    ],
+)
+def test_what_is_not_http_is_answered_too(http: httpx.Client, sent: bytes) -> None:
+    with socket.create_connection((http.base_url.host, http.base_url.port or 0), 30) as connection:
+        connection.sendall(sent)
+        answer = HTTPResponse(connection)
+        answer.begin()
+        body = answer.read()
+        assert connection.recv(1) == b"", "nobody can tell where the next request begins"
+    assert (answer.status, answer.headers["Content-Type"]) == (400, "application/problem+json")
+    problem = json.loads(body)
+    assert set(problem) >= PROBLEM_FIELDS
+    assert problem["code"] == "malformed_request"
+    assert problem["request_id"] == answer.headers["X-Request-Id"]
+    assert "HTTP/1.1" in problem["detail"]
+
+
+def test_head_is_get_without_its_body_and_the_connection_stays(http: httpx.Client) -> None:
+    with httpx.Client(base_url=http.base_url, limits=httpx.Limits(max_connections=1)) as alone:
+        ports: set[int] = set()
+        for path, status in (("/healthz", 200), ("/v1/models", 200), ("/v1/models/mdl_none", 404), ("/healthz", 200)):
+            answer = alone.head(path)
+            assert (answer.status_code, answer.content) == (status, b"")
+            assert int(answer.headers["content-length"]) > 0
+            ports.add(answer.extensions["network_stream"].get_extra_info("client_addr")[1])
+        assert len(ports) == 1
 
 
 def test_nothing_refused_was_kept(http: httpx.Client) -> None:

@@ -7,6 +7,7 @@ import zipfile
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from innerloop.demo_texts import MESSAGES
@@ -129,3 +130,7 @@ def test_an_export_reads_texts_without_a_server(http: httpx.Client) -> None:
         for score in served["scores"]:
             assert row[exported.classes.index(score["label"])] == pytest.approx(score["probability"], abs=1e-5)
         assert rejected == served["rejected"]
+    rows = [exported.read(text) for texts in MESSAGES.values() for text in texts[:4]]
+    together = exported(np.stack(rows))[0]
+    for row, expected in zip(rows, together, strict=True):
+        np.testing.assert_allclose(exported(row[None])[0][0], expected, atol=1e-6)

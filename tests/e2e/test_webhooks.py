@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,11 +18,14 @@ from adapter.config import Settings
 from adapter.keys import KeyStore
 from adapter.store import connect
 from api.keyring import FRESH_SECONDS
+from innerloop.cli.console import ExitCode
 from innerloop.embedded import Embedded, records_url
-from tests.asking import assert_problem, drawn, parts_of, settled, support_of
+from tests.asking import assert_problem, drawn, in_folders, parts_of, settled, support_of
 from tests.drawings import support_json
 from tests.faults.victim import until
 from tests.receiver import SECRET, Receiver, receiving
+
+ROOT = Path(__file__).parents[2]
 
 ASYNC = {"Prefer": "respond-async"}
 
@@ -51,6 +57,32 @@ def told(http: httpx.Client, receiver: Receiver, first: int, secret: str = SECRE
     answer = http.post("/v1/models", json=body, headers=ASYNC)
     assert answer.status_code in (201, 202), answer.text
     return answer.headers["location"]
+
+
+def test_the_command_line_asks_for_one(allowed: Embedded, tmp_path: Path) -> None:
+    for path, data in in_folders(drawn(2, 1, first=8490)).items():
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).write_bytes(data)
+
+    def adapt(*options: str, secret: str = SECRET) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "innerloop", "adapt", str(tmp_path), "--json", "--url", allowed.url, *options],
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "INNERLOOP_WEBHOOK_SECRET": secret},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    with receiving() as receiver:
+        ran = adapt("--webhook", receiver.url)
+        assert ran.returncode == 0, ran.stderr
+        until(lambda: bool(receiver.got))
+        [(headers, body)] = receiver.got
+        said = standardwebhooks.Webhook(SECRET).verify(body, headers)
+        assert said["data"]["id"] == json.loads(ran.stdout)["id"]
+    for refused in (adapt("--webhook", "ftp://127.0.0.1/"), adapt("--webhook", receiver.url, secret="")):
+        assert refused.returncode == ExitCode.REFUSED
+        assert json.loads(refused.stderr)["error"]["code"] == "invalid_webhook"
 
 
 def test_ready_is_told_and_signed(http: httpx.Client) -> None:

@@ -1,4 +1,4 @@
-"""Every backbone of the registry: shapes as promised, and features that depend on their own example alone."""
+"""Every backbone of pictures: shapes as promised, and features that depend on their own example alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(set(BACKBONES) - {"identity"}))
+@pytest.mark.parametrize("name", sorted(set(BACKBONES) - {"identity", "mel_conv", "sentence"}))
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 40)])
 def test_features(name: str, shape: tuple[int, int, int]) -> None:
     torch.manual_seed(0)

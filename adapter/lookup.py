@@ -1,0 +1,144 @@
+"""What there is of an owner's models: one of them, its versions, a page of all. Changes only what lists them, by taking
+out of it what expired."""
+
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false
+# (redis-py has no complete types)
+
+from __future__ import annotations
+
+import re
+from typing import Literal, cast
+
+from adapter.errors import Expired, NotFound, Unprocessable
+from adapter.models import Head, ModelRecord, record_id
+from adapter.redis_store import RedisStore, now_ms, record_key, stored_keys, support_key
+
+LARGEST_BATCH = 100
+
+CURSOR = r"([0-9]{1,15})-(mdl_[0-9a-f]{32})"
+
+WhichVersion = int | Literal["stable", "latest"] | None
+"""A number, the stable one, the newest, or what is served by default: the newest that is ready, else the newest."""
+
+
+class Lookup(RedisStore):
+    """Read, by owner."""
+
+    def get(self, owner: str, model_id: str, version: WhichVersion = None) -> ModelRecord:
+        """A version of a model, whatever its status.
+
+        Raises:
+            NotFound: no such model or version, or another owner's.
+            Expired: its time is over.
+        """
+        record = self.peek(owner, model_id, version)
+        if record is None:
+            of = f"version {version} of a " if isinstance(version, int) else ""
+            raise NotFound(f"no {of}model {model_id!r}")
+        if record.status == "expired":
+            raise Expired(f"model {model_id!r} has expired; adapt again to get a new one")
+        return record
+
+    def peek(self, owner: str, model_id: str, version: WhichVersion = None) -> ModelRecord | None:
+        """The same, expired or not, or None."""
+        fields = self._fields(owner, model_id)
+        if "." in model_id or not fields:  # a dot would name another version's record
+            return None
+        head = Head.read(fields)
+        number = {"stable": head.stable, "latest": head.latest}.get(version, 0) if isinstance(version, str) else version
+        candidates = range(head.latest, 0, -1) if number is None else [number]
+        newest: ModelRecord | None = None
+        for n in candidates:
+            if not 1 <= n <= head.latest:
+                return None
+            found = fields if n == 1 else self._fields(owner, record_id(model_id, n))
+            if not found:  # deleted between the two reads
+                return None
+            record = ModelRecord.read(owner, head, found, now_ms())
+            if number is not None or record.status in ("ready", "expired"):
+                return record
+            newest = newest or record
+        return newest
+
+    def newest_kept(self, owner: str, model_id: str) -> ModelRecord:
+        """The version that a change starts from: the newest that did not fail and was not canceled, else the first.
+
+        Raises:
+            NotFound, Expired: as `get`.
+        """
+        newest = record = self.get(owner, model_id, "latest")
+        while record.status in ("failed", "canceled") and record.version > 1:
+            record = self.get(owner, model_id, record.version - 1)
+            # The revision that comes with a record guards the change, so it must not be younger than the choice.
+            if record.head.revision != newest.head.revision:
+                newest = record = self.get(owner, model_id, "latest")
+        return record
+
+    def versions(self, owner: str, model_id: str, limit: int, below: int | None) -> list[ModelRecord]:
+        """Versions from the newest down, those below number `below`; one more than `limit` where there are more.
+
+        Raises:
+            NotFound, Expired: as `get`.
+        """
+        latest = self.get(owner, model_id, 1).head.latest
+        start = min(latest, (below or latest + 1) - 1)
+        return [self.get(owner, model_id, n) for n in range(start, max(0, start - limit - 1), -1)]
+
+    def list(self, owner: str, limit: int, after: str | None) -> tuple[list[ModelRecord], bool]:
+        """Newest first, those older than cursor `after`; and whether there are more.
+
+        A cursor is a place in time, so it outlives the model it was made from.
+
+        Raises:
+            Unprocessable: `after` is not a cursor.
+        """
+        key, start = f"il:{owner}:models", 0
+        newest, last = _read_cursor(after) if after is not None else (None, None)
+        records: list[ModelRecord] = []
+        while len(records) <= limit:
+            page = cast(
+                "list[tuple[bytes, float]]",
+                self.client.zrevrangebyscore(
+                    key, "+inf" if newest is None else newest, "-inf", start, LARGEST_BATCH, withscores=True
+                ),
+            )
+            if not page:
+                break
+            start += len(page)
+            # Of those created in the cursor's millisecond, the ones up to it were listed before.
+            ids = [i.decode() for i, at in page if last is None or at != newest or i.decode() < last]
+            found = [self.peek(owner, i) for i in ids]
+            gone = [i for i, record in zip(ids, found, strict=True) if record is None or record.status == "expired"]
+            if gone:
+                self.client.zrem(key, *gone)
+                start -= len(gone)
+            records += [r for r in found if r is not None and r.status != "expired"]
+        return records[:limit], len(records) > limit
+
+    def support(self, owner: str, record_id: str) -> bytes | None:
+        """The stored support set of a version, or None where the model is gone."""
+        return cast("bytes | None", self.client.get(support_key(owner, record_id)))
+
+    def stored(self, owner: str) -> tuple[int, int]:
+        """How many models an owner has, and the bytes of their support sets."""
+        models, size = self.run("stored", stored_keys(owner), [])
+        return int(models), int(size)
+
+    def exists(self, owner: str, record_id: str) -> bool:
+        """Whether a version was not deleted."""
+        return bool(self.client.exists(record_key(owner, record_id)))
+
+    def _fields(self, owner: str, record_id: str) -> dict[bytes, bytes]:
+        return cast("dict[bytes, bytes]", self.client.hgetall(record_key(owner, record_id)))
+
+
+def cursor_after(record: ModelRecord) -> str:
+    """The cursor that continues a listing below `record`."""
+    return f"{record.head.created_ms}-{record.id}"
+
+
+def _read_cursor(text: str) -> tuple[int, str]:
+    match = re.fullmatch(CURSOR, text)
+    if match is None:
+        raise Unprocessable(f"{text!r} is not a cursor; pass next_cursor of the page before", pointer="after")
+    return int(match[1]), match[2]
