@@ -160,8 +160,12 @@ def _compose(subject: Subject, about: ClassifierAbout) -> ModelProto:
             helper.make_node("Less", ["best", "rejection_logit"], ["rejected"], name="rejected"),
         ]
     )
+    # The body keeps its shapes: without them ONNX Runtime fuses less of it than in the service, and rounds otherwise.
+    weights = {tensor.name for tensor in graph.initializer}
+    shapes = [v for v in graph.value_info if not v.name.startswith("head/") and v.name not in weights]
     for field in ("input", "output", "value_info"):
         graph.ClearField(field)  # pyright: ignore[reportArgumentType]
+    graph.value_info.extend(shapes)
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(manifest.input.dtype))
     shape = ["n", *(subject.spec.input_shape or manifest.input.shape)]
     graph.input.append(helper.make_tensor_value_info("inputs", kind, shape))

@@ -147,11 +147,13 @@ def measure(data: Path, episodes: int, out: Console) -> dict[str, Any]:
         "logistic regression": logistic_regression,
     }
 
+    assert isinstance(spec, TextSpec)
+
     def encoded(pool: ClassPool) -> list[Encoded]:
-        made = [Encoded(pool_features(plain, pool), theirs)]
+        made = [Encoded(np.asarray(pool_features(plain, pool), np.float32), theirs)]
         for path in paths:
             own = {name: c for name, c in ours.items() if name.split(",")[0] == path.served.manifest.name}
-            made.append(Encoded(pool_features(path, pool), own))
+            made.append(Encoded(np.asarray(pool_features(path, pool), np.float32), own))
         return made
 
     rows: list[dict[str, Any]] = []

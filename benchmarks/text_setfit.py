@@ -90,8 +90,8 @@ def ours(path: ServingPath, asked: Asked, *, hidden: bool) -> Answered:
 
 def setfit(folder: Path, asked: Asked) -> Answered:
     """With the defaults of its trainer."""
-    from datasets import Dataset
-    from setfit import SetFitModel, Trainer, TrainingArguments
+    from datasets import Dataset  # pyright: ignore[reportMissingImports] - installed for this comparison alone
+    from setfit import SetFitModel, Trainer, TrainingArguments  # pyright: ignore[reportMissingImports]
 
     classes, began = sorted(set(asked.labels)), time.perf_counter()
     model = SetFitModel.from_pretrained(str(folder))

@@ -125,7 +125,7 @@ def play(make: Callable[[], FewShotClassifier], n_shot: int, rounds: int) -> NDA
     found: list[list[float]] = []
     for number in range(rounds):
         rng = np.random.default_rng((number, n_shot))
-        drawn = {name: rng.permutation(np.array(texts)) for name, texts in MESSAGES.items()}
+        drawn = {name: [texts[i] for i in rng.permutation(len(texts))] for name, texts in MESSAGES.items()}
         support, labels = _flat({name: texts[:n_shot] for name, texts in drawn.items()})
         queries, truth = _flat({name: texts[n_shot:] for name, texts in drawn.items()})
         counted = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
@@ -140,5 +140,5 @@ def play(make: Callable[[], FewShotClassifier], n_shot: int, rounds: int) -> NDA
 
 
 def _flat(texts: dict[str, Sequence[str]]) -> tuple[list[str], list[str]]:
-    pairs = [(str(text), name) for name, given in texts.items() for text in given]
+    pairs = [(text, name) for name, given in texts.items() for text in given]
     return [text for text, _ in pairs], [name for _, name in pairs]

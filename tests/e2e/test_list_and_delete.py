@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import httpx
 import pytest
@@ -41,7 +42,8 @@ def test_newest_first_in_pages_that_miss_and_repeat_nothing(http: httpx.Client, 
     whole = http.get("/v1/models", params={"limit": 100}).json()
     ids = [m["id"] for m in whole["data"]]
     assert ids[:5] == five[::-1]
-    created = [m["created_at"] for m in whole["data"]]
+    # As times: a whole second is written without a fraction, and would sort behind its own milliseconds.
+    created = [datetime.fromisoformat(m["created_at"]) for m in whole["data"]]
     assert created == sorted(created, reverse=True)
     for limit in (2, 7, 100):
         listed = [id for page in pages(http, limit) for id in page]
