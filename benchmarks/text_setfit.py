@@ -30,7 +30,7 @@ from meta_models.serving_path import ServingPath
 from meta_models.text_sources import FOLDS_FILE, INTENTS, read_file
 from meta_models.torch_model import TorchModel
 
-EPISODES = ((5, 5, 8), (20, 5, 1))
+EPISODES = ((5, 5, 5), (20, 5, 1))
 """(n_way, n_shot, episodes of each data set); SetFit needs minutes for each of the larger ones."""
 N_QUERY, SEED = 15, 21
 RESULTS = Path(__file__).parent / "results" / "text_setfit.json"
@@ -146,6 +146,7 @@ def measure(data: Path, out: Console) -> list[dict[str, Any]]:
                         "bytes": int(size),
                     }
                 )
+            RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
     return rows
 
 
@@ -159,7 +160,6 @@ def main() -> None:
     for row in rows:
         table.add_row(*map(str, row.values()))
     out.print(table)
-    RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":
