@@ -88,7 +88,8 @@ BAD_REQUESTS: dict[str, tuple[Callable[[httpx.Client], httpx.Response], int, str
         post(content=b'{"support": [], "adaptation": {"inner_lr": NaN}}', headers=JSON), 422, "invalid_request",
     ),
     "text for images": (
-        post(json={"support": [{"label": c, "input": {"text": c}} for c in "ab"]}), 422, None,
+        post(json={"meta_model": "drawing", "support": [{"label": c, "input": {"text": c}} for c in "ab"]}),
+        422, "wrong_modality",
     ),
     "an image and a null": (
         post(json={"support": [{"label": c, "input": {"image": b64(png(1, 1)), "vector": None}} for c in "ab"]}),

@@ -13,6 +13,7 @@ from meta_models.algorithms import ALGORITHMS
 from meta_models.datasets import ClassPool
 from meta_models.meta_train import CHECKPOINT, LOG, meta_train
 from meta_models.plots import plot_log
+from meta_models.pretrained import ENCODERS
 from meta_models.recipe import RECIPES, Data, Development, Outer, Recipe, load_recipe
 from meta_models.sources import Protocol, Splits
 from meta_models.torch_model import build_algorithm
@@ -99,7 +100,7 @@ def test_committed_recipes_are_complete() -> None:
     assert {"omniglot-protonet", "omniglot-protonet-vinyals"} <= set(recipes)
     for name, read in recipes.items():
         assert read.name == name
-        assert read.initialize_from is None or read.initialize_from in recipes
+        assert read.initialize_from in {None, *recipes, *ENCODERS}
         build_algorithm(read.algorithm, read.backbone, read.input.shape)
 
 

@@ -170,6 +170,15 @@ class TestNames:
         means = torch.stack([examples[labels == c].mean(0) for c in range(3)])
         torch.testing.assert_close(found, functional.normalize(means, dim=-1))
 
+    def test_what_names_are_worth_is_learned(self) -> None:
+        examples, labels = self.noisy(2)
+        started = {**self.params, "margin": torch.tensor(0.6)}  # where some doubt is left
+        params = {name: t.clone().requires_grad_() for name, t in started.items()}
+        features = torch.stack([examples, self.axes[labels]], dim=1)
+        adapted = self.algorithm.adapt(params, features, labels, 3)
+        functional.cross_entropy(self.algorithm.head(params, adapted, examples), labels).backward()
+        assert all(t.grad is not None and float(t.grad.abs().sum()) > 0 for t in params.values())
+
     def test_queries_are_compared_by_their_texts_alone(self) -> None:
         examples, labels = self.noisy(2)
         adapted = {"weights": self.weights(examples, self.axes[labels], labels)}
