@@ -31,8 +31,8 @@ from meta_models.text_sources import FOLDS_FILE, INTENTS, read_file
 from meta_models.torch_model import TorchModel
 
 EPISODES = ((5, 5, 5, True), (20, 5, 5, False))
-"""(n_way, n_shot, episodes of each data set, whether SetFit is asked): of 100 examples it makes 9,500 pairs, a quarter of
-an hour of one thread."""
+"""(n_way, n_shot, episodes of each data set, whether SetFit is asked): of 100 examples it makes 9,500 pairs, fifteen
+minutes of one thread."""
 N_QUERY, SEED = 15, 21
 RESULTS = Path(__file__).parent / "results" / "text_setfit.json"
 
