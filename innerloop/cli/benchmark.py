@@ -24,7 +24,7 @@ def accuracy(
     episodes: Annotated[
         int | None, typer.Option(min=2, help="Episodes a figure; default 10,000, 1,000 where no body is shared.")
     ] = None,
-    only: Annotated[str, typer.Option(help="Meta-models whose name contains this.")] = "",
+    only: Annotated[str, typer.Option(help="Meta-models whose name contains this; several with commas.")] = "",
     log: Annotated[Path, typer.Option(help="Measured figures; what it has is not measured again.")] = Path(
         "benchmarks/results/accuracy.jsonl"
     ),
@@ -41,7 +41,7 @@ def accuracy(
 
     with friendly(FileNotFoundError, DataError, ValueError):
         measured = benchmark.Log(log)
-        chosen = [p for p in Catalogue() if only in p.manifest.name]
+        chosen = [p for p in Catalogue() if any(part in p.manifest.name for part in only.split(","))]
 
         def show(row: benchmark.Row) -> None:
             what = f"{row.curve} {row.x:g}" if row.curve != "table" else ""
