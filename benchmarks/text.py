@@ -33,7 +33,7 @@ from meta_models.recipe import load_recipe
 from meta_models.serving import ServedModel
 from meta_models.serving_path import ServingPath
 from meta_models.sources import load_splits
-from meta_models.text_sources import OUT_OF_SCOPE, first_examples, read_file, text_pool
+from meta_models.text_sources import OUT_OF_SCOPE, first_examples, read_lines, text_pool
 from meta_models.torch_model import TorchModel, build_algorithm
 
 SETTINGS = ((5, 1), (5, 5), (20, 1), (20, 5))
@@ -100,8 +100,8 @@ def out_of_scope(path: ServingPath, data: Path, pool: ClassPool, n_shot: int, ro
     """
     spec = path.served.manifest.input
     assert isinstance(spec, TextSpec)
-    lines = [json.loads(line) for line in read_file(data, "clinc150.jsonl").splitlines()]
-    others = np.stack([spec.read(line["text"], Caps()) for line in lines if line["label"] == OUT_OF_SCOPE])
+    lines = [line for line in read_lines(data, "clinc150") if line["label"] == OUT_OF_SCOPE]
+    others = np.stack([spec.read(line["text"], Caps()) for line in lines])
     features, unknown = pool_features(path, pool), path.features(others)
     found: list[tuple[float, float]] = []
     for number in range(rounds):

@@ -27,7 +27,7 @@ from meta_models.inputs import Caps, TextSpec
 from meta_models.pretrained import encoder_folder
 from meta_models.serving import ServedModel
 from meta_models.serving_path import ServingPath
-from meta_models.text_sources import FOLDS_FILE, INTENTS, read_file
+from meta_models.text_sources import FOLDS_FILE, INTENTS, read_file, read_lines
 from meta_models.torch_model import TorchModel
 
 EPISODES = ((5, 5, 5, True), (20, 5, 5, False))
@@ -58,7 +58,7 @@ class Answered:
 def draw(data: Path, name: str, n_way: int, n_shot: int, number: int) -> Asked:
     """From the test classes of fold 01."""
     classes = json.loads(read_file(data, FOLDS_FILE))[name]["01"]["test"]
-    lines = [json.loads(line) for line in read_file(data, f"{name}.jsonl").splitlines()]
+    lines = read_lines(data, name)
     rng = np.random.default_rng((SEED, number))
     chosen = [classes[i] for i in rng.permutation(len(classes))[:n_way]]
     support, queries = list[tuple[str, str]](), list[tuple[str, str]]()

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from innerloop.client import Client
+from innerloop.wording import with_interval
 
 SHOTS = (1, 3, 10)
 NOISES = (0.0, 0.3, 1.0)
@@ -35,8 +36,7 @@ class Cell:
 
     def worded(self) -> str:
         """Mean and half the width of its 95% confidence interval."""
-        values = self.accuracy
-        return f"{values.mean():.1f} ± {1.96 * values.std(ddof=1) / np.sqrt(len(values)):.1f}"
+        return with_interval(self.accuracy)
 
 
 def play(client: Client, n_shot: int, rounds: int) -> list[Cell]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from innerloop.estimator import FewShotClassifier
+from innerloop.wording import with_interval
 
 TABLES = ("digits", "wine", "breast_cancer", "iris")
 SHOTS = (1, 5, 20)
@@ -32,8 +33,7 @@ class Cell:
 
     def worded(self, of: Callable[[Cell], NDArray[np.float64]]) -> str:
         """Mean and half the width of its 95% confidence interval."""
-        values = of(self)
-        return f"{values.mean():.1f} ± {1.96 * values.std(ddof=1) / np.sqrt(len(values)):.1f}"
+        return with_interval(of(self))
 
 
 def play(make: Callable[[], FewShotClassifier], table: str, n_shot: int, rounds: int) -> Cell:

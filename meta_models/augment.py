@@ -1,4 +1,4 @@
-"""Random changes to training episodes; never applied to what is measured."""
+"""Random changes to training images; never applied to what is measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class AugmentSpec:
-    """A random affine map per image; class names of texts that an episode goes without.
+    """A random affine map per image.
 
     Attributes:
         rotation: largest turn, degrees.
@@ -20,8 +20,6 @@ class AugmentSpec:
         shear: largest shear.
         shift: largest translation, as a share of the image's side.
         ink: largest relative change of stroke darkness.
-        hidden_names: share of episodes whose classes have no names.
-        wrong_names: share of episodes where each class has the name of another.
     """
 
     rotation: float = 0.0
@@ -29,8 +27,6 @@ class AugmentSpec:
     shear: float = 0.0
     shift: float = 0.0
     ink: float = 0.0
-    hidden_names: float = 0.0
-    wrong_names: float = 0.0
 
 
 def apply_symmetry(images: Tensor, symmetry: Tensor) -> Tensor:
@@ -59,14 +55,3 @@ def random_affine(images: Tensor, spec: AugmentSpec, generator: torch.Generator)
     grid = functional.affine_grid(torch.stack([row_x, row_y], 1), list(images.shape), align_corners=False)
     moved = functional.grid_sample(images, grid, align_corners=False)
     return (moved * (1 + uniform(spec.ink)).view(-1, 1, 1, 1)).clamp_(0, 1)
-
-
-def change_names(rows: Tensor, n_shot: int, max_tokens: int, spec: AugmentSpec, generator: torch.Generator) -> Tensor:
-    """Support rows (n_way * n_shot, max_tokens + name_tokens) by class: maybe without names, or with wrong ones."""
-    drawn = float(torch.rand(1, generator=generator))
-    texts, names = rows[:, :max_tokens], rows[:, max_tokens:]
-    if drawn < spec.hidden_names:
-        names = torch.zeros_like(names)
-    elif drawn < spec.hidden_names + spec.wrong_names:
-        names = names.roll(n_shot, dims=0)
-    return torch.cat([texts, names], dim=1)

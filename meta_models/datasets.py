@@ -54,6 +54,13 @@ class ClassPool:
     class_names: tuple[str, ...]
     class_groups: NDArray[np.int64]
 
+    @classmethod
+    def by_label(cls, inputs: NDArray[Any], labels: NDArray[Any], rows: NDArray[np.int64]) -> ClassPool:
+        """The `rows` of `inputs`, a class for each of their labels, all in one group."""
+        names = np.unique(labels[rows])
+        members = tuple(rows[labels[rows] == name] for name in names)
+        return cls(inputs, members, tuple(map(str, names)), np.zeros(len(names), np.int64))
+
     @property
     def n_classes(self) -> int:
         return len(self.class_examples)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from meta_models.inputs import Caps, InputSpec, TextSpec
-from meta_models.inputs.text import padded_lengths
+from meta_models.inputs.text import by_length
 from meta_models.manifest import Calibration
 from meta_models.serving import cpu_session
 
@@ -130,21 +130,18 @@ class ExportedClassifier:
 
     def __call__(self, inputs: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """(n, *shape) to probabilities (n, n_way) and rejected (n,)."""
-        order, parts = self._parts(inputs)
-        asked = [self._session.run(["probabilities", "rejected"], {"inputs": inputs[part]}) for part in parts]
-        back = np.argsort(order)
+        runs = self._runs(inputs)
+        asked = [self._session.run(["probabilities", "rejected"], {"inputs": inputs[run]}) for run in runs]
+        back = np.argsort(np.concatenate(runs))
         probabilities, rejected = (np.concatenate([np.asarray(found[i]) for found in asked])[back] for i in (0, 1))
         return probabilities, rejected
 
-    def _parts(self, inputs: NDArray[Any]) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
-        """Rows in the order they are run in, and the same cut into runs; a run has texts of one length only."""
-        spec, order, cuts = self.about.preprocessing, np.arange(len(inputs)), np.arange(0)
+    def _runs(self, inputs: NDArray[Any]) -> list[NDArray[np.int64]]:
+        """Which rows are run together: few enough, and texts of one length only."""
+        spec, together = self.about.preprocessing, [np.arange(len(inputs))]
         if isinstance(spec, TextSpec):
-            lengths = padded_lengths(spec.parts(inputs)[0])
-            order = np.argsort(lengths, kind="stable")
-            cuts = np.flatnonzero(np.diff(lengths[order])) + 1
-        runs = np.split(order, cuts)
-        return order, [run[start : start + CHUNK] for run in runs for start in range(0, len(run), CHUNK)]
+            together = [rows for _, rows in by_length(spec.parts(inputs)[0])]
+        return [rows[start : start + CHUNK] for rows in together for start in range(0, len(rows), CHUNK)]
 
 
 class AdaptingAbout(About):

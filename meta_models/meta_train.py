@@ -15,8 +15,9 @@ import torch
 
 from meta_models import checkpoint
 from meta_models.algorithms import Algorithm, Episode, InnerSettings, Tensors, meta_loss
-from meta_models.augment import AugmentSpec, apply_symmetry, change_names, random_affine
+from meta_models.augment import AugmentSpec, apply_symmetry, random_affine
 from meta_models.augment_sound import SoundAugmentSpec, random_sound, turned
+from meta_models.augment_text import TextAugmentSpec, change_names
 from meta_models.checkpoint import TrainState
 from meta_models.episodes import N_SYMMETRIES, sample_episode
 from meta_models.evaluate import Accuracy, Classifier, evaluate_all, pool_features
@@ -173,13 +174,13 @@ def to_episode(pools: Pools, recipe: Recipe, number: int, device: torch.device) 
     augment = recipe.augment_spec
     if isinstance(augment, SoundAugmentSpec):
         inputs = random_sound(turned(inputs, turns), augment, generator)
-    elif inputs.ndim == 4:
+    elif isinstance(augment, AugmentSpec) and inputs.ndim == 4:
         inputs = random_affine(apply_symmetry(inputs, turns), augment, generator)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
     classes = torch.arange(n_way, device=device)
     n_support = n_way * n_shot
     support = inputs[:n_support]
-    if isinstance(recipe.input, TextSpec) and isinstance(augment, AugmentSpec):
+    if isinstance(augment, TextAugmentSpec) and isinstance(recipe.input, TextSpec):
         support = change_names(support, n_shot, recipe.input.max_tokens, augment, generator)
     return Episode(
         support,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from meta_models.augment import AugmentSpec
 from meta_models.augment_sound import SoundAugmentSpec
+from meta_models.augment_text import TextAugmentSpec
 from meta_models.episodes import EpisodeSpec
 from meta_models.inputs import DrawingSpec, InputSpec
 
@@ -107,8 +108,9 @@ class Recipe(_Part):
         return tuple(EpisodeSpec(**kind) for kind in kinds)
 
     @property
-    def augment_spec(self) -> AugmentSpec | SoundAugmentSpec:
-        return (SoundAugmentSpec if self.input.kind == "sound" else AugmentSpec)(**self.augment)
+    def augment_spec(self) -> AugmentSpec | SoundAugmentSpec | TextAugmentSpec:
+        kinds = {"sound": SoundAugmentSpec, "text": TextAugmentSpec}
+        return kinds.get(self.input.kind, AugmentSpec)(**self.augment)
 
     def development_spec(self, n_way: int, n_shot: int) -> EpisodeSpec:
         """Episodes as a client would send them: upright, unaugmented."""

@@ -11,7 +11,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from meta_models.inputs import TextSpec
-from meta_models.inputs.text import padded_lengths
+from meta_models.inputs.text import by_length
 from meta_models.manifest import BODY_FILE, HEAD_FILE, Calibration, Manifest, read_manifest
 from meta_models.measures import softmax
 
@@ -51,7 +51,7 @@ class ServedModel:
         if self._body is None:
             return inputs
         if isinstance(self.manifest.input, TextSpec):
-            return np.stack([_by_length(self._body, part) for part in self.manifest.input.parts(inputs)], axis=1)
+            return np.stack([_embed(self._body, part) for part in self.manifest.input.parts(inputs)], axis=1)
         return _in_chunks(self._body, {}, "inputs", inputs)
 
     def logits(self, adapted: Arrays, features: Features) -> NDArray[np.float32]:
@@ -102,15 +102,14 @@ def _in_chunks(session: ort.InferenceSession, fixed: Arrays, name: str, rows: ND
     return np.concatenate(parts)
 
 
-def _by_length(session: ort.InferenceSession, ids: NDArray[np.int32]) -> NDArray[np.float32]:
+def _embed(session: ort.InferenceSession, ids: NDArray[np.int32]) -> NDArray[np.float32]:
     """(n, length) token ids to (n, n_features), zeros where there are no tokens.
 
     Texts of one length go together, and one that comes often, such as a class name, is read once.
     """
     distinct, which = np.unique(ids, axis=0, return_inverse=True)
-    lengths = padded_lengths(distinct)
     found = np.zeros((len(distinct), session.get_outputs()[0].shape[1]), np.float32)
-    for length in np.unique(lengths[lengths > 0]):
-        rows = np.flatnonzero(lengths == length)
-        found[rows] = _in_chunks(session, {}, "inputs", distinct[rows, :length])
+    for length, rows in by_length(distinct):
+        if length:
+            found[rows] = _in_chunks(session, {}, "inputs", distinct[rows, :length])
     return found[which.ravel()]

@@ -96,10 +96,7 @@ class Sounds:
 
     def pool(self, keep: NDArray[np.bool_]) -> ClassPool:
         """The classes of the rows where `keep` (n,) is true, one group."""
-        kept = np.flatnonzero(keep)
-        names = np.unique(self.labels[kept])
-        rows = tuple(kept[self.labels[kept] == name] for name in names)
-        return ClassPool(self.inputs, rows, tuple(map(str, names)), np.zeros(len(names), np.int64))
+        return ClassPool.by_label(self.inputs, self.labels, np.flatnonzero(keep))
 
 
 def sound_splits(data: Path, recipe: Recipe) -> Splits:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from meta_models.datasets import ClassPool, Omniglot, load_omniglot
-from meta_models.inputs import DrawingSpec, TextSpec
+from meta_models.inputs import DrawingSpec
 from meta_models.own_classes import load_classes, part_of
 from meta_models.recipe import Recipe
 
@@ -62,10 +62,10 @@ def load_splits(data: Path, recipe: Recipe, cache: Path = CACHE) -> Splits:
         from meta_models.sound_sources import sound_splits
 
         return sound_splits(data, recipe)
-    if isinstance(recipe.input, TextSpec):
+    if recipe.data.name == "text":
         from meta_models.text_sources import text_splits
 
-        return text_splits(data, recipe.input, recipe.data.fold)
+        return text_splits(data, recipe)
     if recipe.data.name == "folder":
         pool = load_classes(data, recipe.input)
         part = part_of(pool.class_names)

@@ -12,11 +12,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from meta_models.datasets import ClassPool, DataError
 from meta_models.inputs import Caps, TextSpec
+from meta_models.recipe import Recipe
 from meta_models.sources import Protocol, Splits
 
 FOLDS_FILE = "text_fewshot_class_folds.json"
@@ -28,12 +30,15 @@ N_DEVELOPMENT = 40
 """Examples of a development class: choosing does not need the others, and they cost as much again as meta-training."""
 
 
-def text_splits(data: Path, spec: TextSpec, fold: str) -> Splits:
-    """Train, development and test classes of a fold; every test protocol with and without class names.
+def text_splits(data: Path, recipe: Recipe) -> Splits:
+    """Train, development and test classes of the recipe's fold; every test protocol with and without class names.
 
     Raises:
         DataError: a file is missing.
     """
+    spec, fold = recipe.input, recipe.data.fold
+    if not isinstance(spec, TextSpec):
+        raise ValueError(f"these data sets hold texts, the recipe {recipe.name} reads {spec.kind}")
     folds = json.loads(read_file(data, FOLDS_FILE))
     pools = {
         (name, part): text_pool(data, name, spec, folds[name][fold][part])
@@ -58,15 +63,13 @@ def text_pool(data: Path, name: str, spec: TextSpec, labels: Iterable[str] | Non
 
     A line's `label_name` says what a label that is a mere code stands for.
     """
-    lines = [json.loads(line) for line in read_file(data, f"{name}.jsonl").splitlines()]
+    lines = read_lines(data, name)
     wanted = None if labels is None else set(labels)
     kept = [line for line in lines if (wanted is None or line["label"] in wanted) and line["label"] != OUT_OF_SCOPE]
     named = {line["label"]: line.get("label_name", line["label"]) for line in kept}
     rows = np.stack([spec.with_name(spec.read(line["text"], Caps()), named[line["label"]]) for line in kept])
-    labels_of = np.array([line["label"] for line in kept])
-    names = np.unique(labels_of)
-    members = tuple(np.flatnonzero(labels_of == label) for label in names)
-    return ClassPool(rows, members, tuple(named[label] for label in names), np.zeros(len(names), np.int64))
+    pool = ClassPool.by_label(rows, np.array([line["label"] for line in kept]), np.arange(len(kept)))
+    return replace(pool, class_names=tuple(named[label] for label in pool.class_names))
 
 
 def first_examples(pool: ClassPool, n: int) -> ClassPool:
@@ -78,6 +81,15 @@ def without_names(pool: ClassPool, spec: TextSpec) -> ClassPool:
     """The same texts, whose classes have no names."""
     texts, names = spec.parts(pool.inputs)
     return replace(pool, inputs=np.concatenate([texts, np.zeros_like(names)], axis=1))
+
+
+def read_lines(data: Path, name: str) -> list[dict[str, Any]]:
+    """The lines of `<name>.jsonl`.
+
+    Raises:
+        DataError: it is missing.
+    """
+    return [json.loads(line) for line in read_file(data, f"{name}.jsonl").splitlines()]
 
 
 def read_file(data: Path, name: str) -> str:

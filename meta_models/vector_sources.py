@@ -7,7 +7,6 @@ breast cancer are sources of which nothing else is seen.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meta_models.catalogue import ZOO
-from meta_models.datasets import ClassPool, DataError, Omniglot, load_omniglot
+from meta_models.datasets import ClassPool, Omniglot, load_omniglot
 from meta_models.inputs import DrawingSpec
+from meta_models.manifest import sha256
 from meta_models.pretrained import TOKENIZER, encoder_folder
 from meta_models.serving import ServedModel
 from meta_models.sources import Protocol, Splits
+from meta_models.text_sources import FOLDS_FILE, read_file, read_lines
 
 FOLD = "01"
 """Of the five class-disjoint folds of Dopierre et al. 2021 (ProtAugment, arXiv:2105.12995)."""
@@ -64,7 +65,7 @@ def vector_splits(data: Path, cache: Path) -> Splits:
         DataError: a data set or the sentence encoder is missing.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    folds = json.loads(_file(data, "text_fewshot_class_folds.json").read_text())
+    folds = json.loads(read_file(data, FOLDS_FILE))
     banking, clinc = sentences(data, "banking77", cache), sentences(data, "clinc150", cache)
     fewrel = sentences(data, "fewrel_val_wiki", cache)
     omniglot = load_omniglot(data)
@@ -140,9 +141,8 @@ def characters(omniglot: Omniglot, cache: Path) -> Embedded:
 
 def sentences(data: Path, name: str, cache: Path) -> Embedded:
     """The texts of `<name>.jsonl`, lines with `text` and `label`, as embeddings of a frozen sentence encoder."""
-    content = _file(data, f"{name}.jsonl").read_bytes()
-    lines = [json.loads(line) for line in content.splitlines()]
-    digest = hashlib.sha256(content).hexdigest()[:12]
+    lines = read_lines(data, name)
+    digest = sha256(data / f"{name}.jsonl")[:12]
     vectors = _kept(
         cache / f"{name}-{digest}.npy",
         lambda: embed([line["text"] for line in lines], encoder_folder(SENTENCE_ENCODER, data)),
@@ -177,10 +177,3 @@ def _kept(path: Path, compute: Callable[[], NDArray[np.float32]]) -> NDArray[np.
         np.save(partial, compute())
         partial.rename(path)
     return np.load(path, allow_pickle=False)
-
-
-def _file(data: Path, name: str) -> Path:
-    path = data / name
-    if not path.is_file():
-        raise DataError(f"{data} lacks {name}; docs/meta-training.md says what it holds and where it comes from")
-    return path

@@ -117,6 +117,7 @@ def _texts(rounds: int, url: str | None, key: str | None) -> None:
     from innerloop.client import InnerloopHTTPError
     from innerloop.demo_texts import MESSAGES, SHOTS, play
     from innerloop.embedded import ServeError
+    from innerloop.wording import with_interval
 
     with friendly(InnerloopHTTPError, ConnectionError, ServeError), _server(url) as where:
         make = partial(FewShotClassifier, url=where, api_key=key, ttl_seconds=60)
@@ -124,8 +125,7 @@ def _texts(rounds: int, url: str | None, key: str | None) -> None:
     headings = ("with class names, %", "labels that say nothing, %", "logistic regression on words, %")
     table = Table("examples a class", *headings, box=None, header_style="dim")
     for n_shot, scores in zip(SHOTS, found, strict=True):
-        half = 1.96 * scores.std(0, ddof=1) / len(scores) ** 0.5
-        table.add_row(str(n_shot), *(f"{m:.1f} ± {h:.1f}" for m, h in zip(scores.mean(0), half, strict=True)))
+        table.add_row(str(n_shot), *map(with_interval, scores.T))
     out.print(table)
     of = f"{len(MESSAGES)} kinds of message to a shop"
     out.print(f"{of}; means over {rounds} support sets with 95% intervals", style="dim", highlight=False)

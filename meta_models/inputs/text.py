@@ -122,10 +122,13 @@ class TextSpec(Described):
         return ids if len(ids) <= longest else [*ids[: longest - 1], ids[-1]]
 
 
-def padded_lengths(ids: NDArray[np.int32]) -> NDArray[np.int64]:
-    """(n, length) token ids to how many of them an encoder reads, (n,): a matter of each text alone, so that its
-    embedding does not depend on its company."""
-    return np.minimum(-(-(ids != PADDING).sum(1) // STEP) * STEP, ids.shape[1])
+def by_length(ids: NDArray[np.int32]) -> list[tuple[int, NDArray[np.int64]]]:
+    """Which of (n, length) token ids an encoder reads at one length, as (that length, rows), the shortest first.
+
+    The length is a matter of each text alone, so that its embedding does not depend on its company; 0 is no text.
+    """
+    lengths = np.minimum(-(-(ids != PADDING).sum(1) // STEP) * STEP, ids.shape[1])
+    return [(int(length), np.flatnonzero(lengths == length)) for length in np.unique(lengths)]
 
 
 @cache

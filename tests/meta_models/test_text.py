@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from meta_models.algorithms.named import Named
-from meta_models.augment import AugmentSpec, change_names
+from meta_models.augment_text import TextAugmentSpec, change_names
 from meta_models.backbones.identity import Identity
 from meta_models.inputs import Caps, TextSpec, UnreadableInput, modality_of
 from meta_models.manifest import read_manifest
@@ -196,7 +196,7 @@ def test_meta_training_sees_hidden_and_wrong_names() -> None:
     def kinds(**shares: float) -> set[str]:
         found = set()
         for _ in range(40):
-            changed = change_names(rows, 2, 6, AugmentSpec(**shares), generator)
+            changed = change_names(rows, 2, 6, TextAugmentSpec(**shares), generator)
             assert (changed[:, :6] == rows[:, :6]).all()
             names = changed[:, 6:]
             right, absent = bool((names == rows[:, 6:]).all()), not bool(names.any())
