@@ -7,19 +7,21 @@ from typing import Annotated
 from pydantic import Field
 
 from meta_models.inputs.drawing import DrawingSpec
+from meta_models.inputs.photo import PhotoSpec
+from meta_models.inputs.picture import Picture
 from meta_models.inputs.reading import Caps, Reads, UnreadableInput
 from meta_models.inputs.sound import SoundSpec
 from meta_models.inputs.text import TextSpec
 from meta_models.inputs.vector import VectorSpec
 
-InputSpec = Annotated[DrawingSpec | SoundSpec | TextSpec | VectorSpec, Field(discriminator="kind")]
+InputSpec = Annotated[DrawingSpec | PhotoSpec | SoundSpec | TextSpec | VectorSpec, Field(discriminator="kind")]
 """Every pre-processing a manifest can name."""
 
 MODALITIES: dict[str, type[Reads]] = {
     "vector": VectorSpec,
     "audio": SoundSpec,
     "text": TextSpec,
-    "image": DrawingSpec,
+    "image": DrawingSpec,  # and photographs, which are recognised alike
 }
 """By the member that carries an input in JSON. A file is of the first one that recognises it."""
 
@@ -34,6 +36,8 @@ __all__ = [
     "Caps",
     "DrawingSpec",
     "InputSpec",
+    "PhotoSpec",
+    "Picture",
     "Reads",
     "SoundSpec",
     "TextSpec",

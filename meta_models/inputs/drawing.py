@@ -1,4 +1,4 @@
-"""Turns a picture as a user has it into the array a meta-model was trained on.
+"""Drawings: what stands out from a plain background, cut out and centred.
 
 Runs unchanged on training data, in the API and on exported models; what it does is written in the
 manifest (`DrawingSpec`). Knows numpy and Pillow only.
@@ -6,41 +6,27 @@ manifest (`DrawingSpec`). Knows numpy and Pillow only.
 
 from __future__ import annotations
 
-import io
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from pydantic import Field
 
-from meta_models.inputs.reading import Caps, Described, UnreadableInput, too_large
-
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-
-MAX_WORKING_SIDE = 1024
-"""Larger pictures are shrunk to this side first: strokes stay visible, work stays bounded."""
+from meta_models.inputs.picture import BlankImageError, Picture
 
 _FAINT = 24
 """Largest difference from the background, of 255, that is still called blank."""
 
 
-class BlankImageError(ValueError):
-    """The picture holds nothing that differs from its background."""
-
-
-class DrawingSpec(Described):
+class DrawingSpec(Picture):
     """Strokes on a plain background become ink (255) on nothing (0), cut out and centred.
 
     The background is the median colour of the border, ink is the distance from it: dark on white,
     white on black and colours all come out the same. The crop is a square around the ink, at least
     `min_crop` of the picture's longer side (1 keeps the whole frame), area-averaged to `size`.
     """
-
-    modality: ClassVar[str] = "image"
-    encoded: ClassVar[bool] = True
-    dtype: ClassVar[type[np.generic]] = np.uint8
 
     kind: Literal["drawing"] = "drawing"
     size: Annotated[int, Field(ge=8, le=256)] = 28
@@ -52,40 +38,9 @@ class DrawingSpec(Described):
         """Shape of one example, (channels, height, width)."""
         return (1, self.size, self.size)
 
-    @staticmethod
-    def recognises(data: bytes) -> bool:
-        """True of every file that no other modality knows: what it is instead, `read` says."""
-        return True
-
-    def read(self, content: Any, caps: Caps) -> NDArray[np.uint8]:
-        """The bytes of an image file to (channels, height, width).
-
-        Raises:
-            UnreadableInput: what is wrong with it.
-        """
-        if not content:
-            raise UnreadableInput("empty_image", "the image has no bytes")
-        if len(content) > caps.image_bytes:
-            raise too_large("image", f"the image has {len(content)} bytes, at most {caps.image_bytes}")
-        try:
-            with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-                if picture.width * picture.height > caps.image_pixels:
-                    size = f"{picture.width}x{picture.height}"
-                    raise too_large("image", f"the image is {size}, at most {caps.image_pixels} pixels")
-                picture.load()
-                return preprocess(picture, self)
-        except Image.DecompressionBombError as error:  # raised before the size can be read
-            raise too_large("image", f"the image has more than {caps.image_pixels} pixels") from error
-        except BlankImageError as error:
-            raise UnreadableInput("blank_image", str(error)) from error
-        except UnidentifiedImageError as error:
-            raise UnreadableInput(
-                "undecodable_image", f"not an image of a known format ({', '.join(FORMATS)})"
-            ) from error
-        except UnreadableInput:
-            raise
-        except Exception as error:
-            raise UnreadableInput("undecodable_image", f"the image is damaged: {error}") from error
+    def fit(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """`drawing`."""
+        return drawing(pixels, self)
 
     def examples(
         self, rng: np.random.Generator, classes: NDArray[np.int64], *, wider: bool = False
@@ -105,24 +60,8 @@ class DrawingSpec(Described):
         return coarse.repeat(4, axis=2).repeat(4, axis=3)[:, :, :height, :width]
 
 
-def preprocess(picture: Image.Image, spec: DrawingSpec) -> NDArray[np.uint8]:
-    """Make one decoded picture fit `spec`.
-
-    Args:
-        picture: any mode, any size, EXIF rotation and transparency respected.
-        spec: from the manifest of the meta-model.
-
-    Returns:
-        (channels, height, width) uint8.
-
-    Raises:
-        BlankImageError: nothing stands out from the background.
-    """
-    return drawing(_flatten(picture), spec)
-
-
 def drawing(pixels: NDArray[np.uint8], spec: DrawingSpec) -> NDArray[np.uint8]:
-    """The array form of `preprocess` for drawings: (height, width[, 3]) uint8 to (1, size, size)."""
+    """The array form of `preprocess`: (height, width[, 3]) uint8 to (1, size, size)."""
     ink = _ink(pixels)
     peak = int(ink.max(initial=0))
     if peak <= _FAINT:
@@ -146,26 +85,6 @@ def _stretched(peak: int) -> NDArray[np.uint8]:
     """
     values, floor = np.arange(256, dtype=np.float32), 0.1 * peak
     return np.rint(np.clip((values - floor) * (255.0 / (peak - floor)), 0, 255)).astype(np.uint8)
-
-
-def _flatten(picture: Image.Image) -> NDArray[np.uint8]:
-    """Upright RGB, transparency laid on white, or on black where what is drawn is light."""
-    picture = ImageOps.exif_transpose(picture)
-    if max(picture.size) > MAX_WORKING_SIDE:
-        picture = picture.reduce(-(-max(picture.size) // MAX_WORKING_SIDE))
-    if picture.has_transparency_data:
-        rgba = np.asarray(picture.convert("RGBA"), dtype=np.float32)
-        alpha = rgba[..., 3:] / 255.0
-        weight = float(alpha.sum())
-        light = weight > 0 and float((rgba[..., :3].mean(-1, keepdims=True) * alpha).sum()) / weight > 127.5
-        # A picture that is opaque nearly everywhere brings its own background.
-        background = 0.0 if light and float(alpha.mean()) < 0.9 else 255.0
-        return np.rint(rgba[..., :3] * alpha + background * (1 - alpha)).astype(np.uint8)
-    if picture.mode.startswith(("I", "F")):
-        deep = np.asarray(picture, dtype=np.float32)
-        low, high = float(deep.min()), float(deep.max())
-        return np.rint((deep - low) * (255.0 / max(high - low, 1e-9))).astype(np.uint8)
-    return np.asarray(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"))
 
 
 def _ink(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

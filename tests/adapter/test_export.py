@@ -12,7 +12,7 @@ from adapter.export import FORMATS, MAX_PROOF_EXAMPLES, Subject, proof_rows
 from adapter.models import Adaptation, ClassCount, ModelSpec
 from adapter.predictor import Predictor
 from meta_models.catalogue import Catalogue
-from meta_models.inputs.drawing import preprocess
+from meta_models.inputs.picture import preprocess
 from tests.drawings import sketch
 
 

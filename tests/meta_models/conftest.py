@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from meta_models.datasets import ClassPool
-from meta_models.inputs.drawing import DrawingSpec, preprocess
+from meta_models.inputs.drawing import DrawingSpec
+from meta_models.inputs.picture import preprocess
 from tests.drawings import sketch
 
 SPEC = DrawingSpec(size=28)

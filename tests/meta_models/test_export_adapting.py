@@ -15,7 +15,7 @@ from meta_models import decompositions
 from meta_models.algorithms import InnerSettings
 from meta_models.export_adapting import check_adapting, export_adapting
 from meta_models.exported import AdaptingClassifier, ExportedClassifier, NotAnExportError
-from meta_models.inputs.drawing import preprocess
+from meta_models.inputs.picture import preprocess
 from meta_models.manifest import META_PARAMS_FILE, Calibration, InnerLoop, Manifest
 from meta_models.publish import PublishError
 from meta_models.serving import probabilities

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from meta_models.inputs.drawing import BlankImageError, DrawingSpec, preprocess
+from meta_models.inputs.drawing import DrawingSpec
+from meta_models.inputs.picture import BlankImageError, preprocess
 from tests.drawings import sketch
 
 SPEC = DrawingSpec()
