@@ -7,6 +7,7 @@ from two integers.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ class EpisodeSpec:
             1 with `n_groups` 1 is protocol L (all classes from one alphabet).
         n_groups: groups that share such an episode.
         symmetries: turn and mirror whole groups (or single classes where there are none) into new ones; sounds run
-            backwards.
+            backwards. `"turns"` does not mirror.
         label_noise: range from which an episode draws the share of its support examples that get a wrong label.
         instances: every image is a class of its own, and its queries are the same image again, so that augmentation
             makes the only difference and no label is used (Dosovitskiy et al. 2014, arXiv:1406.6909).
@@ -40,7 +41,7 @@ class EpisodeSpec:
     n_query: int
     within_group: float = 0.0
     n_groups: int = 1
-    symmetries: bool = False
+    symmetries: bool | Literal["turns"] = False
     label_noise: tuple[float, float] = (0.0, 0.0)
     instances: bool = False
 
@@ -86,6 +87,8 @@ def sample_episode(pool: ClassPool, spec: EpisodeSpec, seed: int, number: int) -
         symmetry = rng.integers(N_SYMMETRIES, size=len(classes))
     if not spec.symmetries:
         symmetry = np.zeros_like(symmetry)
+    elif spec.symmetries == "turns":
+        symmetry = symmetry % 4
     rows = np.stack(
         [rng.choice(pool.class_examples[c], spec.n_shot + spec.n_query, replace=False, shuffle=True) for c in classes]
     )

@@ -11,6 +11,7 @@ from meta_models.backbones.conv4 import Conv4
 from meta_models.backbones.identity import Identity
 from meta_models.backbones.mel_conv import MelConv
 from meta_models.backbones.residual import Residual
+from meta_models.backbones.resnet12 import ResNet12
 from meta_models.backbones.sentence import Sentence
 
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
@@ -20,5 +21,6 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "mel_conv": MelConv,
     "mixed_cells": MixedCells,
     "residual": Residual,
+    "resnet12": ResNet12,
     "sentence": Sentence,
 }
