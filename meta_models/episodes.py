@@ -130,11 +130,15 @@ def _classes_by_group(
     eligible = np.flatnonzero(sizes >= (share if spec.n_groups == 1 else min(share, 10)))
     if len(eligible) == 0:
         raise ValueError(f"no group has {share} classes (largest: {sizes.max()}); lower n_way or raise n_groups")
-    groups = rng.choice(eligible, spec.n_groups, replace=len(eligible) < spec.n_groups)
+    groups = list(rng.choice(eligible, spec.n_groups, replace=len(eligible) < spec.n_groups))
     classes, symmetry = [], []
-    for group, turn in zip(groups, rng.permutation(N_SYMMETRIES)[: spec.n_groups], strict=True):
-        members = np.flatnonzero(pool.class_groups == group)
+    for turn in rng.permutation(N_SYMMETRIES):  # another for each group, so no class comes twice
+        if not groups:
+            groups.append(rng.choice(eligible))  # small ones left room
+        members = np.flatnonzero(pool.class_groups == groups.pop(0))
         chosen = rng.choice(members, min(share, len(members)), replace=False)
         classes.append(chosen)
         symmetry.append(np.full(len(chosen), turn))
+        if sum(map(len, classes)) >= spec.n_way:
+            break
     return np.concatenate(classes)[: spec.n_way], np.concatenate(symmetry)[: spec.n_way]

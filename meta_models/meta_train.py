@@ -56,6 +56,8 @@ def meta_train(
     run.mkdir(parents=True, exist_ok=True)
     (run / "recipe.json").write_text(recipe.model_dump_json(indent=1))
     state = _begin_or_resume(algorithm, start, run, place)
+    if place.type == "cuda" and state.step < recipe.outer.steps:
+        state.hardware = torch.cuda.get_device_name(place)
     state.meta_params = _channels_last(state.meta_params)
     algorithm.backbone.to(place)
     learners = _learners(algorithm, recipe, state, splits)

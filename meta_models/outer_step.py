@@ -14,7 +14,7 @@ from meta_models.recipe import Outer, Recipe
 from meta_models.sources import Pools
 from meta_models.training_episodes import Drawn, draw, fetch_episode
 
-CAPTURABLE = frozenset({"protonet", "pretrain", "matching", "relation", "views"})
+CAPTURABLE = frozenset({"protonet", "pretrain", "contrastive", "matching", "relation", "maml"})
 """Algorithms whose step never waits for the device and is the same from first to last: on CUDA it is recorded."""
 
 
