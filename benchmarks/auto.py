@@ -1,11 +1,12 @@
 """`meta_model: "auto"` beside the default, on the same episodes: accuracy with one minus accuracy with the other.
 
-Omniglot's evaluation alphabets, all classes of an episode from one of them (protocol L). The choice is the worker's
-(`adapter/choosing.py`), adapting and asking are the service's. Candidates are the meta-models that were measured on
-protocol L: the twins for protocol V have learned from characters that are asked about here. With one example a class
-nothing can be held out, so `auto` is the default and the difference is 0 by construction.
+Test classes of the default of each kind, under its own protocols; drawings are Omniglot's evaluation alphabets, all
+classes of an episode from one of them (protocol L). The choice is the worker's (`adapter/choosing.py`), adapting and
+asking are the service's. Candidates were meta-trained on the same classes: the twins for protocol V have learned from
+characters that are asked about here. With one example a class nothing can be held out, so `auto` is the default and the
+difference is 0 by construction.
 
-    python -m benchmarks.auto --data data
+    python -m benchmarks.auto --data data --kinds drawing sound vector
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,17 +30,20 @@ from adapter.choosing import choose, defaults
 from adapter.models import ModelSpec
 from adapter.support_set import canonical
 from api.adaptation import describe
-from benchmarks.omniglot import test_classes
 from meta_models.benchmark import N_QUERY, TEST_SEED
-from meta_models.catalogue import Catalogue
+from meta_models.catalogue import Catalogue, Published
 from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.evaluate import Accuracy, pool_features
+from meta_models.recipe import load_recipe
 from meta_models.serving import Features, ServedModel
 from meta_models.serving_path import ServingPath
+from meta_models.sources import Protocol, load_splits
 from meta_models.torch_model import TorchModel
 
-SETTINGS = ((5, 1, N_QUERY), (5, 5, N_QUERY), (20, 1, N_QUERY), (20, 5, N_QUERY), (5, 10, 10))
+SETTINGS = ((5, 1), (5, 5), (20, 1), (20, 5), (5, 10))
+"""(n_way, n_shot), where a protocol has classes and examples enough to hold `LEAST_QUERIES` out."""
+LEAST_QUERIES = 5
 RESULTS = Path(__file__).parent / "results" / "auto.json"
 
 
@@ -53,19 +58,22 @@ class Known(ServingPath):
         return self.table[[self.rows[one.tobytes()] for one in inputs]]
 
 
-def paths_of(pool: ClassPool) -> dict[str, Known]:
-    """Candidates by reference, the default first."""
+def candidates(kind: str) -> list[Published]:
+    """The default of a kind, then every other that learned from the same classes and reads the same inputs."""
     catalogue = Catalogue()
-    default = catalogue.resolve("drawing")
+    default = catalogue.resolve(kind)
+    protocols = {figure.protocol for figure in default.manifest.benchmarks}
     others = [p for p in catalogue if p.manifest.input == default.manifest.input and p is not default]
+    return [default, *(p for p in others if {f.protocol for f in p.manifest.benchmarks} == protocols)]
+
+
+def paths_of(published: list[Published], pool: ClassPool) -> dict[str, Known]:
+    """Candidates by reference."""
     rows = {pool.inputs[row].tobytes(): int(row) for row in np.concatenate(pool.class_examples)}
     found: dict[str, Known] = {}
-    for published in (default, *others):
-        manifest = published.manifest
-        if any(figure.protocol == "L" for figure in manifest.benchmarks):
-            plain = ServingPath(ServedModel(published.folder, manifest), TorchModel.load(published.folder, manifest))
-            table = pool_features(plain, pool)
-            found[manifest.reference] = Known(plain.served, plain.torch_model, table, rows)
+    for one in published:
+        plain = ServingPath(ServedModel(one.folder, one.manifest), TorchModel.load(one.folder, one.manifest))
+        found[one.manifest.reference] = Known(plain.served, plain.torch_model, pool_features(plain, pool), rows)
     return found
 
 
@@ -90,10 +98,10 @@ def one_episode(paths: dict[str, Known], pool: ClassPool, spec: EpisodeSpec, num
     return chosen.meta_model, plain if chosen.meta_model == default else accuracy(chosen), plain
 
 
-def measure(paths: dict[str, Known], pool: ClassPool, n_way: int, n_shot: int, n_query: int, n: int) -> dict[str, Any]:
+def measure(paths: dict[str, Known], protocol: Protocol, spec: EpisodeSpec, n: int) -> dict[str, Any]:
     """One setting over `n` episodes; accuracies in percent, with half the width of their 95% intervals."""
-    spec = EpisodeSpec(n_way, n_shot, n_query, within_group=1.0)
-    title = f"{n_way}w{n_shot}s"
+    pool, n_way, n_shot, n_query = protocol.pool, spec.n_way, spec.n_shot, spec.n_query
+    title = f"{protocol.name} {n_way}w{n_shot}s"
     found = [one_episode(paths, pool, spec, i) for i in track(range(n), title, console=Console(stderr=True))]
     ours, plain, difference = (
         Accuracy.of(values)
@@ -103,7 +111,7 @@ def measure(paths: dict[str, Known], pool: ClassPool, n_way: int, n_shot: int, n
         "n_way": n_way,
         "n_shot": n_shot,
         "n_query": n_query,
-        "protocol": "L",
+        "protocol": protocol.name,
         "episodes": n,
         "seed": TEST_SEED,
         "inductive": True,
@@ -117,21 +125,35 @@ def measure(paths: dict[str, Known], pool: ClassPool, n_way: int, n_shot: int, n
     }
 
 
+def measure_kind(kind: str, data: Path, n: int) -> Iterator[dict[str, Any]]:
+    """Rows of every protocol and setting of a kind."""
+    published = candidates(kind)
+    recipe = load_recipe(published[0].manifest.name)
+    for protocol in load_splits(data, recipe).test:
+        paths, sizes = paths_of(published, protocol.pool), [len(rows) for rows in protocol.pool.class_examples]
+        for n_way, n_shot in SETTINGS:
+            n_query = min(N_QUERY if n_shot < 10 else 10, min(sizes) - n_shot)
+            if n_way <= len(sizes) and n_query >= LEAST_QUERIES:
+                spec = EpisodeSpec(n_way, n_shot, n_query, within_group=protocol.within_group)
+                row = measure(paths, protocol, spec, n)
+                yield {"kind": kind, "default_is": published[0].manifest.reference, "candidates": list(paths), **row}
+
+
 def main() -> None:
-    """Measure every setting and write the table."""
+    """Measure every setting and write the table; rows of other kinds stay."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--episodes", type=int, default=300)
+    parser.add_argument("--kinds", nargs="+", default=["drawing", "sound", "vector"])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    pool = test_classes("omniglot-residual", arguments.data, turned=False).pool
-    paths = paths_of(pool)
-    found: dict[str, Any] = {"candidates": list(paths), "default": next(iter(paths)), "rows": []}
-    for n_way, n_shot, n_query in SETTINGS:
-        row = measure(paths, pool, n_way, n_shot, n_query, arguments.episodes)
-        found["rows"].append(row)
-        Console().print_json(data=row)
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    kept = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []
+    rows = [row for row in kept if row["kind"] not in arguments.kinds]
+    for kind in arguments.kinds:
+        for row in measure_kind(kind, arguments.data, arguments.episodes):
+            rows.append(row)
+            Console().print_json(data=row)
+            RESULTS.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -18,16 +18,24 @@ from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors, clas
 class ProtoNet(SharedBody):
     """Logits are minus squared distances (eq. 2) or scaled cosines to the class means (eq. 1).
 
-    `metric="cosine"` learns the scale with the backbone (Gidaris & Komodakis 2018, arXiv:1804.09458).
+    `metric="cosine"` learns the scale with the backbone (Gidaris & Komodakis 2018, arXiv:1804.09458). With `mirror` a
+    feature is the mean of a picture's and its mirror image's, each of unit length, once the backbone is trained.
     """
 
     name: ClassVar[str] = "protonet"
     metric: Literal["euclidean", "cosine"] = "cosine"
+    mirror: bool = False
     inner: InnerSettings | None = None
 
     def init(self) -> Tensors:
         scale = 10.0 if self.metric == "cosine" else 1.0
         return {**init_backbone(self.backbone), "log_scale": torch.tensor(math.log(scale))}
+
+    def body(self, meta_params: Tensors, inputs: Tensor, *, training: bool = False) -> Tensor:
+        if training or not self.mirror:
+            return super().body(meta_params, inputs, training=training)
+        both = super().body(meta_params, torch.cat([inputs, inputs.flip(3)])).float()
+        return functional.normalize(both, dim=-1).unflatten(0, (2, -1)).mean(0)
 
     def adapt(
         self,
