@@ -39,7 +39,7 @@ SIDE = 32
 
 
 def photo_splits(data: Path, recipe: Recipe) -> Splits:
-    """CIFAR-FS in its three parts; superclasses are the groups.
+    """CIFAR-FS in its three parts.
 
     Raises:
         DataError: the data is absent or damaged.
@@ -55,20 +55,15 @@ def photo_splits(data: Path, recipe: Recipe) -> Splits:
         data.mkdir(parents=True, exist_ok=True)
         fetch(URL, data / DOWNLOAD, MD5)
         photographs = dict(_from_archive(data / DOWNLOAD))
-    train, development, test = (
-        photo_pool({name: photographs[name] for name in split[part]}, split["superclass"], spec) for part in SHEETS
-    )
+    train, development, test = (photo_pool({name: photographs[name] for name in split[part]}, spec) for part in SHEETS)
     return Splits((train,), (development,), (Protocol("CIFAR-FS", test, 0.0),))
 
 
-def photo_pool(photographs: dict[str, NDArray[np.uint8]], superclass: dict[str, str], spec: PhotoSpec) -> ClassPool:
-    """Classes of tiles (n, 32, 32, 3), in groups by superclass."""
+def photo_pool(photographs: dict[str, NDArray[np.uint8]], spec: PhotoSpec) -> ClassPool:
+    """Classes of tiles (n, 32, 32, 3), all in one group."""
     inputs = np.stack([spec.fit(tile) for tiles in photographs.values() for tile in tiles])
-    rows = np.split(np.arange(len(inputs)), np.cumsum([len(tiles) for tiles in photographs.values()])[:-1])
-    groups = sorted({superclass[name] for name in photographs})
-    return ClassPool(
-        inputs, tuple(rows), tuple(photographs), np.array([groups.index(superclass[name]) for name in photographs])
-    )
+    labels = np.repeat(list(photographs), [len(tiles) for tiles in photographs.values()])
+    return ClassPool.by_label(inputs, labels, np.arange(len(inputs)))
 
 
 def from_sheets(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
