@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ class TorchModel:
     algorithm: Algorithm
     meta_params: Tensors
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    graph: Callable[[NDArray[Any]], Features] | None = None
+    """Runs the body where that is a graph alone, an encoder of one's own, while it is published."""
 
     @classmethod
     def load(cls, folder: Path, manifest: Manifest, device: str = "cpu") -> TorchModel:
@@ -57,6 +60,8 @@ class TorchModel:
         """(n, *shape) to features, a chunk at a time; the inputs where no body is shared."""
         if not self.shares_body:
             return inputs
+        if self.graph is not None:
+            return self.graph(inputs)
         with torch.inference_mode():
             parts = [
                 self.algorithm.body(self.meta_params, self._tensor(inputs[start : start + CHUNK])).float().cpu()

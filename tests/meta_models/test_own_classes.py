@@ -9,7 +9,7 @@ import pytest
 
 from meta_models.datasets import DataError
 from meta_models.inputs import DrawingSpec
-from meta_models.own_classes import MIN_CLASSES, MIN_IMAGES, load_classes, part_of
+from meta_models.own_classes import MIN_CLASSES, MIN_EXAMPLES, load_classes, part_of
 from meta_models.recipe import load_recipe
 from meta_models.sources import load_splits
 from tests.drawings import blank, png
@@ -22,7 +22,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
     for kind in range(MIN_CLASSES):
         (folder / f"kind {kind}").mkdir()
-        for example in range(MIN_IMAGES + kind % 2):
+        for example in range(MIN_EXAMPLES + kind % 2):
             (folder / f"kind {kind}" / f"{example}.png").write_bytes(png(kind, example))
     (folder / ".hidden").mkdir()
     return folder
@@ -31,7 +31,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_picture_is_in_its_class(pictures: Path) -> None:
     pool = load_classes(pictures, DrawingSpec())
     assert pool.n_classes == MIN_CLASSES
-    assert {len(rows) for rows in pool.class_examples} == {MIN_IMAGES, MIN_IMAGES + 1}
+    assert {len(rows) for rows in pool.class_examples} == {MIN_EXAMPLES, MIN_EXAMPLES + 1}
     assert pool.inputs.shape == (sum(len(rows) for rows in pool.class_examples), 1, 28, 28)
 
 
@@ -56,13 +56,13 @@ def test_what_cannot_be_used_is_named(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "scraps" / "blank.png").write_bytes(blank())
     with pytest.raises(DataError) as error:
         load_classes(tmp_path, DrawingSpec())
-    for part in ("scraps/torn.png", "scraps/blank.png: no drawing found", "scraps: 0 usable pictures, at least 6"):
+    for part in ("scraps/torn.png", "scraps/blank.png: no drawing found", "scraps: 0 usable examples, at least 6"):
         assert part in str(error.value)
 
 
 def test_too_few_classes_say_how_many_are_needed(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
-    with pytest.raises(DataError, match=f"has 1 class folders, at least {MIN_CLASSES}"):
+    with pytest.raises(DataError, match=f"has 1 classes, at least {MIN_CLASSES}"):
         load_classes(tmp_path, DrawingSpec())
     with pytest.raises(DataError, match="is not a folder"):
         load_classes(tmp_path / "none", DrawingSpec())
