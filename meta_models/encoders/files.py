@@ -62,7 +62,12 @@ class EncoderFiles:
 
 
 def find_encoder(
-    where: str, file: str | None = None, *, revision: str = "main", cache: Path = Path("runs/encoders")
+    where: str,
+    file: str | None = None,
+    *,
+    revision: str = "main",
+    cache: Path = Path("runs/encoders"),
+    endpoint: str | None = None,
 ) -> EncoderFiles:
     """A folder, an ONNX file, or `organisation/name` on the hub.
 
@@ -71,6 +76,7 @@ def find_encoder(
         file: which ONNX file of the folder, where there are several.
         revision: branch, tag or commit on the hub.
         cache: where downloads go.
+        endpoint: of the hub, or of a mirror; by default huggingface.co, or what HF_ENDPOINT says.
 
     Raises:
         EncoderError: it is nowhere, or does not say which graph.
@@ -86,7 +92,7 @@ def find_encoder(
         return _described(path / _choose(where, graphs, file), path, path.resolve().name, "a folder")
     if not _HUB_NAME.fullmatch(where):
         raise EncoderError(f"{where} is no folder, no file, and no name on the hub such as organisation/name")
-    return _download(where, file, revision, cache)
+    return _download(where, file, revision, cache, endpoint)
 
 
 def _choose(where: str, graphs: Sequence[str], wanted: str | None) -> str:
@@ -99,10 +105,10 @@ def _choose(where: str, graphs: Sequence[str], wanted: str | None) -> str:
     return found[0]
 
 
-def _download(name: str, file: str | None, revision: str, cache: Path) -> EncoderFiles:
+def _download(name: str, file: str | None, revision: str, cache: Path, endpoint: str | None) -> EncoderFiles:
     from huggingface_hub import HfApi
 
-    api = HfApi(library_name="innerloop")
+    api = HfApi(endpoint, library_name="innerloop")
     try:
         info = api.model_info(name, revision=revision)
         there = [sibling.rfilename for sibling in info.siblings or ()]
