@@ -23,6 +23,7 @@ class TrainState:
         meta_params: what the optimiser moves.
         average: exponential average of `meta_params`, which is what gets published.
         moments: the optimiser's state, flattened to `<parameter>/<moment>`.
+        hardware: what the last steps ran on.
     """
 
     step: int
@@ -30,13 +31,14 @@ class TrainState:
     meta_params: Tensors
     average: Tensors
     moments: Tensors
+    hardware: str = "CPU"
 
 
 def save(state: TrainState, path: Path) -> None:
     """Write atomically: an interrupted save leaves the previous checkpoint."""
     parts = {"meta_params": state.meta_params, "average": state.average, "moments": state.moments}
     flat = {f"{part}|{name}": t.detach().contiguous() for part, tensors in parts.items() for name, t in tensors.items()}
-    about = json.dumps({"step": state.step, "seconds": state.seconds})
+    about = json.dumps({"step": state.step, "seconds": state.seconds, "hardware": state.hardware})
     temporary = path.with_suffix(".tmp")
     save_file(flat, temporary, metadata={"run": about})
     temporary.replace(path)
@@ -50,4 +52,4 @@ def load(path: Path, device: torch.device) -> TrainState:
         for key in file.keys():  # noqa: SIM118 - not a dictionary
             part, name = key.split("|", 1)
             parts[part][name] = file.get_tensor(key)
-    return TrainState(about["step"], about["seconds"], **parts)
+    return TrainState(about["step"], about["seconds"], **parts, hardware=about.get("hardware", "CPU"))

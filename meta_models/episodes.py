@@ -7,6 +7,7 @@ from two integers.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ class EpisodeSpec:
             1 with `n_groups` 1 is protocol L (all classes from one alphabet).
         n_groups: groups that share such an episode.
         symmetries: turn and mirror whole groups (or single classes where there are none) into new ones; sounds run
-            backwards.
+            backwards. `"turns"` does not mirror.
         label_noise: range from which an episode draws the share of its support examples that get a wrong label.
         instances: every image is a class of its own, and its queries are the same image again, so that augmentation
             makes the only difference and no label is used (Dosovitskiy et al. 2014, arXiv:1406.6909).
@@ -40,7 +41,7 @@ class EpisodeSpec:
     n_query: int
     within_group: float = 0.0
     n_groups: int = 1
-    symmetries: bool = False
+    symmetries: bool | Literal["turns"] = False
     label_noise: tuple[float, float] = (0.0, 0.0)
     instances: bool = False
 
@@ -86,6 +87,8 @@ def sample_episode(pool: ClassPool, spec: EpisodeSpec, seed: int, number: int) -
         symmetry = rng.integers(N_SYMMETRIES, size=len(classes))
     if not spec.symmetries:
         symmetry = np.zeros_like(symmetry)
+    elif spec.symmetries == "turns":
+        symmetry = symmetry % 4
     rows = np.stack(
         [rng.choice(pool.class_examples[c], spec.n_shot + spec.n_query, replace=False, shuffle=True) for c in classes]
     )
@@ -127,11 +130,15 @@ def _classes_by_group(
     eligible = np.flatnonzero(sizes >= (share if spec.n_groups == 1 else min(share, 10)))
     if len(eligible) == 0:
         raise ValueError(f"no group has {share} classes (largest: {sizes.max()}); lower n_way or raise n_groups")
-    groups = rng.choice(eligible, spec.n_groups, replace=len(eligible) < spec.n_groups)
+    groups = list(rng.choice(eligible, spec.n_groups, replace=len(eligible) < spec.n_groups))
     classes, symmetry = [], []
-    for group, turn in zip(groups, rng.permutation(N_SYMMETRIES)[: spec.n_groups], strict=True):
-        members = np.flatnonzero(pool.class_groups == group)
+    for turn in rng.permutation(N_SYMMETRIES):  # another for each group, so no class comes twice
+        if not groups:
+            groups.append(rng.choice(eligible))  # small ones left room
+        members = np.flatnonzero(pool.class_groups == groups.pop(0))
         chosen = rng.choice(members, min(share, len(members)), replace=False)
         classes.append(chosen)
         symmetry.append(np.full(len(chosen), turn))
+        if sum(map(len, classes)) >= spec.n_way:
+            break
     return np.concatenate(classes)[: spec.n_way], np.concatenate(symmetry)[: spec.n_way]

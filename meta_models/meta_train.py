@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor, _foreach_lerp_  # pyright: ignore[reportPrivateImportUsage]
 
 from meta_models import checkpoint
-from meta_models.algorithms import Algorithm, Episode, InnerSettings, Tensors, meta_loss
-from meta_models.augment import AugmentSpec, apply_symmetry, random_affine
-from meta_models.augment_sound import SoundAugmentSpec, random_sound, turned
-from meta_models.augment_text import TextAugmentSpec, change_names
+from meta_models.algorithms import Algorithm, InnerSettings, Tensors
 from meta_models.checkpoint import TrainState
-from meta_models.episodes import N_SYMMETRIES, sample_episode
 from meta_models.evaluate import Accuracy, Classifier, evaluate_all, pool_features
-from meta_models.inputs import TextSpec
 from meta_models.memory import keep_freed_memory
-from meta_models.recipe import Outer, Recipe
+from meta_models.outer_step import Learner
+from meta_models.recipe import Recipe
 from meta_models.sources import Pools, Splits
-from meta_models.torch_model import TorchModel, as_floats, build_algorithm
+from meta_models.torch_model import TorchModel, build_algorithm
 
 CHECKPOINT, LOG, BEST = "checkpoint.safetensors", "log.jsonl", "best.json"
 
@@ -62,18 +56,22 @@ def meta_train(
     run.mkdir(parents=True, exist_ok=True)
     (run / "recipe.json").write_text(recipe.model_dump_json(indent=1))
     state = _begin_or_resume(algorithm, start, run, place)
+    if place.type == "cuda" and state.step < recipe.outer.steps:
+        state.hardware = torch.cuda.get_device_name(place)
     state.meta_params = _channels_last(state.meta_params)
-    learners = _learners(state, splits, recipe.outer)
     algorithm.backbone.to(place)
+    learners = _learners(algorithm, recipe, state, splits)
     began, recent = time.monotonic() - state.seconds, _Recent()
+    torch.backends.cudnn.benchmark = True
+    told = 1 if place.type == "cpu" else 50  # to look is to wait for the device
 
     while state.step < recipe.outer.steps:
-        watched = [_outer_step(algorithm, state, learner, recipe, place) for learner in learners]
+        watched = [learner.step(state.step) for learner in learners]
         state.step += 1
         state.seconds = time.monotonic() - began
         _average(state, min(recipe.outer.average, (1 + state.step) / (10 + state.step)))
         recent.add(*watched[0])
-        if on_progress:
+        if on_progress and state.step % told == 0:
             on_progress(state.step, recent.figures())
         if state.step % recipe.development.every == 0 or state.step == recipe.outer.steps:
             state.moments = {name: t for learner in learners for name, t in learner.moments().items()}
@@ -83,38 +81,17 @@ def meta_train(
     return TorchModel(algorithm, {k: v.detach() for k, v in state.average.items()}, place)
 
 
-@dataclass(frozen=True)
-class _Learner:
-    """Tensors that learn from the same pools of classes, with their optimizer."""
-
-    tensors: Tensors
-    pools: Pools
-    lr: float
-    optimizer: torch.optim.Adam
-
-    def moments(self) -> Tensors:
-        return {
-            f"{name}/{key}": value
-            for name, parameter in self.tensors.items()
-            for key, value in self.optimizer.state.get(parameter, {}).items()
-        }
-
-
-def _learners(state: TrainState, splits: Splits, outer: Outer) -> list[_Learner]:
+def _learners(algorithm: Algorithm, recipe: Recipe, state: TrainState, splits: Splits) -> list[Learner]:
     """Who learns from training classes and, where the recipe wants it, who from development classes, with the moments
     that were saved."""
+    outer = recipe.outer
     apart = {name for name in state.meta_params if name.startswith(outer.from_development)}
     trained = [n for n in state.meta_params if _is_trained(n) and not n.startswith(outer.frozen)]
     halves = (
         ([n for n in trained if n not in apart], splits.train, outer.outer_lr, outer.weight_decay),
         ([n for n in trained if n in apart], splits.development, outer.development_lr, 0.0),
     )
-    learners: list[_Learner] = []
-    for names, pools, lr, decay in halves:
-        if names:
-            tensors = {name: state.meta_params[name].requires_grad_() for name in names}
-            optimizer = torch.optim.Adam(tensors.values(), lr=lr, weight_decay=decay)
-            learners.append(_Learner(tensors, pools, lr, optimizer))
+    learners = [Learner(algorithm, recipe, state.meta_params, *half) for half in halves if half[0]]
     for key, value in state.moments.items():
         name, moment = key.rsplit("/", 1)
         [learner] = [one for one in learners if name in one.tensors]
@@ -160,71 +137,6 @@ def evaluate_settings(
     ]
 
 
-def to_episode(pools: Pools, recipe: Recipe, number: int, device: torch.device) -> Episode:
-    """Training episode `number`; pools and kinds of episodes take turns; what is seen or heard is augmented."""
-    pool = pools[number % len(pools)]
-    specs = recipe.episode_specs
-    spec = specs[number // len(pools) % len(specs)].for_pool(pool)
-    rows = sample_episode(pool, spec, recipe.outer.seed, number)
-    generator = torch.Generator().manual_seed(recipe.outer.seed * 1_000_003 + number)
-    n_way, n_shot, n_query = rows.n_way, rows.support.shape[1], rows.query.shape[1]
-    order = np.concatenate([rows.support.ravel(), rows.query.ravel()])
-    inputs = as_floats(torch.from_numpy(pool.inputs[order]).to(device))
-    turns = torch.from_numpy(np.concatenate([rows.symmetry.repeat(n_shot), rows.symmetry.repeat(n_query)])).to(device)
-    augment = recipe.augment_spec
-    if isinstance(augment, SoundAugmentSpec):
-        inputs = random_sound(turned(inputs, turns), augment, generator)
-    elif isinstance(augment, AugmentSpec) and inputs.ndim == 4:
-        inputs = random_affine(apply_symmetry(inputs, turns), augment, generator)
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-    classes = torch.arange(n_way, device=device)
-    n_support = n_way * n_shot
-    support = inputs[:n_support]
-    if isinstance(augment, TextAugmentSpec) and isinstance(recipe.input, TextSpec):
-        support = change_names(support, n_shot, recipe.input.max_tokens, augment, generator)
-    return Episode(
-        support,
-        torch.from_numpy(rows.support_labels.ravel()).to(device),
-        inputs[n_support:],
-        classes.repeat_interleave(n_query),
-        n_way,
-        torch.from_numpy(rows.classes * N_SYMMETRIES + rows.symmetry).to(device),
-    )
-
-
-def _outer_step(
-    algorithm: Algorithm,
-    state: TrainState,
-    learner: _Learner,
-    recipe: Recipe,
-    device: torch.device,
-) -> tuple[float, float]:
-    """One step on a batch of episodes; returns mean query loss and accuracy."""
-    for group in learner.optimizer.param_groups:
-        group["lr"] = learner.lr * _schedule(state.step, recipe.outer)
-    learner.optimizer.zero_grad(set_to_none=True)
-    learning = list(learner.tensors.values())
-    size, total, correct = recipe.outer.meta_batch_size, 0.0, 0.0
-    for i in range(size):
-        episode = to_episode(learner.pools, recipe, state.step * size + i, device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.outer.precision == "bfloat16"):
-            progress = state.step / recipe.outer.steps
-            loss, accuracy = meta_loss(algorithm, state.meta_params, episode, training=True, progress=progress)
-        (loss / size).backward(inputs=learning)
-        total, correct = total + float(loss.detach()) / size, correct + float(accuracy) / size
-    torch.nn.utils.clip_grad_norm_(learning, 10.0)
-    learner.optimizer.step()
-    return total, correct
-
-
-def _schedule(step: int, outer: Outer) -> float:
-    """Share of `outer_lr` at a step: linear warm-up over 100 steps, half cosine, linear cool-down."""
-    warm = min(1.0, (step + 1) / 100)
-    cosine = 0.5 * (1 + math.cos(math.pi * step / (outer.horizon or outer.steps)))
-    cool = min(1.0, (outer.steps - step) / outer.cooldown) if outer.cooldown else 1.0
-    return warm * cosine * cool
-
-
 def _is_trained(name: str) -> bool:
     return not name.endswith(("running_mean", "running_var"))
 
@@ -243,24 +155,23 @@ def _channels_last(tensors: Tensors) -> Tensors:
 
 @torch.no_grad()
 def _average(state: TrainState, decay: float) -> None:
-    for name, value in state.meta_params.items():
-        state.average[name].lerp_(value, 1 - decay)
+    names = list(state.meta_params)
+    _foreach_lerp_([state.average[n] for n in names], [state.meta_params[n] for n in names], 1 - decay)
 
 
 class _Recent:
-    """Running means of the last steps, for people to watch."""
+    """Running means of the last steps, for people to watch; read from the device only when they look."""
 
     def __init__(self) -> None:
-        self._loss: float | None = None
-        self._accuracy = 0.0
+        self._figures: Tensor | None = None
 
-    def add(self, loss: float, accuracy: float) -> None:
-        keep = 0.98 if self._loss is not None else 0.0
-        self._loss = keep * (self._loss or 0.0) + (1 - keep) * loss
-        self._accuracy = keep * self._accuracy + (1 - keep) * accuracy
+    def add(self, loss: Tensor, accuracy: Tensor) -> None:
+        new = torch.stack([loss, accuracy])
+        self._figures = new if self._figures is None else 0.98 * self._figures + 0.02 * new
 
     def figures(self) -> dict[str, float]:
-        return {"loss": round(self._loss or 0.0, 4), "accuracy": round(self._accuracy, 4)}
+        loss, accuracy = [0.0, 0.0] if self._figures is None else self._figures.tolist()
+        return {"loss": round(loss, 4), "accuracy": round(accuracy, 4)}
 
 
 def _log(path: Path, line: dict[str, Any]) -> None:

@@ -192,12 +192,11 @@ def _development_accuracy(model: Classifier, recipe: Recipe, pools: Pools) -> fl
 
 def _training(recipe: Recipe, splits: Splits, run: Path, notes: str, development: float) -> Training:
     state = checkpoint.load(run / CHECKPOINT, torch.device("cpu"))
-    hardware = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     return Training(
         **provenance(recipe, splits),
         steps=state.step,
         minutes=round(state.seconds / 60, 1),
-        hardware=hardware,
+        hardware=state.hardware,
         notes=notes,
         development_accuracy=development,
     )

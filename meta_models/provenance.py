@@ -28,6 +28,12 @@ SOUNDS = {
     "source": "https://doi.org/10.5281/zenodo.4662481, https://github.com/karoldvl/ESC-10",
 }
 
+PHOTOS = {
+    "data": "CIFAR-100, the 64 training classes of CIFAR-FS, 600 photographs of 32 x 32 each",
+    "licence": "not stated by its authors; cite Krizhevsky (2009), Learning multiple layers of features",
+    "source": "https://www.cs.toronto.edu/~kriz/cifar.html",
+}
+
 OMNIGLOT = {"licence": "MIT", "source": "https://github.com/brendenlake/omniglot"}
 
 
@@ -42,6 +48,8 @@ def provenance(recipe: Recipe, splits: Splits) -> dict[str, str]:
         return {**VECTORS, **committed}
     if recipe.data.name == "sounds":
         return {**SOUNDS, **committed}
+    if recipe.data.name == "photos":
+        return {**PHOTOS, **committed}
     if recipe.data.name == "text":
         return {**TEXT, "data": TEXT["data"].format(fold=recipe.data.fold), **committed}
     classes = {"background": "background alphabets", "vinyals": "Vinyals et al. (2016) training characters"}

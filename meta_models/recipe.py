@@ -25,21 +25,22 @@ class _Part(BaseModel):
 class Data(_Part):
     """Which classes: Omniglot's, where `background` is protocol L and `vinyals` protocol V, or a folder of your own.
     `vectors` are embeddings and tables from many places (`meta_models/vector_sources.py`), `sounds` keywords and
-    environmental sounds (`meta_models/sound_sources.py`), which are split there;
+    environmental sounds (`meta_models/sound_sources.py`), `photos` CIFAR-FS (`meta_models/photo_sources.py`), which are
+    split there;
     `text` is intents (`meta_models/text_sources.py`), of which `fold` says who learns from which.
 
     `development_groups` are held out of meta-training for every choice that is made (protocol V has a
     validation split of its own; the classes of a folder are cut into three parts by their names).
     """
 
-    name: Literal["omniglot", "folder", "vectors", "text", "sounds"] = "omniglot"
+    name: Literal["omniglot", "folder", "vectors", "text", "sounds", "photos"] = "omniglot"
     split: Literal["background", "vinyals", "classes"] = "classes"
     development_groups: tuple[str, ...] = ()
     fold: str = "01"
 
 
 class Outer(_Part):
-    """The outer loop: Adam with a schedule of its step size and an exponential average of the weights.
+    """The outer loop: an optimizer with a schedule of its step size and an exponential average of the weights.
 
     The step size follows a half cosine of `horizon` steps (by default `steps`), and on top of it falls linearly to zero
     over the last `cooldown` steps, so that a run may end before its horizon.
@@ -49,6 +50,8 @@ class Outer(_Part):
     horizon: int | None = None
     cooldown: int = 0
     meta_batch_size: int = 1
+    optimizer: Literal["adam", "sgd"] = "adam"
+    """SGD has Nesterov's momentum, 0.9."""
     outer_lr: float = 1e-3
     weight_decay: float = 0.0
     average: float = 0.999

@@ -62,6 +62,10 @@ def load_splits(data: Path, recipe: Recipe, cache: Path = CACHE) -> Splits:
         from meta_models.sound_sources import sound_splits
 
         return sound_splits(data, recipe)
+    if recipe.data.name == "photos":
+        from meta_models.photo_sources import photo_splits
+
+        return photo_splits(data, recipe)
     if recipe.data.name == "text":
         from meta_models.text_sources import text_splits
 

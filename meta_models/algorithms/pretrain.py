@@ -38,7 +38,8 @@ class Pretrain(Initialization):
         """
         if episode.class_ids is None:
             raise ValueError("pre-training needs episodes that say which classes of the pool they hold")
-        if int(episode.class_ids.max()) >= self.n_classes:
+        recorded = episode.class_ids.is_cuda and torch.cuda.is_current_stream_capturing()
+        if not recorded and int(episode.class_ids.max()) >= self.n_classes:
             raise ValueError(f"class {int(episode.class_ids.max())} in a classifier of n_classes = {self.n_classes}")
         features, labels = self._all_features(meta_params, episode, training)
         with full_precision(features):

@@ -12,6 +12,7 @@ from meta_models.backbones.encoder import Encoder
 from meta_models.backbones.identity import Identity
 from meta_models.backbones.mel_conv import MelConv
 from meta_models.backbones.residual import Residual
+from meta_models.backbones.resnet12 import ResNet12
 from meta_models.backbones.sentence import Sentence
 
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
@@ -22,5 +23,6 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "mel_conv": MelConv,
     "mixed_cells": MixedCells,
     "residual": Residual,
+    "resnet12": ResNet12,
     "sentence": Sentence,
 }

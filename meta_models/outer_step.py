@@ -1,0 +1,110 @@
+"""One step of the outer loop: episodes, the algorithm's objective, the optimizer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from meta_models.algorithms import Algorithm, Tensors, meta_loss
+from meta_models.captured import Captured, to_device
+from meta_models.recipe import Outer, Recipe
+from meta_models.sources import Pools
+from meta_models.training_episodes import Drawn, draw, fetch_episode
+
+CAPTURABLE = frozenset({"protonet", "pretrain", "contrastive", "matching", "relation", "maml"})
+"""Algorithms whose step never waits for the device and is the same from first to last: on CUDA it is recorded."""
+
+
+class Learner:
+    """Tensors that learn from the same pools of classes, with their optimizer."""
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        recipe: Recipe,
+        meta_params: Tensors,
+        names: list[str],
+        pools: Pools,
+        lr: float,
+        decay: float,
+    ) -> None:
+        """`names` are of those among `meta_params` that learn, from `pools`."""
+        self._algorithm, self._recipe, self._meta_params = algorithm, recipe, meta_params
+        self.tensors = {name: meta_params[name].requires_grad_() for name in names}
+        self._device = next(iter(self.tensors.values())).device
+        self._pools, self._lr = pools, lr
+        self._inputs = [torch.from_numpy(pool.inputs).to(self._device) for pool in pools]
+        self.optimizer = self._make_optimizer(decay)
+        recorded = self._device.type == "cuda" and len(pools) == 1 and algorithm.name in CAPTURABLE
+        self._captured = Captured(lambda *tensors: self._captured_work(tensors), self._device) if recorded else None
+
+    def step(self, number: int) -> tuple[Tensor, Tensor]:
+        """Outer step `number`: (mean query loss, mean accuracy), on the device."""
+        self._set_lr(self._lr * schedule(number, self._recipe.outer))
+        size = self._recipe.outer.meta_batch_size
+        drawn = [draw(self._pools, self._recipe, number * size + i) for i in range(size)]
+        if self._captured:
+            loss, accuracy = self._captured(*(tensor for one in drawn for tensor in one.tensors))
+            return loss, accuracy
+        moved = [replace(one, **_on(one, self._device)) for one in drawn]
+        return self._work(moved, number / self._recipe.outer.steps)
+
+    def moments(self) -> Tensors:
+        """The optimizer's state, as checkpoints keep it."""
+        return {
+            f"{name}/{key}": value
+            for name, parameter in self.tensors.items()
+            for key, value in self.optimizer.state.get(parameter, {}).items()
+            if isinstance(value, Tensor)
+        }
+
+    def _captured_work(self, tensors: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        per_episode = len(tensors) // self._recipe.outer.meta_batch_size
+        drawn = [Drawn(*tensors[i : i + per_episode], number=0) for i in range(0, len(tensors), per_episode)]
+        return self._work(drawn, progress=0.0)
+
+    def _work(self, drawn: list[Drawn], progress: float) -> tuple[Tensor, Tensor]:
+        self.optimizer.zero_grad(set_to_none=True)
+        learning, bfloat16 = list(self.tensors.values()), self._recipe.outer.precision == "bfloat16"
+        total, correct = torch.zeros((), device=self._device), torch.zeros((), device=self._device)
+        for one in drawn:
+            episode = fetch_episode(self._inputs[one.number % len(self._inputs)], one, self._recipe)
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=bfloat16):
+                loss, accuracy = meta_loss(
+                    self._algorithm, self._meta_params, episode, training=True, progress=progress
+                )
+            (loss / len(drawn)).backward(inputs=learning)
+            total, correct = total + loss.detach() / len(drawn), correct + accuracy / len(drawn)
+        torch.nn.utils.clip_grad_norm_(learning, 10.0)
+        self.optimizer.step()
+        return total, correct
+
+    def _make_optimizer(self, decay: float) -> torch.optim.Optimizer:
+        cuda, tensors = self._device.type == "cuda", self.tensors.values()
+        lr = torch.tensor(self._lr, device=self._device) if cuda else self._lr
+        if self._recipe.outer.optimizer == "sgd":
+            return torch.optim.SGD(tensors, lr, momentum=0.9, nesterov=True, weight_decay=decay, fused=cuda or None)
+        return torch.optim.Adam(tensors, lr, weight_decay=decay, fused=cuda or None, capturable=cuda)
+
+    def _set_lr(self, lr: float) -> None:
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(lr)  # where a recorded step reads it
+            else:
+                group["lr"] = lr
+
+
+def _on(drawn: Drawn, device: torch.device) -> dict[str, Tensor]:
+    names = ("rows", "turns", "support_labels", "class_ids", "numbers")
+    return {name: to_device(tensor, device) for name, tensor in zip(names, drawn.tensors, strict=True)}
+
+
+def schedule(step: int, outer: Outer) -> float:
+    """Share of `outer_lr` at a step: linear warm-up over 100 steps, half cosine, linear cool-down."""
+    warm = min(1.0, (step + 1) / 100)
+    cosine = 0.5 * (1 + math.cos(math.pi * step / (outer.horizon or outer.steps)))
+    cool = min(1.0, (outer.steps - step) / outer.cooldown) if outer.cooldown else 1.0
+    return warm * cosine * cool
