@@ -29,6 +29,7 @@ def load_classes(
     source: Path,
     spec: Reads,
     n_classes: int = MIN_CLASSES,
+    most: int | None = None,
     prepare: Callable[[NDArray[Any]], NDArray[Any]] = lambda inputs: inputs,
 ) -> ClassPool:
     """Every example of `source`, `folder/<class>/<file>` or a CSV of text,label, read as the service will read it.
@@ -37,6 +38,7 @@ def load_classes(
         source: the folder or CSV.
         spec: how examples are read.
         n_classes: fewest that will do.
+        most: examples read of each class, the first ones.
         prepare: makes of one class's inputs (n, *shape) what the pool holds of them.
 
     Raises:
@@ -49,7 +51,7 @@ def load_classes(
     problems: list[str] = []
     for name, contents in sorted(classes.items()):
         inputs: list[NDArray[Any]] = []
-        for where, content in contents:
+        for where, content in contents[:most]:
             try:
                 data = content.read_bytes() if isinstance(content, Path) else content
                 inputs.append(spec.with_name(spec.read(data, Caps()), name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from meta_models.manifest import (
 from meta_models.measures import softmax
 from meta_models.onnx_export import to_onnx
 from meta_models.recipe import Recipe
-from meta_models.serving import ServedModel, graph_session, run_body
+from meta_models.serving import BodyGraph, ServedModel
 from meta_models.torch_model import Arrays, TorchModel, as_floats
 
 PARITY = 1e-4
@@ -61,8 +60,7 @@ def export(
         if not name.startswith("outer.")
     }
     model.algorithm.backbone.cpu()
-    graph = partial(run_body, graph_session(body), recipe.input) if body else None
-    model = TorchModel(model.algorithm, params, graph=graph)
+    model = TorchModel(model.algorithm, params, graph=BodyGraph(body, recipe.input) if body else None)
     save_file(_kept(params, recipe), folder / META_PARAMS_FILE)
     shapes = _symbolic_shapes(model, recipe)
     if isinstance(recipe.input, TextSpec):

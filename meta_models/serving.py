@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,22 @@ def run_body(body: ort.InferenceSession, spec: InputSpec, inputs: NDArray[Any]) 
     if isinstance(spec, TextSpec):
         return np.stack([_embed(body, part) for part in spec.parts(inputs)], axis=1)
     return _in_chunks(body, {}, "inputs", inputs)
+
+
+@dataclass(frozen=True)
+class BodyGraph:
+    """A body that is a graph alone, such as an encoder of one's own; opened when it is first run."""
+
+    path: Path
+    spec: InputSpec
+
+    @cached_property
+    def _session(self) -> ort.InferenceSession:
+        return graph_session(self.path)
+
+    def __call__(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """`run_body`."""
+        return run_body(self._session, self.spec, inputs)
 
 
 def probabilities(logits: NDArray[np.float32], calibration: Calibration) -> NDArray[np.float64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ from meta_models.algorithms import ALGORITHMS, Algorithm, InnerSettings, Tensors
 from meta_models.algorithms.inner_loop import CHUNK
 from meta_models.algorithms.protocol import OnStep
 from meta_models.backbones import BACKBONES
-from meta_models.manifest import META_PARAMS_FILE, Manifest
-from meta_models.serving import Arrays, Features
+from meta_models.backbones.encoder import Encoder
+from meta_models.manifest import BODY_FILE, META_PARAMS_FILE, Manifest
+from meta_models.serving import Arrays, BodyGraph, Features
 
 
 def build_algorithm(algorithm: dict[str, Any], backbone: dict[str, Any], shape: tuple[int | str, ...]) -> Algorithm:
@@ -38,14 +38,15 @@ class TorchModel:
     algorithm: Algorithm
     meta_params: Tensors
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    graph: Callable[[NDArray[Any]], Features] | None = None
-    """Runs the body where that is a graph alone, an encoder of one's own, while it is published."""
+    graph: BodyGraph | None = None
+    """The body, where it is no network in torch: an encoder of one's own."""
 
     @classmethod
     def load(cls, folder: Path, manifest: Manifest, device: str = "cpu") -> TorchModel:
         """Read a published folder; safetensors hold numbers only, never code."""
         algorithm = build_algorithm(manifest.algorithm, manifest.backbone, manifest.input.shape)
-        return cls(algorithm, load_file(folder / META_PARAMS_FILE, device=device), torch.device(device))
+        graph = BodyGraph(folder / BODY_FILE, manifest.input) if isinstance(algorithm.backbone, Encoder) else None
+        return cls(algorithm, load_file(folder / META_PARAMS_FILE, device=device), torch.device(device), graph)
 
     @property
     def shares_body(self) -> bool:

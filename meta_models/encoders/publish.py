@@ -39,6 +39,8 @@ SHARES = (1 / 3, 1 / 3, 1 / 3)
 """Of the classes, for the centre, for the choice of a head and for the card: the encoder learns nothing of them."""
 MIN_CLASSES = 18
 """Six each: five-way episodes with a class to spare."""
+MOST_EXAMPLES = 100
+"""Read of each class: more say little more of a head, and each costs a pass through the encoder."""
 N_EPISODES = 1000
 """Test episodes of each figure, unless told otherwise."""
 MOST_SUPPORT = 256 * 2**20
@@ -95,9 +97,10 @@ def add_encoder(
         graph = Path(made) / "encoder.onnx"
         onnx.save(body.graph, graph)
         try_body(graph, body.spec)
+        say(f"{name}: {body.output} of {files.name}, {_shape(body)}; reading {data} through it")
         pools = _features(data, body, graph)
         say(
-            f"{name}: features of {len(pools[0].inputs)} examples; {pools[0].n_classes} classes to centre by, "
+            f"features of {len(pools[0].inputs)} examples; {pools[0].n_classes} classes to centre by, "
             f"{pools[1].n_classes} to choose by, {pools[2].n_classes} to report"
         )
         chosen = choose_head(pools[0], pools[1], body.spec.shape, say)
@@ -130,6 +133,12 @@ class _Computed(ServingPath):
         return inputs
 
 
+def _shape(body: Body) -> str:
+    if isinstance(body.spec, TextSpec):
+        return f"at most {body.spec.max_tokens} tokens"
+    return f"pictures of {body.spec.size}x{body.spec.size}"
+
+
 def _features(data: Path, body: Body, graph: Path) -> tuple[ClassPool, ClassPool, ClassPool]:
     """Of every example, a class at a time, in three parts.
 
@@ -138,7 +147,7 @@ def _features(data: Path, body: Body, graph: Path) -> tuple[ClassPool, ClassPool
         EncoderError: features are not finite, or all the same.
     """
     session = graph_session(graph)
-    pool = load_classes(data, body.spec, MIN_CLASSES, lambda inputs: run_body(session, body.spec, inputs))
+    pool = load_classes(data, body.spec, MIN_CLASSES, MOST_EXAMPLES, lambda rows: run_body(session, body.spec, rows))
     for name, rows in zip(pool.class_names, pool.class_examples, strict=True):
         if not np.isfinite(pool.inputs[rows]).all():
             raise EncoderError(f"the encoder gives NaN or infinity for examples of {name}")

@@ -133,6 +133,6 @@ def test_what_it_cannot_do_it_says(folder: Path) -> None:
     few = encoders.photos(folder / "few", 3)
     refused = innerloop(folder, "meta-models", "add", "few", "--encoder", "tiny", "--data", str(few), "--json")
     assert refused.returncode == ExitCode.REFUSED
-    assert "has 3 classes, at least 18 are needed" in json.loads(refused.stderr)["error"]["detail"]
+    assert "has 3 classes, at least 18 are needed" in json.loads(refused.stderr.splitlines()[-1])["error"]["detail"]
     wrong = innerloop(folder, "meta-models", "add", "few", "--encoder", "tiny", "--data", "few", "--mean", "1,2")
     assert wrong.returncode == 2

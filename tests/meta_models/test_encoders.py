@@ -17,15 +17,18 @@ from tokenizers import Tokenizer
 
 from meta_models.catalogue import Catalogue
 from meta_models.datasets import ClassPool, DataError
+from meta_models.decompositions import NotDecomposableError
 from meta_models.encoders import EncoderError, files
 from meta_models.encoders.body import make_body, read_graph, try_body
 from meta_models.encoders.files import find_encoder
 from meta_models.encoders.heads import NO_WORTH, choose_head
 from meta_models.encoders.publish import add_encoder
-from meta_models.encoders.reading import Options
+from meta_models.encoders.reading import Options, photo_spec, text_spec
+from meta_models.export_adapting import export_adapting
 from meta_models.inputs import Caps, PhotoSpec, TextSpec
 from meta_models.manifest import Manifest, read_manifest
 from meta_models.serving import ServedModel, cpu_session, run_body
+from meta_models.torch_model import TorchModel
 from tests import encoders
 from tests.local_server import Answer, listening
 
@@ -117,6 +120,41 @@ def test_too_much_for_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("meta_models.encoders.body.MOST_BYTES", 1000)
     with pytest.raises(EncoderError, match="fit into one file; export it in half precision"):
         read_graph(folder / "model.onnx")
+
+
+CLIP = {"crop_size": {"height": 224, "width": 224}, "do_center_crop": True, "size": {"shortest_edge": 256}}
+
+
+@pytest.mark.parametrize(
+    ("config", "size", "scale", "shift"),
+    [
+        (CLIP, 224, 1 / 255, 0.0),
+        ({"size": {"height": 192, "width": 192}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}, 192, 2 / 255, -1.0),
+        ({"size": 128, "do_rescale": False, "do_normalize": False, "image_mean": [9.0] * 3}, 128, 1.0, 0.0),
+        ({"size": 64, "rescale_factor": 0.5, "image_std": 0.25}, 64, 2.0, 0.0),
+    ],
+)
+def test_how_transformers_files_say_pictures_are_read(
+    config: dict[str, object], size: int, scale: float, shift: float, tmp_path: Path
+) -> None:
+    encoders.image_encoder(tmp_path / "tiny")
+    (tmp_path / "tiny" / "preprocessor_config.json").write_text(json.dumps(config))
+    found = find_encoder(str(tmp_path / "tiny"))
+    spec, pixels = photo_spec(found, None, QUIET)
+    assert spec.size == size
+    assert pixels.scale == pytest.approx((scale,) * 3)
+    assert pixels.shift == pytest.approx((shift,) * 3)
+    with pytest.raises(EncoderError, match="the graph takes pictures of 32x32, not of 40x40"):
+        photo_spec(found, 32, Options(size=40))
+
+
+def test_the_fewest_tokens_that_any_file_says(tmp_path: Path) -> None:
+    found = find_encoder(str(encoders.text_encoder(tmp_path / "words")))
+    assert text_spec(found, QUIET)[0].max_tokens == 128
+    (found.folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 1e30}))
+    (found.folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 64}))
+    assert text_spec(found, QUIET)[0].max_tokens == 64
+    assert text_spec(found, Options(max_tokens=32))[0].max_tokens == 32
 
 
 def a_graph(folder: Path, nodes: list[onnx.NodeProto], **domains: int) -> Path:
@@ -274,6 +312,13 @@ def test_the_published_folder_is_whole(tmp_path: Path) -> None:
     assert catalogue.resolve("colours").folder == folder
     assert "colours" not in catalogue.aliases.values()
     assert added(tmp_path).reference == "colours@2"
+
+
+def test_an_adapting_export_says_that_there_is_none(tmp_path: Path) -> None:
+    manifest = added(tmp_path)
+    model = TorchModel.load(tmp_path / "zoo" / "colours", manifest)
+    with pytest.raises(NotDecomposableError, match="has no adapting export; export an adapted model instead"):
+        export_adapting(model, manifest)
 
 
 def test_the_centre_is_in_the_graph(tmp_path: Path) -> None:
