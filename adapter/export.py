@@ -9,11 +9,13 @@ beside the service: where their probabilities differ, nothing is handed out (pro
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from adapter.errors import ExportDiffers
 from adapter.models import ModelSpec
@@ -22,7 +24,8 @@ from adapter.store import Arrays
 from meta_models import bundle
 from meta_models.catalogue import Published
 from meta_models.exported import TOLERANCE, ClassifierAbout, ExportedClassifier, Parity
-from meta_models.inputs import TextSpec
+from meta_models.inputs import Picture, TextSpec
+from meta_models.inputs.picture import preprocess
 from meta_models.inputs.text import STEP
 from meta_models.manifest import BODY_FILE, HEAD_FILE, META_PARAMS_FILE, Calibration, Manifest
 
@@ -34,6 +37,10 @@ MAX_PROOF_EXAMPLES = 256
 
 _CLOSE_CALL = 1e-3
 """A logit this near the rejection threshold may fall on either side of it."""
+
+
+Classify = Callable[[NDArray[Any]], tuple[NDArray[np.floating[Any]], NDArray[np.bool_]]]
+"""(n, *shape) examples to probabilities (n, n_way) and rejected (n,)."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Subject:
         model_id, spec, adapted: the model.
         calibration: what the service answers it with.
         inputs: (n, *shape) examples to compare on.
-        served: the service's own answers to them.
+        serve: how the service answers such.
     """
 
     published: Published
@@ -67,7 +74,7 @@ class Subject:
     adapted: Arrays
     calibration: Calibration
     inputs: NDArray[Any]
-    served: Predictions
+    serve: Callable[[NDArray[Any]], Predictions]
 
     def about(self) -> dict[str, Any]:
         """What every kind of export says of itself."""
@@ -83,7 +90,7 @@ class Subject:
 
 
 def onnx_classifier(subject: Subject) -> Export:
-    """A self-contained classifier.
+    """A self-contained classifier; of pictures, one that takes the pixels of one of any size.
 
     Raises:
         ExportDiffers: its answers are not those of the service.
@@ -92,9 +99,24 @@ def onnx_classifier(subject: Subject) -> Export:
 
     about = ClassifierAbout(**subject.about())
     model = _compose(subject, about)
-    parity = prove(subject, *ExportedClassifier(model.SerializeToString())(subject.inputs))
+    parity = prove(subject, subject.inputs, ExportedClassifier(model.SerializeToString()))
+    if isinstance(about.preprocessing, Picture):
+        parity = _take_pixels(model, about.preprocessing, subject, parity)
     helper.set_model_props(model, about.model_copy(update={"parity": parity}).to_metadata())
     return Export(model.SerializeToString(), parity)
+
+
+def _take_pixels(model: ModelProto, spec: Picture, subject: Subject, parity: Parity) -> Parity:
+    """Put what makes an example of a picture into the graph, and compare from the pixels on."""
+    from meta_models.pixels_graph import from_pixels, made_up_pictures
+
+    from_pixels(model, spec)
+    pictures = list(made_up_pictures())
+    examples = np.stack([preprocess(Image.fromarray(pixels), spec) for pixels in pictures])
+    classifier = ExportedClassifier(model.SerializeToString())
+    seen = prove(subject, examples, lambda _: classifier(pictures))
+    worst = max(parity.max_difference, seen.max_difference)
+    return parity.model_copy(update={"max_difference": worst, "pictures": len(pictures)})
 
 
 def safetensors_bundle(subject: Subject) -> Export:
@@ -105,29 +127,35 @@ def safetensors_bundle(subject: Subject) -> Export:
     """
     about = bundle.BundleAbout(**subject.about(), weights=subject.spec.weights)
     read = bundle.Bundle.load(bundle.dump(about, subject.adapted))
-    parity = prove(subject, *read.open(subject.published)(subject.inputs))
+    parity = prove(subject, subject.inputs, read.open(subject.published))
     return Export(bundle.dump(about.model_copy(update={"parity": parity}), subject.adapted), parity)
 
 
 FORMATS = {"onnx": onnx_classifier, "safetensors": safetensors_bundle}
 
 
-def prove(subject: Subject, probabilities: NDArray[np.floating[Any]], rejected: NDArray[np.bool_]) -> Parity:
-    """Compare an export's answers to `subject.inputs` with the service's.
+def prove(subject: Subject, inputs: NDArray[Any], export: Classify) -> Parity:
+    """Compare an export's answers with the service's.
+
+    Args:
+        subject: what was exported.
+        inputs: (n, *shape) examples.
+        export: what answers in its place.
 
     Raises:
         ExportDiffers: a probability differs by more than `TOLERANCE`, or an input is rejected by one alone.
     """
-    worst = float(np.abs(probabilities - subject.served.probabilities).max())
+    served, (probabilities, rejected) = subject.serve(inputs), export(inputs)
+    worst = float(np.abs(probabilities - served.probabilities).max())
     if not worst <= TOLERANCE:
         raise ExportDiffers(
             f"the export's probabilities differ from the service's by {worst:.2e}, more than {TOLERANCE:.0e}; "
             "nothing was exported"
         )
-    clear = np.abs(subject.served.best_logits - subject.calibration.rejection_logit) > _CLOSE_CALL
-    if (differs := np.flatnonzero((rejected != subject.served.rejected) & clear)).size:
+    clear = np.abs(served.best_logits - subject.calibration.rejection_logit) > _CLOSE_CALL
+    if (differs := np.flatnonzero((rejected != served.rejected) & clear)).size:
         raise ExportDiffers(f"the export and the service disagree whether to reject example {differs[0]}")
-    return Parity(reference="service", max_difference=worst, tolerance=TOLERANCE, examples=len(subject.inputs))
+    return Parity(reference="service", max_difference=worst, tolerance=TOLERANCE, examples=len(inputs))
 
 
 def _compose(subject: Subject, about: ClassifierAbout) -> ModelProto:
@@ -217,8 +245,11 @@ def _read_rows(body: ModelProto, max_tokens: int) -> None:
 def _describe(manifest: Manifest) -> str:
     shape = "×".join(map(str, manifest.input.shape))
     kind = np.dtype(manifest.input.dtype).name
+    takes, unlike = f"`inputs` are read as metadata_props['innerloop.preprocessing'] says, {kind} n×{shape}", "unlike"
+    if isinstance(manifest.input, Picture):
+        takes = "`pixels` is one decoded picture, uint8 height×width×3: RGB, upright, transparency laid on white"
+        unlike = "blank, or unlike"
     return (
-        f"Few-shot classifier adapted from {manifest.reference} by Innerloop. `inputs` are read as "
-        f"metadata_props['innerloop.preprocessing'] says, {kind} n×{shape}; column i of `probabilities` is class i of "
-        "metadata_props['innerloop.classes']; `rejected` is true where an input is unlike every class."
+        f"Few-shot classifier adapted from {manifest.reference} by Innerloop. {takes}; column i of `probabilities` is "
+        f"class i of metadata_props['innerloop.classes']; `rejected` is true where an input is {unlike} every class."
     )

@@ -52,7 +52,7 @@ def classify(
         files,
         graph.read,
         classes,
-        lambda queries: graph(examples, labels, len(classes), queries),
+        lambda queries: graph(examples, labels, len(classes), np.stack(queries)),
         top_k,
     )
 
@@ -61,12 +61,12 @@ def _answer(
     files: Sequence[Given],
     read_one: Read,
     classes: tuple[str, ...],
-    run: Callable[[NDArray[Any]], tuple[NDArray[np.float32], NDArray[np.bool_]]],
+    run: Callable[[list[NDArray[Any]]], tuple[NDArray[np.float32], NDArray[np.bool_]]],
     top_k: int,
 ) -> list[dict[str, Any]]:
     read = [_read(path, read_one) for path in files]
     inputs = [found for found in read if not isinstance(found, dict)]
-    answers = iter(zip(*run(np.stack(inputs)), strict=True) if inputs else ())
+    answers = iter(zip(*run(inputs), strict=True) if inputs else ())
     return [
         {"error": found} if isinstance(found, dict) else _word(classes, *next(answers), top_k=top_k) for found in read
     ]

@@ -5,6 +5,7 @@ Everything needed is in the file: its `metadata_props` name the classes and how 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -13,7 +14,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from meta_models.inputs import Caps, InputSpec, TextSpec
+from meta_models.inputs import Caps, InputSpec, Picture, TextSpec
 from meta_models.inputs.text import by_length
 from meta_models.manifest import Calibration
 from meta_models.serving import cpu_session
@@ -34,7 +35,9 @@ class NotAnExportError(ValueError):
 class Parity(BaseModel):
     """What was measured before the file was handed out.
 
-    `max_difference`: largest difference of a probability from the reference, over `examples` inputs.
+    Attributes:
+        max_difference: largest difference of a probability from the reference, over `examples` inputs and `pictures`.
+        pictures: how many made-up ones of many sizes were compared from their pixels on, where the graph takes pixels.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,6 +46,7 @@ class Parity(BaseModel):
     max_difference: float
     tolerance: float
     examples: int
+    pictures: int = 0
 
 
 class About(BaseModel):
@@ -118,6 +122,7 @@ class ExportedClassifier:
             NotAnExportError: it is not an exported classifier.
         """
         self._session = open_session(source)
+        self._takes = self._session.get_inputs()[0].name
         self.about = ClassifierAbout.from_metadata(metadata_of(self._session))
 
     @property
@@ -125,14 +130,27 @@ class ExportedClassifier:
         return self.about.classes
 
     def read(self, content: Any) -> NDArray[Any]:
-        """`About.read`: one row of `inputs`."""
-        return self.about.read(content)
+        """The bytes of a file, or a vector as it is, to what the graph takes: a row of `inputs`, or `pixels`.
 
-    def __call__(self, inputs: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """(n, *shape) to probabilities (n, n_way) and rejected (n,)."""
-        runs = self._runs(inputs)
-        asked = [self._session.run(["probabilities", "rejected"], {"inputs": inputs[run]}) for run in runs]
-        back = np.argsort(np.concatenate(runs))
+        Raises:
+            UnreadableInput: what is wrong with it, a blank picture included.
+        """
+        spec = self.about.preprocessing
+        if not (self._takes == "pixels" and isinstance(spec, Picture)):
+            return self.about.read(content)
+        pixels = spec.decode(content, Caps())
+        spec.fit(pixels)  # says what is wrong, which a graph cannot
+        return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+
+    def __call__(self, inputs: NDArray[Any] | Sequence[NDArray[Any]]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """n of what `read` gives to probabilities (n, n_way) and rejected (n,)."""
+        if self._takes == "pixels":
+            given, back = list(inputs), np.arange(len(inputs))
+        else:
+            rows = np.asarray(inputs)
+            runs = self._runs(rows)
+            given, back = [rows[run] for run in runs], np.argsort(np.concatenate(runs))
+        asked = [self._session.run(["probabilities", "rejected"], {self._takes: one}) for one in given]
         probabilities, rejected = (np.concatenate([np.asarray(found[i]) for found in asked])[back] for i in (0, 1))
         return probabilities, rejected
 

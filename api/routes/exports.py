@@ -26,7 +26,8 @@ _HEADERS = {
     "Innerloop-Parity": {
         "schema": {"type": "string"},
         "description": "Largest difference of a probability from the service's, the tolerance, and on how many "
-        "support examples: `max-difference=1.2e-07; tolerance=1e-05; examples=25`.",
+        "support examples and, of a graph that takes pixels, made-up pictures: "
+        "`max-difference=1.2e-07; tolerance=1e-05; examples=25; pictures=6`.",
     },
 }
 
@@ -45,7 +46,11 @@ _HEADERS = {
     },
 )
 async def export_model(model_id: str, request: Request, s: S, who: MayAdapt, version: AskedVersion = None) -> Response:
-    """A self-contained ONNX classifier or a safetensors bundle, compared with the service before it is sent."""
+    """A self-contained ONNX classifier or a safetensors bundle, compared with the service before it is sent.
+
+    The classifier of pictures takes `pixels`, one decoded picture (height, width, 3) uint8 of any size: RGB, upright,
+    transparency laid on white. Every other takes `inputs`, a batch.
+    """
     asked = await read_export(request)
     record = await s.in_store(s.records.get, who.owner, model_id, which_version(version))
     adapted = await adaptation.adapted_tensors(s, record)
@@ -58,20 +63,19 @@ async def export_model(model_id: str, request: Request, s: S, who: MayAdapt, ver
         headers={
             "Content-Disposition": f'attachment; filename="{record.record_id}.{asked.format}"',
             "Innerloop-Parity": f"max-difference={parity.max_difference:.1e}; tolerance={parity.tolerance:.0e}; "
-            f"examples={parity.examples}",
+            f"examples={parity.examples}; pictures={parity.pictures}",
         },
     )
 
 
 def _make(s: Services, record: ModelRecord, adapted: Arrays, support: SupportSet, to: str) -> export.Export:
-    inputs = support.inputs[export.proof_rows(len(support.inputs))]
     subject = export.Subject(
         published=s.catalogue.resolve(record.spec.meta_model),
         model_id=record.id,
         spec=record.spec,
         adapted=adapted,
         calibration=s.predictor.calibration(record.spec, record.head.false_reject),
-        inputs=inputs,
-        served=s.predictor.predict(record.spec, adapted, inputs, record.head.false_reject),
+        inputs=support.inputs[export.proof_rows(len(support.inputs))],
+        serve=lambda inputs: s.predictor.predict(record.spec, adapted, inputs, record.head.false_reject),
     )
     return export.FORMATS[to](subject)

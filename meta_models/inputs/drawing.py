@@ -16,8 +16,12 @@ from pydantic import Field
 
 from meta_models.inputs.picture import BlankImageError, Picture
 
-_FAINT = 24
+FAINT = 24
 """Largest difference from the background, of 255, that is still called blank."""
+DRAWN = 0.35
+"""The crop is around what differs by more than this part of the largest difference."""
+PAPER = 0.1
+"""Part of the darkest that is still the paper's grain."""
 
 
 class DrawingSpec(Picture):
@@ -64,17 +68,19 @@ def drawing(pixels: NDArray[np.uint8], spec: DrawingSpec) -> NDArray[np.uint8]:
     """The array form of `preprocess`: (height, width[, 3]) uint8 to (1, size, size)."""
     ink = _ink(pixels)
     peak = int(ink.max(initial=0))
-    if peak <= _FAINT:
+    if peak <= FAINT:
         raise BlankImageError(
-            f"no drawing found: no pixel differs from the background by more than {_FAINT} of 255 (largest: {peak})"
+            f"no drawing found: no pixel differs from the background by more than {FAINT} of 255 (largest: {peak})"
         )
-    box = _crop_box(ink > int(0.35 * peak), spec)
+    box = _crop_box(ink > int(DRAWN * peak), spec)
     side = box[2] - box[0]
     resample = Image.Resampling.BOX if side >= spec.size else Image.Resampling.BILINEAR
     canvas, offset = _pad_to(ink, box)
     shifted = (box[0] + offset, box[1] + offset, box[2] + offset, box[3] + offset)
     small = Image.fromarray(canvas).resize((spec.size, spec.size), resample, box=shifted)
     out = np.asarray(small)
+    if not out.any():
+        raise BlankImageError(f"no drawing found: what there is vanishes at {spec.size}x{spec.size}")
     return _stretched(int(out.max()))[out][None]
 
 
@@ -83,7 +89,7 @@ def _stretched(peak: int) -> NDArray[np.uint8]:
     """What each of the 256 values becomes where `peak` is the largest: thin strokes in a large picture average to
     almost nothing, so they are stretched, and the paper's grain is dropped.
     """
-    values, floor = np.arange(256, dtype=np.float32), 0.1 * peak
+    values, floor = np.arange(256, dtype=np.float32), PAPER * peak
     return np.rint(np.clip((values - floor) * (255.0 / (peak - floor)), 0, 255)).astype(np.uint8)
 
 

@@ -21,8 +21,11 @@ MAX_WORKING_SIDE = 1024
 """Larger pictures are shrunk to this side first: strokes stay visible, work stays bounded."""
 
 
-class BlankImageError(ValueError):
+class BlankImageError(UnreadableInput):
     """The picture holds nothing that differs from its background."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("blank_image", detail)
 
 
 class Picture(Described):
@@ -51,6 +54,15 @@ class Picture(Described):
         Raises:
             UnreadableInput: what is wrong with it.
         """
+        return self.fit(self.decode(content, caps))
+
+    @staticmethod
+    def decode(content: Any, caps: Caps) -> NDArray[np.uint8]:
+        """The bytes of an image file to upright pixels, (height, width[, 3]), at most `MAX_WORKING_SIDE` a side.
+
+        Raises:
+            UnreadableInput: what is wrong with it.
+        """
         if not content:
             raise UnreadableInput("empty_image", "the image has no bytes")
         if len(content) > caps.image_bytes:
@@ -61,11 +73,9 @@ class Picture(Described):
                     size = f"{picture.width}x{picture.height}"
                     raise too_large("image", f"the image is {size}, at most {caps.image_pixels} pixels")
                 picture.load()
-                return preprocess(picture, self)
+                return _flatten(picture)
         except Image.DecompressionBombError as error:  # raised before the size can be read
             raise too_large("image", f"the image has more than {caps.image_pixels} pixels") from error
-        except BlankImageError as error:
-            raise UnreadableInput("blank_image", str(error)) from error
         except UnidentifiedImageError as error:
             raise UnreadableInput(
                 "undecodable_image", f"not an image of a known format ({', '.join(FORMATS)})"
@@ -92,11 +102,16 @@ def preprocess(picture: Image.Image, spec: Picture) -> NDArray[np.uint8]:
     return spec.fit(_flatten(picture))
 
 
+_AVERAGED_AS = {"1": "L", "P": "RGBA", "PA": "RGBA"}
+
+
 def _flatten(picture: Image.Image) -> NDArray[np.uint8]:
     """Upright RGB, transparency laid on white, or on black where what is drawn is light."""
     picture = ImageOps.exif_transpose(picture)
     if max(picture.size) > MAX_WORKING_SIDE:
-        picture = picture.reduce(-(-max(picture.size) // MAX_WORKING_SIDE))
+        # Numbers of colours have no mean, and Pillow has none for 16 bits.
+        mode = "I" if picture.mode.startswith("I;16") else _AVERAGED_AS.get(picture.mode, picture.mode)
+        picture = picture.convert(mode).reduce(-(-max(picture.size) // MAX_WORKING_SIDE))
     if picture.has_transparency_data:
         rgba = np.asarray(picture.convert("RGBA"), dtype=np.float32)
         alpha = rgba[..., 3:] / 255.0

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
 import numpy as np
 import onnx
 import pytest
+from PIL import Image, ImageOps
 
 from meta_models.bundle import Bundle
 from meta_models.exported import TOLERANCE, ExportedClassifier, NotAnExportError
+from meta_models.inputs import UnreadableInput
 from tests.asking import META_MODELS, adapt, assert_problem, drawn, predict, probabilities, support_of
-from tests.drawings import png
+from tests.drawings import blank, encoded, png, sketch
+from tests.test_docs import examples
 
 
 def export(http: httpx.Client, model: str, to: str) -> httpx.Response:
@@ -42,6 +48,7 @@ def test_the_exported_graph_answers_as_the_service(http: httpx.Client, meta_mode
     assert exported.about.digest == model["digest"]
     assert exported.about.parity is not None
     assert exported.about.parity.examples == 18
+    assert exported.about.parity.pictures == 6
     assert exported.about.parity.max_difference <= TOLERANCE
     assert (
         f"max-difference={exported.about.parity.max_difference:.1e}; tolerance=1e-05"
@@ -49,6 +56,54 @@ def test_the_exported_graph_answers_as_the_service(http: httpx.Client, meta_mode
     )
     assert answer.headers["content-disposition"] == f'attachment; filename="{model["id"]}.onnx"'
     onnx.checker.check_model(answer.content, full_check=True)
+
+
+def test_a_device_needs_a_decoder_and_the_runtime_alone(http: httpx.Client, tmp_path: Path) -> None:
+    """The page's example, where nothing of Innerloop can be imported, answers as the service does."""
+    [code] = [code for language, code in examples("cookbook.md") if "onnxruntime.InferenceSession" in code]
+    file = "docs/drawings/loop-2.png"
+    assert file in code
+    model = adapt(http, drawn(4, 2, first=3080), meta_model="omniglot-maml")
+    (tmp_path / "lines.onnx").write_bytes(export(http, model["id"], "onnx").content)
+    (tmp_path / file).parent.mkdir(parents=True)
+    ours = dict.fromkeys(("api", "adapter", "meta_models", "innerloop"))
+    told = "print(json.dumps([dict(zip(classes, probabilities[0].tolist())), bool(rejected[0])]))"
+    program = f"import sys\nsys.modules.update({ours})\n{code}\n{told}"
+    turned = sketch(3082, 9, 500).rotate(90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned by 90 degrees clockwise
+    layer = Image.new("RGBA", (140, 140), (0, 0, 90, 0))
+    layer.putalpha(ImageOps.invert(sketch(3081, 9, 140)))
+    pictures = {
+        "grey": png(3080, 9, 300),
+        "turned by EXIF": encoded(turned, exif=exif),
+        "transparent": encoded(layer),
+        "with a palette": encoded(ImageOps.colorize(sketch(3083, 9), "red", "yellow").quantize(7)),
+        "large, white on black": encoded(sketch(3080, 8, 1500, paper=0, ink=255)),
+        "unlike every class": png(3090, 9),
+    }
+    results = predict(http, model["id"], list(pictures.values()))
+    for (name, data), result in zip(pictures.items(), results, strict=True):
+        (tmp_path / file).write_bytes(data)
+        ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (ran.returncode, ran.stderr) == (0, ""), name
+        here, rejected = json.loads(ran.stdout.splitlines()[-1])
+        assert here == pytest.approx(probabilities(result), abs=TOLERANCE), name
+        assert rejected == result["rejected"], name
+
+
+def test_a_blank_picture_is_rejected(http: httpx.Client) -> None:
+    """Where the service would say `blank_image`, a graph can only reject."""
+    model = adapt(http, drawn(3, 1, first=3090))
+    http.patch(f"/v1/models/{model['id']}", json={"false_reject_rate": 0}).raise_for_status()
+    exported = ExportedClassifier(export(http, model["id"], "onnx").content)
+    answers, rejected = exported([np.full((30, 50, 3), 255, np.uint8), exported.read(png(3090, 5))])
+    assert rejected.tolist() == [True, False]
+    assert answers.sum(1) == pytest.approx([1, 1])
+    with pytest.raises(UnreadableInput, match="no drawing found"):
+        exported.read(blank())
+    [served] = predict(http, model["id"], [blank()])
+    assert served["error"]["code"] == "blank_image"
 
 
 def test_a_grown_model_is_compared_on_its_own_support_set(http: httpx.Client) -> None:

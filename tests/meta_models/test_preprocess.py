@@ -76,7 +76,23 @@ def test_a_thin_line_in_a_large_picture_stays_visible() -> None:
     assert (np.diag(out)[4:24] > 100).all()
 
 
+@pytest.mark.parametrize("mode", ["1", "P", "LA", "RGBA", "CMYK", "I;16"])
+def test_large_pictures_of_every_mode(mode: str) -> None:
+    large = sketch(3, 0, 1500)
+    there = Image.fromarray(np.asarray(large).astype(np.uint16) * 257) if mode == "I;16" else large.convert(mode)
+    assert there.mode == mode
+    assert difference(large, there) < 0.01
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "1", "P"])
 def test_blank_is_refused(mode: str) -> None:
     with pytest.raises(BlankImageError, match="no drawing found"):
         preprocess(Image.new(mode, (40, 40), 1 if mode == "1" else 0), SPEC)
+
+
+def test_ink_that_vanishes_is_blank() -> None:
+    page = Image.new("L", (1000, 1000), 255)
+    page.putpixel((100, 100), 0)
+    page.putpixel((900, 900), 0)
+    with pytest.raises(BlankImageError, match="vanishes"):
+        preprocess(page, SPEC)
