@@ -94,10 +94,13 @@ def default_episodes(shares_body: bool) -> int:
 class Subject:
     """A published meta-model with the test classes of its recipe."""
 
-    def __init__(self, published: Published, test: Iterable[Protocol]) -> None:
+    def __init__(self, published: Published, test: Iterable[Protocol], path: ServingPath | None = None) -> None:
+        """`path` is what adapts and answers; by default the published folder, opened."""
         manifest = published.manifest
         self.manifest = manifest
-        self.path = ServingPath(ServedModel(published.folder, manifest), TorchModel.load(published.folder, manifest))
+        self.path = path or ServingPath(
+            ServedModel(published.folder, manifest), TorchModel.load(published.folder, manifest)
+        )
         self.protocols = {p.name: p for p in test}
         self._features: dict[str, Features] = {}
 

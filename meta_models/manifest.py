@@ -16,6 +16,9 @@ META_PARAMS_FILE = "meta_params.safetensors"
 BODY_FILE = "body.onnx"
 HEAD_FILE = "head.onnx"
 
+NAME = r"^[a-z0-9][a-z0-9-]{1,40}$"
+"""What a meta-model may be called."""
+
 
 class ManifestError(ValueError):
     """A published folder is incomplete, damaged or from a newer format."""
@@ -125,7 +128,7 @@ class Manifest(_Part):
     """A published meta-model: `manifest.json` in its folder."""
 
     format: Literal[1] = 1
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,40}$")]
+    name: Annotated[str, Field(pattern=NAME)]
     version: int
     description: str
     algorithm: dict[str, Any]

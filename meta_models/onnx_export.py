@@ -10,6 +10,11 @@ import onnx
 import torch
 from torch import nn
 
+OPSET = 20
+"""Operator set of every graph here: body and head of one meta-model are put together in exports."""
+IR_VERSION = 10
+"""Of the files."""
+
 
 def to_onnx(
     source: nn.Module | torch.export.ExportedProgram,
@@ -36,11 +41,13 @@ def to_onnx(
             output_names=outputs,
             dynamic_shapes=dynamic,
             dynamo=True,
+            opset_version=OPSET,
             external_data=False,
             verbose=False,
         )
     assert program is not None  # noqa: S101 - dynamo's exporter always returns one
     model = program.model_proto
+    model.ir_version = IR_VERSION
     forget_origin(model)
     return model
 

@@ -1,9 +1,10 @@
-"""Your own labelled pictures, a folder for each class, as classes to meta-train on."""
+"""Your own labelled examples, a folder for each class or a CSV of texts, as classes to meta-train on."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,53 +12,99 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meta_models.datasets import ClassPool, DataError
-from meta_models.inputs import Caps, InputSpec, UnreadableInput
+from meta_models.inputs import Caps, Reads, UnreadableInput
 
-MIN_IMAGES = 6
+MIN_EXAMPLES = 6
 """An episode of one example takes five queries a class beside it."""
 MIN_CLASSES = 30
 """Leaves six each to choose by and to report: five-way episodes with a class to spare."""
 SHARES = (0.6, 0.2, 0.2)
 """Of the classes: to learn from, to choose by, to report."""
 
+Content = tuple[str, Path | str]
+"""Where an example is, for people, and its file or its text."""
 
-def load_classes(folder: Path, spec: InputSpec) -> ClassPool:
-    """Every picture of `folder/<class>/`, pre-processed as the service will pre-process them.
+
+def load_classes(
+    source: Path,
+    spec: Reads,
+    n_classes: int = MIN_CLASSES,
+    most: int | None = None,
+    prepare: Callable[[NDArray[Any]], NDArray[Any]] = lambda inputs: inputs,
+) -> ClassPool:
+    """Every example of `source`, `folder/<class>/<file>` or a CSV of text,label, read as the service will read it.
+
+    Args:
+        source: the folder or CSV.
+        spec: how examples are read.
+        n_classes: fewest that will do.
+        most: examples read of each class, the first ones.
+        prepare: makes of one class's inputs (n, *shape) what the pool holds of them.
 
     Raises:
-        DataError: lists every picture that cannot be used and every class that has too few.
+        DataError: lists every example that cannot be used and every class that has too few.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; it should hold one folder of pictures for each class")
-    names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if len(names) < MIN_CLASSES:
-        raise DataError(f"{folder} has {len(names)} class folders, at least {MIN_CLASSES} are needed")
-    inputs: list[NDArray[Any]] = []
-    rows: list[NDArray[np.int64]] = []
+    classes = _contents(source)
+    if len(classes) < n_classes:
+        raise DataError(f"{source} has {len(classes)} classes, at least {n_classes} are needed")
+    prepared: list[NDArray[Any]] = []
     problems: list[str] = []
-    for name in names:
-        first = len(inputs)
-        for path in sorted(p for p in (folder / name).iterdir() if p.is_file() and not p.name.startswith(".")):
+    for name, contents in sorted(classes.items()):
+        inputs: list[NDArray[Any]] = []
+        for where, content in contents[:most]:
             try:
-                inputs.append(spec.read(path.read_bytes(), Caps()))
+                data = content.read_bytes() if isinstance(content, Path) else content
+                inputs.append(spec.with_name(spec.read(data, Caps()), name))
             except (OSError, UnreadableInput) as error:
-                problems.append(f"{name}/{path.name}: {error}")
-        rows.append(np.arange(first, len(inputs)))
-        if len(rows[-1]) < MIN_IMAGES:
-            problems.append(f"{name}: {len(rows[-1])} usable pictures, at least {MIN_IMAGES} are needed")
+                problems.append(f"{where}: {error}")
+        if len(inputs) < MIN_EXAMPLES:
+            problems.append(f"{name}: {len(inputs)} usable examples, at least {MIN_EXAMPLES} are needed")
+        if not problems:
+            prepared.append(prepare(np.stack(inputs)))
     if problems:
         shown = "\n  ".join(problems[:20]) + (f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else "")
-        raise DataError(f"{folder} cannot be used as it is:\n  {shown}")
-    return ClassPool(np.stack(inputs), tuple(rows), tuple(names), np.zeros(len(names), np.int64))
+        raise DataError(f"{source} cannot be used as it is:\n  {shown}")
+    names = np.repeat(np.array(sorted(classes)), [len(rows) for rows in prepared])
+    return ClassPool.by_label(np.concatenate(prepared), names, np.arange(len(names)))
 
 
-def part_of(class_names: Sequence[str]) -> NDArray[np.int64]:
-    """(n_classes,) 0 to learn from, 1 to choose by, 2 to report, by `SHARES`.
+def _contents(source: Path) -> dict[str, list[Content]]:
+    """By class."""
+    if source.suffix.lower() == ".csv" and source.is_file():
+        return _texts(source)
+    if not source.is_dir():
+        raise DataError(f"{source} is not a folder; it should hold one folder of files for each class")
+    folders = [path for path in _visible(source) if path.is_dir()]
+    return {
+        folder.name: [(f"{folder.name}/{path.name}", path) for path in _visible(folder) if path.is_file()]
+        for folder in folders
+    }
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+
+
+def _texts(source: Path) -> dict[str, list[Content]]:
+    found: dict[str, list[Content]] = {}
+    with source.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        if not {"text", "label"} <= set(rows.fieldnames or ()):
+            raise DataError(f"{source} must have columns text and label, found {', '.join(rows.fieldnames or ())}")
+        for number, row in enumerate(rows, 2):
+            if not row["label"] or row["text"] is None:
+                raise DataError(f"{source}, row {number}: text and label are needed")
+            found.setdefault(row["label"], []).append((f"row {number}", row["text"]))
+    return found
+
+
+def part_of(class_names: Sequence[str], shares: tuple[float, float, float] = SHARES) -> NDArray[np.int64]:
+    """(n_classes,) 0 to learn from, 1 to choose by, 2 to report, by `shares`.
 
     Classes are ranked by the sha256 of their names, so the same names are always cut alike.
     """
     order = sorted(range(len(class_names)), key=lambda i: hashlib.sha256(class_names[i].encode()).hexdigest())
-    n_test, n_development = (round(share * len(class_names)) for share in (SHARES[2], SHARES[1]))
+    n_test, n_development = (round(share * len(class_names)) for share in (shares[2], shares[1]))
     part = np.zeros(len(class_names), np.int64)
     part[order[:n_test]] = 2
     part[order[n_test : n_test + n_development]] = 1

@@ -83,7 +83,8 @@ def produce(
     n_calibrating = 50 if model.adapts_backbone else 1000 // len(splits.development)
     calibration = calibrate(path, splits.development, n_calibrating, seed=2)
     manifest = manifest.model_copy(update={"calibration": calibration})
-    figures = _figures(Subject(Published(folder, manifest), splits.test), recipe, episodes, say)
+    command = "innerloop meta-train " + ("--data FOLDER" if recipe.data.name == "folder" else recipe.name)
+    figures = measure_figures(Subject(Published(folder, manifest), splits.test), command, episodes, say)
     manifest = manifest.model_copy(update={"benchmarks": figures})
     write_manifest(manifest, folder)
     say(f"published {manifest.reference} in {folder}")
@@ -155,11 +156,10 @@ def _choose_inner(
     return TorchModel(rebuilt, model.meta_params, model.device), recipe, notes
 
 
-def _figures(subject: Subject, recipe: Recipe, episodes: int | None, say: Say) -> tuple[Figure, ...]:
-    """Accuracy on test classes, which nothing above has seen."""
+def measure_figures(subject: Subject, command: str, episodes: int | None, say: Say) -> tuple[Figure, ...]:
+    """Accuracy on test classes, which nothing before has seen; `command` makes the same figures again."""
     inner = subject.manifest.inner_loop
     figures: list[Figure] = []
-    command = "innerloop meta-train " + ("--data FOLDER" if recipe.data.name == "folder" else recipe.name)
     command += f" --episodes {episodes}" if episodes else ""
     for job in jobs(subject, episodes or default_episodes(subject.path.shares_body)):
         if job.curve != "table":

@@ -31,7 +31,7 @@ from meta_models.manifest import (
 from meta_models.measures import softmax
 from meta_models.onnx_export import to_onnx
 from meta_models.recipe import Recipe
-from meta_models.serving import ServedModel
+from meta_models.serving import BodyGraph, ServedModel
 from meta_models.torch_model import Arrays, TorchModel, as_floats
 
 PARITY = 1e-4
@@ -42,8 +42,12 @@ class PublishError(RuntimeError):
     """The folder must not be published; the message says why."""
 
 
-def export(model: TorchModel, recipe: Recipe, training: Training, folder: Path) -> Manifest:
+def export(
+    model: TorchModel, recipe: Recipe, training: Training, folder: Path, *, body: Path | None = None
+) -> Manifest:
     """Write weights, graphs and a manifest without figures, and check ONNX against torch.
+
+    `body` is a graph that serves as it is, where there is none in torch to make it from.
 
     Raises:
         PublishError: the graphs differ from torch by more than `PARITY`.
@@ -56,16 +60,19 @@ def export(model: TorchModel, recipe: Recipe, training: Training, folder: Path) 
         if not name.startswith("outer.")
     }
     model.algorithm.backbone.cpu()
-    model = TorchModel(model.algorithm, params)
+    model = TorchModel(model.algorithm, params, graph=BodyGraph(body, recipe.input) if body else None)
     save_file(_kept(params, recipe), folder / META_PARAMS_FILE)
     shapes = _symbolic_shapes(model, recipe)
-    if model.shares_body:
+    if isinstance(recipe.input, TextSpec):
+        shutil.copyfile(_folder(recipe.input) / recipe.input.tokenizer, folder / recipe.input.tokenizer)
+    if body:
+        shutil.copyfile(body, folder / BODY_FILE)
+    elif model.shares_body:
         inputs, sizes = _inputs(recipe, 2), {0: "n"}
         if isinstance(recipe.input, TextSpec):  # texts and names go through it by themselves, at any length
             inputs, sizes = recipe.input.parts(inputs)[0][:, :16], {0: "n", 1: "length"}
-            shutil.copyfile(_folder(recipe.input) / recipe.input.tokenizer, folder / recipe.input.tokenizer)
-        body = to_onnx(_Body(model).eval(), (torch.from_numpy(inputs),), ["inputs"], ["features"], {"inputs": sizes})
-        onnx.save(body, folder / BODY_FILE)
+        traced = to_onnx(_Body(model).eval(), (torch.from_numpy(inputs),), ["inputs"], ["features"], {"inputs": sizes})
+        onnx.save(traced, folder / BODY_FILE)
     _export_head(model, recipe, shapes, folder / HEAD_FILE)
     manifest = Manifest(
         name=recipe.name,

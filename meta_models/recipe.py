@@ -13,6 +13,7 @@ from meta_models.augment_sound import SoundAugmentSpec
 from meta_models.augment_text import TextAugmentSpec
 from meta_models.episodes import EpisodeSpec
 from meta_models.inputs import DrawingSpec, InputSpec
+from meta_models.manifest import NAME
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -87,7 +88,7 @@ class Search(_Part):
 class Recipe(_Part):
     """One meta-model, from data to published folder."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{1,40}$")
+    name: str = Field(pattern=NAME)
     version: int = 1
     description: str
     algorithm: dict[str, Any]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from meta_models.inputs import TextSpec
+from meta_models.inputs import InputSpec, TextSpec
 from meta_models.inputs.text import by_length
 from meta_models.manifest import BODY_FILE, HEAD_FILE, Calibration, Manifest, read_manifest
 from meta_models.measures import softmax
@@ -39,8 +41,8 @@ class ServedModel:
         """
         self.folder = folder
         self.manifest = manifest or read_manifest(folder)
-        self._body = _session(folder / BODY_FILE) if self.manifest.shares_body else None
-        self._head = _session(folder / HEAD_FILE)
+        self._body = graph_session(folder / BODY_FILE) if self.manifest.shares_body else None
+        self._head = graph_session(folder / HEAD_FILE)
 
     @property
     def shares_body(self) -> bool:
@@ -48,17 +50,36 @@ class ServedModel:
 
     def features(self, inputs: NDArray[Any]) -> Features:
         """(n, *shape) to what `logits` reads; each row depends on its own input alone."""
-        if self._body is None:
-            return inputs
-        if isinstance(self.manifest.input, TextSpec):
-            return np.stack([_embed(self._body, part) for part in self.manifest.input.parts(inputs)], axis=1)
-        return _in_chunks(self._body, {}, "inputs", inputs)
+        return inputs if self._body is None else run_body(self._body, self.manifest.input, inputs)
 
     def logits(self, adapted: Arrays, features: Features) -> NDArray[np.float32]:
         """Query features to logits (n_query, n_way), in the adapted tensors' order of classes."""
         if isinstance(self.manifest.input, TextSpec):
             features = features[:, 0]  # the text's; a query has no class name
         return _in_chunks(self._head, adapted, "features", features)
+
+
+def run_body(body: ort.InferenceSession, spec: InputSpec, inputs: NDArray[Any]) -> NDArray[np.float32]:
+    """(n, *shape) through the graph of a shared body; of texts (n, 2, n_features), each with its class name."""
+    if isinstance(spec, TextSpec):
+        return np.stack([_embed(body, part) for part in spec.parts(inputs)], axis=1)
+    return _in_chunks(body, {}, "inputs", inputs)
+
+
+@dataclass(frozen=True)
+class BodyGraph:
+    """A body that is a graph alone, such as an encoder of one's own; opened when it is first run."""
+
+    path: Path
+    spec: InputSpec
+
+    @cached_property
+    def _session(self) -> ort.InferenceSession:
+        return graph_session(self.path)
+
+    def __call__(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """`run_body`."""
+        return run_body(self._session, self.spec, inputs)
 
 
 def probabilities(logits: NDArray[np.float32], calibration: Calibration) -> NDArray[np.float64]:
@@ -68,12 +89,13 @@ def probabilities(logits: NDArray[np.float32], calibration: Calibration) -> NDAr
 
 def cpu_session(source: Path | bytes) -> ort.InferenceSession:
     """One thread, on the CPU wherever it runs: what exports are checked and used with."""
-    return _session(source, ("CPUExecutionProvider",))
+    return graph_session(source, ("CPUExecutionProvider",))
 
 
-def _session(
+def graph_session(
     source: Path | bytes, wanted: tuple[str, ...] = ("CUDAExecutionProvider", "CPUExecutionProvider")
 ) -> ort.InferenceSession:
+    """One thread, on a GPU where ONNX Runtime has one: what the service runs graphs with."""
     options = ort.SessionOptions()
     # One thread per run: with the pool's default the 99th percentile is five times the median.
     options.intra_op_num_threads = 1

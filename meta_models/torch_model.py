@@ -16,8 +16,9 @@ from meta_models.algorithms import ALGORITHMS, Algorithm, InnerSettings, Tensors
 from meta_models.algorithms.inner_loop import CHUNK
 from meta_models.algorithms.protocol import OnStep
 from meta_models.backbones import BACKBONES
-from meta_models.manifest import META_PARAMS_FILE, Manifest
-from meta_models.serving import Arrays, Features
+from meta_models.backbones.encoder import Encoder
+from meta_models.manifest import BODY_FILE, META_PARAMS_FILE, Manifest
+from meta_models.serving import Arrays, BodyGraph, Features
 
 
 def build_algorithm(algorithm: dict[str, Any], backbone: dict[str, Any], shape: tuple[int | str, ...]) -> Algorithm:
@@ -37,12 +38,15 @@ class TorchModel:
     algorithm: Algorithm
     meta_params: Tensors
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    graph: BodyGraph | None = None
+    """The body, where it is no network in torch: an encoder of one's own."""
 
     @classmethod
     def load(cls, folder: Path, manifest: Manifest, device: str = "cpu") -> TorchModel:
         """Read a published folder; safetensors hold numbers only, never code."""
         algorithm = build_algorithm(manifest.algorithm, manifest.backbone, manifest.input.shape)
-        return cls(algorithm, load_file(folder / META_PARAMS_FILE, device=device), torch.device(device))
+        graph = BodyGraph(folder / BODY_FILE, manifest.input) if isinstance(algorithm.backbone, Encoder) else None
+        return cls(algorithm, load_file(folder / META_PARAMS_FILE, device=device), torch.device(device), graph)
 
     @property
     def shares_body(self) -> bool:
@@ -57,6 +61,8 @@ class TorchModel:
         """(n, *shape) to features, a chunk at a time; the inputs where no body is shared."""
         if not self.shares_body:
             return inputs
+        if self.graph is not None:
+            return self.graph(inputs)
         with torch.inference_mode():
             parts = [
                 self.algorithm.body(self.meta_params, self._tensor(inputs[start : start + CHUNK])).float().cpu()

@@ -30,9 +30,10 @@ def listening(answer: Answering, port: int = 0) -> Iterator[int]:
             if "content-length" not in {name.lower() for name in headers}:
                 self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            if self.command != "HEAD":
+                self.wfile.write(content)
 
-        do_GET = do_POST = do_DELETE = handle_any  # noqa: N815
+        do_GET = do_HEAD = do_POST = do_DELETE = handle_any  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None:
             """Quietly."""

@@ -13,6 +13,7 @@ import pytest
 from adapter.config import Settings
 from innerloop.client import DEFAULT_URL
 from innerloop.embedded import Embedded
+from tests import encoders
 
 ROOT = Path(__file__).parent.parent
 PAGES = (
@@ -42,9 +43,22 @@ def test_examples_of_keys_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert run("keys.md", running.url, tmp_path) == 2
 
 
-def run(page: str, url: str, tmp_path: Path) -> int:
-    """Run a page's examples in order, against the server at `url`; how many there are."""
-    (tmp_path / "docs").symlink_to(ROOT / "docs")
+def test_examples_of_own_encoders_run(tmp_path: Path) -> None:
+    """The files that the page takes for granted are there; a server reads its meta-models when it starts."""
+    encoders.photos(tmp_path / "photos", 18, 8)
+    encoders.photos(tmp_path / "new-classes", 3, 4)
+    encoders.text_encoder(tmp_path / "my-text-encoder")
+    encoders.texts(tmp_path / "tickets.csv")
+    assert run("own-encoder.md", DEFAULT_URL, tmp_path, slice(0, 2)) == 2
+    settings = Settings(port=0, data_dir=tmp_path / "data", meta_models_dir=tmp_path / "meta-models")
+    with Embedded(settings) as running:
+        assert run("own-encoder.md", running.url, tmp_path, slice(2, None)) == 2
+
+
+def run(page: str, url: str, tmp_path: Path, which: slice = slice(None)) -> int:
+    """Run a page's examples in order, or `which` of them, against the server at `url`; how many there are."""
+    if not (tmp_path / "docs").exists():
+        (tmp_path / "docs").symlink_to(ROOT / "docs")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # noqa: TID251 - the commands under test inherit it
     environment = {
         **os.environ,  # noqa: TID251
@@ -52,7 +66,7 @@ def run(page: str, url: str, tmp_path: Path) -> int:
         "PYTHONPATH": str(ROOT),
         "INNERLOOP_URL": url,
     }
-    found = examples(page)
+    found = examples(page)[which]
     assert {language for language, _ in found} <= {"sh", "python"}
     for number, (language, code) in enumerate(found, 1):
         command = ["bash", "-euo", "pipefail", "-c"] if language == "sh" else [sys.executable, "-c"]

@@ -1,4 +1,4 @@
-"""`adapt`, `predict`, `classify`, `evaluate` and `meta-models`: a server seen from a folder of files."""
+"""`adapt`, `predict`, `classify` and `evaluate`: a server seen from a folder of files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ def register(app: typer.Typer) -> None:
     app.command()(predict)
     app.command()(classify)
     app.command()(evaluate)
-    app.command("meta-models")(meta_models)
 
 
 def adapt(
@@ -138,28 +137,6 @@ def evaluate(
             err.print(f"[red]{query['error']['code']}[/] {query['file']}: {query['error']['detail']}", highlight=False)
     if unreadable:
         raise typer.Exit(ExitCode.SOME_UNREADABLE)
-
-
-def meta_models(url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False) -> None:
-    """List the published meta-models of a server."""
-    from rich.table import Table
-
-    with friendly(*EXPECTED), Client(url, key) as client:
-        found = client.meta_models()
-    if as_json:
-        print_json(found)
-        return
-    table = Table(
-        "meta-model", "alias", "algorithm", "inner steps", "accuracy, inductive (%)", box=None, header_style="dim"
-    )
-    for card in found:
-        figures = ", ".join(
-            f"{f['protocol']} {f['n_way']}w{f['n_shot']}s {f['accuracy']:.1f}±{f['ci95']:.1f}"
-            for f in card["benchmarks"]
-        )
-        steps = card["inner_loop"]["inner_steps"] if card["inner_loop"] else "–"
-        table.add_row(card["reference"], ", ".join(card["aliases"]), card["algorithm"], str(steps), figures)
-    out.print(table)
 
 
 def as_version(text: str | None) -> Any:

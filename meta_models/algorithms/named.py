@@ -82,7 +82,12 @@ class Named(SharedBody):
 
 def trust(meta_params: Tensors, means: Tensor, names: Tensor) -> Tensor:
     """In [0, 1], from class means and names (n_way, d): near 1 where names are near their own classes' examples."""
+    return torch.sigmoid((agreement(means, names) - meta_params["margin"]) / meta_params["log_width"].exp())
+
+
+def agreement(means: Tensor, names: Tensor) -> Tensor:
+    """How much nearer names (n_way, d) are to their own class's examples than to the others', in cosines."""
     near = functional.normalize(names, dim=-1) @ functional.normalize(means, dim=-1).T
     own = near.diagonal().mean()
     others = (near.sum() - near.diagonal().sum()) / (near.numel() - len(near))
-    return torch.sigmoid((own - others - meta_params["margin"]) / meta_params["log_width"].exp())
+    return own - others

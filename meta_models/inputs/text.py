@@ -42,6 +42,8 @@ class TextSpec(Described):
     """How many different ones there are."""
     max_tokens: Annotated[int, Field(ge=4, le=512)] = 128
     name_tokens: Annotated[int, Field(ge=4, le=64)] = 24
+    shift: Literal[0, 1] = 0
+    """Added to each id where the tokenizer's 0 is a token: here 0 is padding, whatever it is to the encoder."""
     folder: Annotated[Path | None, Field(exclude=True, repr=False)] = None
 
     @property
@@ -118,7 +120,7 @@ class TextSpec(Described):
 
     def _ids(self, text: str, longest: int) -> list[int]:
         """At most `longest` ids, those that open and close a text among them."""
-        ids = _tokenizer(self.tokenizer, self.folder).encode(text).ids
+        ids = [i + self.shift for i in _tokenizer(self.tokenizer, self.folder).encode(text).ids]
         return ids if len(ids) <= longest else [*ids[: longest - 1], ids[-1]]
 
 

@@ -203,7 +203,8 @@ def completed(home: Path, *words: str) -> list[str]:
 
 
 def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
-    assert completed(tmp_path, "meta") == ["meta-models", "meta-train"]
+    assert sorted(completed(tmp_path, "meta")) == ["meta-models", "meta-train"]
+    assert completed(tmp_path, "meta-models", "a") == ["add"]
     assert completed(tmp_path, "evaluate", "--ver") == ["--version"]
     assert {"create", "list", "revoke"} <= set(completed(tmp_path, "keys", ""))
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from meta_models.datasets import DataError
-from meta_models.inputs import DrawingSpec
-from meta_models.own_classes import MIN_CLASSES, MIN_IMAGES, load_classes, part_of
+from meta_models.inputs import Caps, DrawingSpec
+from meta_models.own_classes import MIN_CLASSES, MIN_EXAMPLES, load_classes, part_of
 from meta_models.recipe import load_recipe
 from meta_models.sources import load_splits
+from tests import texts
 from tests.drawings import blank, png
 
 RECIPE = load_recipe("own-drawings")
@@ -22,7 +23,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
     for kind in range(MIN_CLASSES):
         (folder / f"kind {kind}").mkdir()
-        for example in range(MIN_IMAGES + kind % 2):
+        for example in range(MIN_EXAMPLES + kind % 2):
             (folder / f"kind {kind}" / f"{example}.png").write_bytes(png(kind, example))
     (folder / ".hidden").mkdir()
     return folder
@@ -31,7 +32,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_picture_is_in_its_class(pictures: Path) -> None:
     pool = load_classes(pictures, DrawingSpec())
     assert pool.n_classes == MIN_CLASSES
-    assert {len(rows) for rows in pool.class_examples} == {MIN_IMAGES, MIN_IMAGES + 1}
+    assert {len(rows) for rows in pool.class_examples} == {MIN_EXAMPLES, MIN_EXAMPLES + 1}
     assert pool.inputs.shape == (sum(len(rows) for rows in pool.class_examples), 1, 28, 28)
 
 
@@ -56,13 +57,30 @@ def test_what_cannot_be_used_is_named(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "scraps" / "blank.png").write_bytes(blank())
     with pytest.raises(DataError) as error:
         load_classes(tmp_path, DrawingSpec())
-    for part in ("scraps/torn.png", "scraps/blank.png: no drawing found", "scraps: 0 usable pictures, at least 6"):
+    for part in ("scraps/torn.png", "scraps/blank.png: no drawing found", "scraps: 0 usable examples, at least 6"):
         assert part in str(error.value)
 
 
 def test_too_few_classes_say_how_many_are_needed(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
-    with pytest.raises(DataError, match=f"has 1 class folders, at least {MIN_CLASSES}"):
+    with pytest.raises(DataError, match=f"has 1 classes, at least {MIN_CLASSES}"):
         load_classes(tmp_path, DrawingSpec())
     with pytest.raises(DataError, match="is not a folder"):
         load_classes(tmp_path / "none", DrawingSpec())
+
+
+def test_texts_come_from_a_csv(tmp_path: Path) -> None:
+    spec = texts.spec(tmp_path)
+    rows = [f"where is card {n},lost {n % 2}" for n in range(14)]
+    (tmp_path / "t.csv").write_text("\n".join(["text,label", *rows]))
+    pool = load_classes(tmp_path / "t.csv", spec, 2, most=6)
+    assert pool.class_names == ("lost 0", "lost 1")
+    assert [len(members) for members in pool.class_examples] == [6, 6]
+    expected = spec.with_name(spec.read("where is card 1", Caps()), "lost 1")
+    assert np.array_equal(pool.inputs[pool.class_examples[1][0]], expected)
+    (tmp_path / "u.csv").write_text("text,class\na,b\n")
+    with pytest.raises(DataError, match="must have columns text and label, found text, class"):
+        load_classes(tmp_path / "u.csv", spec, 2)
+    (tmp_path / "e.csv").write_text("\n".join(["text,label", *rows, '" ",lost 1']))
+    with pytest.raises(DataError, match="row 16: the text has no characters"):
+        load_classes(tmp_path / "e.csv", spec, 2)
