@@ -15,6 +15,7 @@ SMALL = {
     "conv4": {"width": 8},
     "mixed_cells": {"n_nodes": 3, "width": 8},
     "residual": {"stem": 4, "widths": (6, 8)},
+    "resnet12": {"widths": (4, 6, 6, 8)},
 }
 
 

@@ -74,7 +74,8 @@ def test_features(shape: tuple[int, int]) -> None:
     with_backbone(backbone, params, inputs, training=True)  # moves the running statistics
     features = with_backbone(backbone, params, inputs)
     assert features.shape == (5, n_features(backbone))
-    torch.testing.assert_close(with_backbone(backbone, params, inputs[2:3])[0], features[2])
+    # Processors round a row by its place in the batch; one that saw its neighbours would differ a thousandfold.
+    torch.testing.assert_close(with_backbone(backbone, params, inputs[2:3])[0], features[2], atol=2e-4, rtol=1e-3)
     assert float((features[0] - features[1]).abs().max()) > 1e-3, "two examples sound the same"
 
 
