@@ -10,6 +10,7 @@ import pytest
 
 from adapter.config import Settings
 from innerloop.embedded import Embedded
+from meta_models.catalogue import Catalogue
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +18,31 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     """Redis twice, a worker and the API, as `innerloop serve` runs them."""
     folder: Path = tmp_path_factory.mktemp("server")
     with Embedded(Settings(port=0, data_dir=folder)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def photo_zoo(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """A folder with a meta-model of photographs, as long as none is published."""
+    if "photo" in Catalogue().aliases:
+        return None
+    from tests.photo_stand_in import publish_stand_in
+
+    folder = tmp_path_factory.mktemp("zoo")
+    publish_stand_in(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photo_server(
+    photo_zoo: Path | None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Embedded]:
+    """A service that knows photographs: the session's, or one of its own."""
+    if photo_zoo is None:
+        yield request.getfixturevalue("server")
+        return
+    folder = tmp_path_factory.mktemp("photo-server")
+    with Embedded(Settings(port=0, data_dir=folder, meta_models_dir=photo_zoo)) as running:
         yield running
 
 
