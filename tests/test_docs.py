@@ -35,6 +35,10 @@ def test_examples_run(page: str, server: Embedded, tmp_path: Path) -> None:
     assert run(page, server.url, tmp_path) >= 3
 
 
+def test_examples_of_photos_run(photo_server: Embedded, tmp_path: Path) -> None:
+    assert run("quickstart-photos.md", photo_server.url, tmp_path) == 3
+
+
 def test_examples_of_keys_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a server of their own, whose data folder is where the commands look for it."""
     monkeypatch.setenv("INNERLOOP_WEBHOOK_NETWORKS", "127.0.0.1")
