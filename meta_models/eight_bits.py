@@ -10,6 +10,7 @@ import logging
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 BLOCK = 32
@@ -18,7 +19,8 @@ BLOCK = 32
 
 def with_eight_bit_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Matrix products by ONNX Runtime's MatMulNBits, which rounds each row of activations by itself, so that a text's
-    answer does not depend on its company; embedding tables in whole numbers with a scale a row.
+    answer does not depend on its company; embedding tables in whole numbers with a scale a row, convolutions with one a
+    filter, which become floats again once, when the graph is loaded.
     """
     from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
@@ -34,7 +36,33 @@ def with_eight_bit_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     quantizer.process()
     small: onnx.ModelProto = quantizer.model.model  # pyright: ignore[reportAttributeAccessIssue] - it was wrapped
     _shrink_tables(small.graph)
+    _shrink_convolutions(small.graph)
     return small
+
+
+def _shrink_convolutions(graph: onnx.GraphProto) -> None:
+    weights = {t.name: t for t in graph.initializer}
+    filters = [node.input[1] for node in graph.node if node.op_type == "Conv" and node.input[1] in weights]
+    made: list[onnx.NodeProto] = []
+    for name in dict.fromkeys(filters):
+        whole, scales = _whole(numpy_helper.to_array(weights[name]), axes=(1, 2, 3))
+        graph.initializer.remove(weights[name])
+        graph.initializer.extend(
+            [numpy_helper.from_array(whole, f"{name}/whole"), numpy_helper.from_array(scales, f"{name}/scales")]
+        )
+        made += [
+            helper.make_node("Cast", [f"{name}/whole"], [f"{name}/float"], name=f"{name}/cast", to=TensorProto.FLOAT),
+            helper.make_node("Mul", [f"{name}/float", f"{name}/scales"], [name], name=f"{name}/scale"),
+        ]
+    nodes = [*made, *graph.node]
+    graph.ClearField("node")
+    graph.node.extend(nodes)
+
+
+def _whole(weights: NDArray[np.float32], axes: tuple[int, ...]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Whole numbers, and the scale that `axes` share."""
+    scales = np.abs(weights).max(axes, keepdims=True).clip(min=1e-12) / 127
+    return np.rint(weights / scales).astype(np.int8), scales.astype(np.float32)
 
 
 def _shrink_tables(graph: onnx.GraphProto) -> None:
@@ -43,12 +71,10 @@ def _shrink_tables(graph: onnx.GraphProto) -> None:
         if node.op_type != "Gather" or node.input[0] not in tables:
             continue
         name, ids, out = node.input[0], node.input[1], node.output[0]
-        table = numpy_helper.to_array(tables[name])
-        scales = np.abs(table).max(1, keepdims=True).clip(min=1e-12) / 127
-        whole = np.rint(table / scales).astype(np.int8)
+        whole, scales = _whole(numpy_helper.to_array(tables[name]), axes=(1,))
         graph.initializer.remove(tables.pop(name))
         graph.initializer.extend(
-            [numpy_helper.from_array(whole, name), numpy_helper.from_array(scales.astype(np.float32), f"{name}/scales")]
+            [numpy_helper.from_array(whole, name), numpy_helper.from_array(scales, f"{name}/scales")]
         )
         made = [
             helper.make_node("Gather", [name, ids], [f"{out}/whole"], axis=0),

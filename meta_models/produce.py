@@ -192,6 +192,8 @@ def _development_accuracy(model: Classifier, recipe: Recipe, pools: Pools) -> fl
 
 def _training(recipe: Recipe, splits: Splits, run: Path, notes: str, development: float) -> Training:
     state = checkpoint.load(run / CHECKPOINT, torch.device("cpu"))
+    if recipe.initialize_from:
+        notes = f"Began from {recipe.initialize_from}. {notes}".rstrip()
     return Training(
         **provenance(recipe, splits),
         steps=state.step,

@@ -114,16 +114,8 @@ def check_parity(served: ServedModel, model: TorchModel, n_draws: int = 5) -> fl
 
 
 def _kept(params: Tensors, recipe: Recipe) -> Tensors:
-    """What goes into a published folder: of an encoder that others trained, only what was changed of it, in half
-    precision; all of it is in the body's graph."""
-    if not recipe.small_body:
-        return params
-    frozen = recipe.outer.frozen
-    return {
-        name: t.half() if name.startswith("backbone.") else t
-        for name, t in params.items()
-        if not name.startswith(frozen)
-    }
+    """What goes into the safetensors: with `small_body`, all but the backbone, which is in the body's graph."""
+    return {name: t for name, t in params.items() if not (recipe.small_body and name.startswith("backbone."))}
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -103,7 +103,7 @@ class Recipe(_Part):
     initialize_from: str | None = None
     """Published meta-model, or encoder (`meta_models/pretrained.py`), that gives the starting meta_params."""
     small_body: bool = False
-    """Weights of the shared body in eight bits."""
+    """Publish the shared body's weights once, in its graph, in eight bits."""
 
     @property
     def episode_specs(self) -> tuple[EpisodeSpec, ...]:

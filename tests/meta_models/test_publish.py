@@ -95,6 +95,20 @@ def test_graphs_that_disagree_with_torch_are_refused(published: Path, model: Tor
         publish.check_parity(ServedModel(published), TorchModel(model.algorithm, drifted))
 
 
+def test_a_small_body_answers_alike_and_holds_the_weights_alone(
+    published: Path, model: TorchModel, pool: ClassPool, tmp_path: Path
+) -> None:
+    recipe = a_recipe(VARIANTS["protonet-cosine"]).model_copy(update={"small_body": True})
+    small = ServedModel(tmp_path / "small", publish.export(model, recipe, a_training(), tmp_path / "small"))
+    whole = ServedModel(published)
+    assert (small.folder / "body.onnx").stat().st_size < 0.6 * (whole.folder / "body.onnx").stat().st_size
+    assert set(TorchModel.load(small.folder, small.manifest).meta_params) == {"log_scale"}
+    here, there = (one.features(pool.inputs[:60]) for one in (small, whole))
+    cosines = (here * there).sum(1) / (np.linalg.norm(here, axis=1) * np.linalg.norm(there, axis=1))
+    assert cosines.min() > 0.999
+    assert not np.array_equal(here, there)
+
+
 def test_graphs_do_not_tell_where_they_were_made(published: Path) -> None:
     graphs = [*published.glob("*.onnx"), *ZOO.glob("*/*.onnx")]
     assert len(graphs) > 2
