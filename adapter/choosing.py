@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,29 +28,57 @@ def defaults(manifest: Manifest) -> Adaptation:
     return Adaptation() if inner is None else Adaptation(inner_steps=inner.inner_steps, inner_lr=inner.inner_lr)
 
 
-def choose(spec: ModelSpec, support: SupportSet, paths: Mapping[str, ServingPath]) -> ModelSpec:
-    """The spec with one of its candidates for good; the same support set gives the same choice.
+def choose(spec: ModelSpec, support: SupportSet, paths: Mapping[str, ServingPath]) -> tuple[ModelSpec, SupportSet]:
+    """The spec with one of its candidates for good, and the support set as that one reads it; the same support set
+    gives the same choice.
 
     Another than the default is taken where it is right more often by more than `BEYOND_CHANCE` standard errors of the
-    difference, both asked about the same held-out examples. Candidates that this worker lacks are passed over.
+    difference, both asked about the same held-out examples. Candidates that this worker lacks are passed over, and so
+    are those of another kind than the default where the support set was not read for them.
     """
-    candidates = [reference for reference in spec.candidates if reference in paths]
-    right = {reference: _held_out(spec, support, paths[reference]) for reference in candidates}
+    readings = _readings(spec, support, paths)
+    candidates = [reference for reference in spec.candidates if reference in readings]
+    right = {reference: _held_out(spec, readings[reference], paths[reference]) for reference in candidates}
     default = right[candidates[0]]
     tried = tuple(_trial(reference, right[reference], default) for reference in candidates)
     better = [trial for trial in tried[1:] if trial.difference > BEYOND_CHANCE * trial.standard_error]
     best = max(better, key=lambda trial: trial.difference, default=tried[0])
     settings = defaults(paths[best.meta_model].served.manifest)
-    return spec.model_copy(
+    # The rows that were compared are in the order of the default's reading; another has an order of its own.
+    is_other = readings[best.meta_model].inputs is support.other
+    chosen = support.as_other() if is_other else replace(support, other=None)
+    counts = {c.name: c for c in spec.classes}
+    made = spec.model_copy(
         update={
             "meta_model": best.meta_model,
+            "input_shape": chosen.inputs.shape[1:],
+            "classes": tuple(counts[name] for name in chosen.classes),
             "adaptation": settings,
             "weights": spec.weights
             if spec.ephemeral
-            else support.weights_digest(best.meta_model, settings.model_dump()),
+            else chosen.weights_digest(best.meta_model, settings.model_dump()),
             "selection": Selection(folds=FOLDS, n=len(default), tried=tried),
         }
     )
+    return made, chosen
+
+
+def _readings(spec: ModelSpec, support: SupportSet, paths: Mapping[str, ServingPath]) -> dict[str, SupportSet]:
+    """The support set as each candidate reads it, all in one order."""
+    readings = [support] if support.other is None else [support, replace(support, inputs=support.other)]
+    return {
+        reference: reading
+        for reference in spec.candidates
+        if reference in paths
+        for reading in readings
+        if _fits(reading.inputs, paths[reference].served.manifest.input.shape)
+    }
+
+
+def _fits(inputs: NDArray[Any], shape: tuple[int | str, ...]) -> bool:
+    """Whether (n, *shape) are inputs of that shape; a name stands for any size."""
+    sizes = inputs.shape[1:]
+    return len(sizes) == len(shape) and all(isinstance(b, str) or a == b for a, b in zip(sizes, shape, strict=True))
 
 
 def _held_out(spec: ModelSpec, support: SupportSet, path: ServingPath) -> NDArray[np.bool_]:

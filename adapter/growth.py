@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adapter.errors import NotFound, Unprocessable
+from adapter.errors import NotFound, NotReady, Unprocessable
 from adapter.quality import example_name
 from adapter.support_set import SupportSet, canonical, label_problem
 
@@ -16,7 +16,13 @@ from adapter.support_set import SupportSet, canonical, label_problem
 def add_examples(
     support: SupportSet, labels: Sequence[str], inputs: NDArray[Any], sources: Sequence[str]
 ) -> SupportSet:
-    """With these examples too; one that its class has already is passed over, so that a retry adds nothing."""
+    """With these examples too; one that its class has already is passed over, so that a retry adds nothing.
+
+    Raises:
+        NotReady: a meta-model was chosen meanwhile that reads examples in another way.
+    """
+    if support.inputs.shape[1:] != inputs.shape[1:]:
+        raise NotReady("the meta-model was being chosen; send the same again", retry_after=1)
     known = set(zip(support.example_ids, support.names, strict=True))
     added = canonical(labels, inputs, sources)
     fresh: list[int] = []

@@ -21,6 +21,7 @@ from adapter.redis_store import (
     RedisStore,
     events_key,
     record_key,
+    stored_keys,
     support_key,
     webhooks_key,
 )
@@ -104,10 +105,17 @@ class Jobs(RedisStore):
         """Renew the lease; false where it was lost or the model deleted."""
         return bool(self.run("extend", self._keys(claim)[:2], [claim.job, claim.token, self._lease_ms]))
 
-    def choose(self, claim: Claim, spec: ModelSpec) -> Claim | None:
-        """The claim with the spec that says what was chosen; None where the lease was lost."""
-        written = self.run("choose", self._keys(claim)[:1], [claim.token, spec.model_dump_json()])
-        return replace(claim, spec=spec) if written else None
+    def choose(self, claim: Claim, spec: ModelSpec, support: bytes) -> Claim | None:
+        """The claim with the spec that says what was chosen and the support set as that reads it; None where the lease
+        was lost."""
+        keys = [
+            record_key(claim.owner, claim.record_id),
+            support_key(claim.owner, claim.record_id),
+            stored_keys(claim.owner)[1],
+        ]
+        model_id = claim.record_id.split(".")[0]
+        written = self.run("choose", keys, [claim.token, spec.model_dump_json(), support, model_id])
+        return replace(claim, spec=spec, support=support) if written else None
 
     def serve(self, claim: Claim, adapt_ms: float) -> bool:
         """The weights are stored: the model is ready, the job goes on. False where the lease was lost."""

@@ -34,6 +34,7 @@ class SupportSet:
         classes: names, ordered by content.
         example_ids: (n_examples,) sha256 of each example.
         sources: (n_examples,) where each stood in the request that brought it; names nothing, counts nowhere.
+        other: (n_examples, *shape) the same examples as meta-models of another kind read them, until one is chosen.
     """
 
     inputs: NDArray[Any]
@@ -41,6 +42,7 @@ class SupportSet:
     classes: tuple[str, ...]
     example_ids: tuple[str, ...]
     sources: tuple[str, ...]
+    other: NDArray[Any] | None = None
 
     @property
     def names(self) -> list[str]:
@@ -56,7 +58,13 @@ class SupportSet:
     def content(self) -> str:
         """Digest of the examples and how they are grouped, without the classes' names."""
         ends = np.cumsum(self.counts)
-        return _digest([self.example_ids[end - n : end] for end, n in zip(ends, self.counts, strict=True)])
+        examples = [self.example_ids[end - n : end] for end, n in zip(ends, self.counts, strict=True)]
+        return _digest(examples if self.other is None else [examples, self.as_other().content])
+
+    def as_other(self) -> SupportSet:
+        """As the other kind of meta-model reads it, in that reading's canonical order."""
+        assert self.other is not None  # noqa: S101 - whoever asks has looked
+        return canonical(self.names, self.other, self.sources)
 
     def digest(self, meta_model: str, settings: dict[str, object]) -> str:
         """What makes two models the same: meta-model version, settings, examples and names."""
@@ -67,23 +75,31 @@ class SupportSet:
         return _digest([meta_model, settings, self.content])
 
 
-def canonical(labels: Sequence[str], inputs: NDArray[Any], sources: Sequence[str] | None = None) -> SupportSet:
+def canonical(
+    labels: Sequence[str],
+    inputs: NDArray[Any],
+    sources: Sequence[str] | None = None,
+    other: NDArray[Any] | None = None,
+) -> SupportSet:
     """Order examples by content within classes, and classes by content."""
     sources = sources or [""] * len(labels)
-    ids = [hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest() for row in inputs]
-    by_class: dict[str, list[tuple[str, int]]] = {}
-    for row, (label, example) in enumerate(zip(labels, ids, strict=True)):
-        by_class.setdefault(label, []).append((example, row))
+    ids = [_hash(row) for row in inputs]
+    # Examples that one kind of meta-model cannot tell apart, another may.
+    ties = ids if other is None else [_hash(row) for row in other]
+    by_class: dict[str, list[tuple[str, str, int]]] = {}
+    for row, (label, example, tie) in enumerate(zip(labels, ids, ties, strict=True)):
+        by_class.setdefault(label, []).append((example, tie, row))
     members = {name: sorted(examples) for name, examples in by_class.items()}
     # Two classes with the very same examples are told apart by name alone.
-    classes = sorted(members, key=lambda name: ([example for example, _ in members[name]], name))
-    rows = [row for name in classes for _, row in members[name]]
+    classes = sorted(members, key=lambda name: ([example for example, _, _ in members[name]], name))
+    rows = [row for name in classes for _, _, row in members[name]]
     return SupportSet(
         inputs=inputs[rows],
         labels=np.repeat(np.arange(len(classes)), [len(members[name]) for name in classes]),
         classes=tuple(classes),
         example_ids=tuple(ids[row] for row in rows),
         sources=tuple(sources[row] for row in rows),
+        other=None if other is None else other[rows],
     )
 
 
@@ -147,7 +163,8 @@ def check_counts(labels: Sequence[str], limits: Limits) -> None:
 def encode(support: SupportSet) -> bytes:
     """The stored form: safetensors with names and ids in its metadata."""
     about = json.dumps({"classes": support.classes, "example_ids": support.example_ids, "sources": support.sources})
-    return safetensors.numpy.save({"inputs": support.inputs, "labels": support.labels}, {"support": about})
+    other = {} if support.other is None else {"other": support.other}
+    return safetensors.numpy.save({"inputs": support.inputs, "labels": support.labels, **other}, {"support": about})
 
 
 def decode(data: bytes) -> SupportSet:
@@ -161,6 +178,7 @@ def decode(data: bytes) -> SupportSet:
         tuple(about["classes"]),
         tuple(about["example_ids"]),
         tuple(about["sources"]),
+        tensors.get("other"),
     )
 
 
@@ -173,6 +191,10 @@ def label_problem(label: str) -> str | None:
     if not label.isprintable():
         return f"a label must be printable, this one is {label!r}"
     return None
+
+
+def _hash(row: NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest()
 
 
 def _digest(value: object) -> str:

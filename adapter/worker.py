@@ -87,10 +87,11 @@ class Worker:
         owner, spec = claim.owner, claim.spec
         support = support_set.decode(claim.support)
         if spec.candidates and spec.selection is None:
-            chosen = self.records.choose(claim, self._choose(spec, support, self._paths))
+            spec, support = self._choose(spec, support, self._paths)
+            chosen = self.records.choose(claim, spec, support_set.encode(support))
             if chosen is None:
                 return False
-            claim, spec = chosen, chosen.spec
+            claim = chosen
         stored, measured = self.weights.exists(owner, spec.weights), claim.measured or spec.ephemeral
         if stored and measured:
             return self.records.finish(claim, _ms_since(began))

@@ -24,7 +24,9 @@ from adapter.models import AUTO, Adaptation, ClassCount, ModelRecord, ModelSpec,
 from adapter.store import Arrays, Created
 from adapter.support_set import SupportSet
 from adapter.webhooks import Webhook
+from api import pictures
 from api.decode import Payload
+from api.pictures import Reading
 from api.requests import AdaptInput
 from api.schemas_requests import AdaptationIn
 from api.services import Services
@@ -65,11 +67,15 @@ def prepare(services: Services, given: AdaptInput, *, ephemeral: bool = False) -
             code="invalid_request",
             pointer="/adaptation",
         )
-    settings = _settings(manifest, given.options.adaptation)
     support_set.check_labels(given.labels, manifest.limits)
-    inputs = services.decoder.support(given.support, manifest.input)
-    support = support_set.canonical(given.labels, inputs, [p.pointer for p in given.support])
-    candidates = _candidates(services, manifest) if asked == AUTO else ()
+    reading = _read(services, given, manifest)
+    manifest = reading.manifest
+    support_set.check_counts(given.labels, manifest.limits)
+    settings = _settings(manifest, given.options.adaptation)
+    support = support_set.canonical(
+        given.labels, reading.inputs, [p.pointer for p in given.support], other=reading.other
+    )
+    candidates = _candidates(services, reading, asked)
     spec = describe(manifest, settings, support, once=ephemeral, candidates=candidates)
     ttl = CLASSIFY_TTL_SECONDS if ephemeral else given.options.ttl_seconds or services.settings.default_ttl_seconds
     if ttl > services.settings.max_ttl_seconds:
@@ -93,10 +99,27 @@ def _modality(support: Sequence[Payload]) -> str:
     return first.modality or modality_of(first.content)
 
 
-def _candidates(services: Services, default: Manifest) -> tuple[str, ...]:
-    """The default and the best others that read the very same inputs."""
-    others = services.catalogue.ranked(default.input)
-    return (default.reference, *[m.reference for m in others if m.reference != default.reference][:N_OTHERS])
+def _read(services: Services, given: AdaptInput, manifest: Manifest) -> Reading:
+    """The support set as `manifest` reads it; pictures of a client that names no meta-model as their kind's does.
+
+    Raises:
+        Unprocessable: lists every example that cannot be used.
+    """
+    asked = given.options.meta_model
+    if asked in (None, AUTO) and manifest.modality == "image":
+        of = pictures.defaults(services.catalogue)
+        if len(of) > 1:
+            may_choose = given.options.adaptation == AdaptationIn()
+            return pictures.read(services.decoder, given.support, of, both=asked == AUTO, may_choose=may_choose)
+    return Reading(manifest, services.decoder.support(given.support, manifest.input))
+
+
+def _candidates(services: Services, reading: Reading, asked: str | None) -> tuple[str, ...]:
+    """The default, that of the other kind of picture, and for `auto` the best others that read the very same inputs."""
+    rival = [reading.rival] if reading.rival else []
+    others = services.catalogue.ranked(reading.manifest.input) if asked == AUTO else []
+    found = [m.reference for m in [*rival, *others] if m.reference != reading.manifest.reference][:N_OTHERS]
+    return (reading.manifest.reference, *found) if found or asked == AUTO else ()
 
 
 def describe(

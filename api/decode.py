@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from adapter.config import Settings
 from adapter.errors import ErrorItem, Unprocessable
-from meta_models.inputs import Caps, InputSpec, UnreadableInput
+from meta_models.inputs import Caps, InputSpec, Picture, UnreadableInput
 from meta_models.inputs.apart import Apart
 
 _URL_SAFE = str.maketrans("-_", "+/")
@@ -64,18 +64,20 @@ class Decoder:
         Raises:
             UnreadableInput: what is wrong with it.
         """
-        if payload.modality not in (None, spec.modality):
-            raise UnreadableInput(
-                "wrong_modality", f'expected {{"{spec.modality}": …}}, found {{"{payload.modality}": …}}'
-            )
-        content = payload.content
-        if spec.encoded and isinstance(content, str):
-            content = _from_base64(content, spec.modality)
+        content = _content(payload, spec.modality, encoded=spec.encoded)
         if spec.modality == "audio":
             content = self._sounds(content, self._caps)
         array = spec.read(content, self._caps)
         check_shape(array.shape, shape)
         return array
+
+    def pixels(self, payload: Payload) -> NDArray[np.uint8]:
+        """One picture before any meta-model's pre-processing, as `Picture.decode` gives it.
+
+        Raises:
+            UnreadableInput: what is wrong with it.
+        """
+        return Picture.decode(_content(payload, "image", encoded=True), self._caps)
 
     def support(self, payloads: Sequence[Payload], spec: InputSpec, shape: tuple[int, ...] = ()) -> NDArray[Any]:
         """All examples of a support set, (n, *shape); unless given, the first that can be read sets the shape.
@@ -85,23 +87,38 @@ class Decoder:
         Raises:
             Unprocessable: lists every example that cannot be used.
         """
-        arrays: list[NDArray[Any]] = []
-        errors: list[ErrorItem] = []
-        for number, payload in enumerate(payloads):
-            try:
-                array = self.one(payload, spec, shape or (arrays[0].shape if arrays else ()))
-                arrays.append(spec.with_name(array, payload.label or ""))
-            except UnreadableInput as error:
-                detail = f"example {number} (label {payload.label!r}): {error}"
-                errors.append({"pointer": payload.pointer, "code": error.code, "detail": detail})
-        if errors:
-            first = errors[0]
-            raise Unprocessable(
-                f"{len(errors)} of {len(payloads)} examples cannot be used; the first: {first.get('detail')}",
-                code=first.get("code", "unreadable_input"),
-                errors=errors,
-            )
-        return np.stack(arrays)
+
+        def read(number: int) -> NDArray[Any]:
+            nonlocal shape
+            array = self.one(payloads[number], spec, shape)
+            shape = shape or array.shape
+            return spec.with_name(array, payloads[number].label or "")
+
+        return every(payloads, read)
+
+
+def every(payloads: Sequence[Payload], read: Callable[[int], NDArray[Any]]) -> NDArray[Any]:
+    """(n, *shape): what `read` makes of the number of each example.
+
+    Raises:
+        Unprocessable: lists every example that cannot be used.
+    """
+    arrays: list[NDArray[Any]] = []
+    errors: list[ErrorItem] = []
+    for number, payload in enumerate(payloads):
+        try:
+            arrays.append(read(number))
+        except UnreadableInput as error:
+            detail = f"example {number} (label {payload.label!r}): {error}"
+            errors.append({"pointer": payload.pointer, "code": error.code, "detail": detail})
+    if errors:
+        first = errors[0]
+        raise Unprocessable(
+            f"{len(errors)} of {len(payloads)} examples cannot be used; the first: {first.get('detail')}",
+            code=first.get("code", "unreadable_input"),
+            errors=errors,
+        )
+    return np.stack(arrays)
 
 
 def check_shape(found: tuple[int, ...], expected: tuple[int, ...]) -> None:
@@ -113,6 +130,19 @@ def check_shape(found: tuple[int, ...], expected: tuple[int, ...]) -> None:
     if expected and found != expected:
         shapes = ("×".join(map(str, shape)) for shape in (found, expected))
         raise UnreadableInput("wrong_dimensions", "this input has {} dimensions, the model's have {}".format(*shapes))
+
+
+def _content(payload: Payload, modality: str, *, encoded: bool) -> Any:
+    """What JSON held, or the bytes of a file.
+
+    Raises:
+        UnreadableInput: of another modality, or not base64.
+    """
+    if payload.modality not in (None, modality):
+        raise UnreadableInput("wrong_modality", f'expected {{"{modality}": …}}, found {{"{payload.modality}": …}}')
+    if encoded and isinstance(payload.content, str):
+        return _from_base64(payload.content, modality)
+    return payload.content
 
 
 def _from_base64(text: str, modality: str) -> bytes:

@@ -85,7 +85,9 @@ class Model(BaseModel):
     )
     classes: list[ClassCount]
     adaptation: Adaptation
-    selection: ModelSelection | None = Field(default=None, description="What `auto` tried and how each scored.")
+    selection: ModelSelection | None = Field(
+        default=None, description="What was tried and how each scored; null where nothing had to be tried."
+    )
     false_reject_rate: float | None = Field(
         default=None,
         examples=[None],

@@ -118,7 +118,8 @@ class AdaptOptions(In):
 
     meta_model: str | None = Field(
         default=None,
-        description="A published name, `name@version`, an alias, or `auto`; left out: the modality's alias.",
+        description="A published name, `name@version`, an alias, or `auto`; left out: the modality's alias, of pictures"
+        " that of the kind they look like, or both kinds are tried where their looks leave a doubt.",
     )
     name: str | None = Field(default=None, max_length=200, description="A name for people; the id is what counts.")
     adaptation: AdaptationIn = AdaptationIn()

@@ -93,7 +93,7 @@ def one_episode(paths: dict[str, Known], pool: ClassPool, spec: EpisodeSpec, num
         adapted = adapt(path.torch_model, support, path.features(support.inputs), of.adaptation)
         return float((path.logits(adapted, path.features(queries)).argmax(1) == truth).mean())
 
-    chosen = choose(asked, support, paths)
+    chosen, _ = choose(asked, support, paths)
     plain = accuracy(asked)
     return chosen.meta_model, plain if chosen.meta_model == default else accuracy(chosen), plain
 

@@ -11,12 +11,12 @@ from meta_models.manifest import MANIFEST_FILE, Manifest, read_manifest
 
 ZOO = Path(__file__).parent / "zoo"
 
-ALIASES = {"drawing": "L", "sound": None, "text": None, "vector": None}
+ALIASES = {"drawing": "L", "photo": None, "sound": None, "text": None, "vector": None}
 """Alias of a kind, and what its best member is known by: the protocol of a 20-way one-shot accuracy, or None for the
 accuracy on development classes."""
 
 DEFAULT_ALIAS = {"audio": "sound", "image": "drawing", "text": "text", "vector": "vector"}
-"""What `meta_model` means when a client leaves it out, by modality."""
+"""What `meta_model` means when a client leaves it out, by modality; of pictures, while no photo meta-model is there."""
 
 
 class UnknownMetaModelError(KeyError):

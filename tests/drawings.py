@@ -28,6 +28,23 @@ def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes
     return file.getvalue()
 
 
+def turned(shown: Image.Image, orientation: int) -> bytes:
+    """A JPEG stored turned or mirrored, with the EXIF tag that says how to show it."""
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = shown.transpose(undo[orientation]) if orientation in undo else shown
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encoded(stored, "JPEG", quality=90, exif=exif)
+
+
 def png(kind: int, example: int, size: int = 105) -> bytes:
     return encoded(sketch(kind, example, size))
 

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = (
     "one-file-app.md",
     "quickstart-drawings.md",
+    "quickstart-photos.md",
     "quickstart-sounds.md",
     "quickstart-text.md",
     "quickstart-vectors.md",

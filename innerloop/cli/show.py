@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
 
 class Kind(StrEnum):
     DRAWINGS = "drawings"
+    PHOTOS = "photos"
     TEXT = "text"
     VECTORS = "vectors"
     SOUNDS = "sounds"
@@ -35,11 +36,12 @@ def demo(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Few-shot: handwritten digits with a picture, tables or texts beside logistic regression, sounds in noise."""
+    """Few-shot: handwritten digits with a picture, patches of photographs, tables or texts beside logistic regression,
+    sounds in noise."""
     from rich.progress import track
 
     if of is not Kind.DRAWINGS:
-        {Kind.SOUNDS: _sounds, Kind.TEXT: _texts, Kind.VECTORS: _vectors}[of](rounds, url, key)
+        {Kind.PHOTOS: _photos, Kind.SOUNDS: _sounds, Kind.TEXT: _texts, Kind.VECTORS: _vectors}[of](rounds, url, key)
         return
     from innerloop.client import Client, InnerloopHTTPError
     from innerloop.demo import Digits, draw, play
@@ -63,6 +65,29 @@ def demo(
             return
         out.print(f"[bold]{line}[/]\n{speed}", highlight=False)
         out.print(f"picture: {picture.resolve()}", soft_wrap=True, highlight=False)
+
+
+def _photos(rounds: int, url: str | None, key: str | None) -> None:
+    from rich.progress import track
+    from rich.table import Table
+
+    from innerloop.client import Client, InnerloopHTTPError
+    from innerloop.demo_photos import N_QUERY, PHOTOGRAPHS, SHOTS, photographs, play
+    from innerloop.embedded import ServeError
+
+    with friendly(InnerloopHTTPError, ConnectionError, ServeError), _server(url) as where, Client(where, key) as client:
+        shown = photographs()
+        cells = [play(client, shown, n_shot, rounds) for n_shot in track(SHOTS, "adapting and asking", console=err)]
+    table = Table("patches a class", "Innerloop, %", "nearest mean colour, %", box=None, header_style="dim")
+    for cell in cells:
+        ours, colours = cell.worded()
+        table.add_row(str(cell.n_shot), f"[bold]{ours}[/]", colours)
+    out.print(table)
+    of = (
+        f"patches of {len(PHOTOGRAPHS)} photographs ({', '.join(PHOTOGRAPHS)}): adapted to the left halves, asked about"
+    )
+    how = f"right ones; means over {rounds} support sets with 95% intervals, {N_QUERY} queries a class"
+    out.print(f"{of} {how}", style="dim", highlight=False)
 
 
 def _vectors(rounds: int, url: str | None, key: str | None) -> None:

@@ -21,6 +21,9 @@ SOUNDS = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"}
 SUFFIXES = {*IMAGES, *SOUNDS, ".npy", ".txt"}
 """What a string of one word may end with to be a path, be there such a file or not."""
 
+SENT_SIDE = 1024
+"""Longest side, in pixels, of what is sent of a picture that is no file; a file goes as it is."""
+
 
 def as_content(given: Input) -> bytes | str:
     """The bytes of a file, or a text.
@@ -118,9 +121,17 @@ def _pixels(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _png(picture: Image.Image) -> bytes:
+    """Upright, and no larger than a server looks at: the twelve megapixels of a telephone would be too many bytes."""
+    from PIL import ImageOps
+
     file = io.BytesIO()
-    if picture.mode not in {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}:
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode not in {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"}:
         picture = picture.convert("RGB")
+    if max(picture.size) > SENT_SIDE and not picture.mode.startswith("I"):
+        grey = picture.mode in {"1", "L"}
+        picture = picture.convert("RGBA" if picture.has_transparency_data else "L" if grey else "RGB")
+        picture = picture.reduce(-(-max(picture.size) // SENT_SIDE))
     picture.save(file, "PNG", compress_level=1)
     return file.getvalue()
 

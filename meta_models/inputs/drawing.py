@@ -23,6 +23,13 @@ DRAWN = 0.35
 PAPER = 0.1
 """Part of the darkest that is still the paper's grain."""
 
+_SHADED = 32
+"""The same for paper with a shadow or grain on it."""
+_EDGE, _GREY, _COLOURED = 0.6, 0.4, 0.75
+"""Share of its border, and of a grey or a coloured picture, that is paper in a drawing."""
+_SAMPLED_SIDE = 32
+"""Pixels looked at, along the longer side."""
+
 
 class DrawingSpec(Picture):
     """Strokes on a plain background become ink (255) on nothing (0), cut out and centred.
@@ -82,6 +89,18 @@ def drawing(pixels: NDArray[np.uint8], spec: DrawingSpec) -> NDArray[np.uint8]:
     if not out.any():
         raise BlankImageError(f"no drawing found: what there is vanishes at {spec.size}x{spec.size}")
     return _stretched(int(out.max()))[out][None]
+
+
+def looks_drawn(pixels: NDArray[np.uint8]) -> bool:
+    """Whether a picture, (height, width[, 3]), is strokes on a plain background rather than a photograph.
+
+    Its border is of one colour and so is most of it. Photographs of one thing on a plain background look drawn too.
+    """
+    sampled = pixels[:: (step := -(-max(pixels.shape[:2]) // _SAMPLED_SIDE)), ::step]
+    paper = _ink(sampled) <= _SHADED
+    edge = (paper[0].mean() + paper[-1].mean() + paper[:, 0].mean() + paper[:, -1].mean()) / 4
+    is_grey = pixels.ndim == 2 or int((sampled.max(-1) - sampled.min(-1)).max()) <= FAINT
+    return bool(edge >= _EDGE and paper.mean() >= (_GREY if is_grey else _COLOURED))
 
 
 @cache

@@ -20,6 +20,12 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_WORKING_SIDE = 1024
 """Larger pictures are shrunk to this side first: strokes stay visible, work stays bounded."""
 
+_WHITES = (1, *(2**bits - 1 for bits in (8, 10, 12, 14, 16, 24, 32)))
+"""What white may be in a picture of more than 8 bits, or of floats."""
+
+_OTHERS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF", b"avis": "AVIF"}
+"""What telephones and browsers save beside `FORMATS`, by the brand in its first bytes."""
+
 
 class BlankImageError(UnreadableInput):
     """The picture holds nothing that differs from its background."""
@@ -77,9 +83,10 @@ class Picture(Described):
         except Image.DecompressionBombError as error:  # raised before the size can be read
             raise too_large("image", f"the image has more than {caps.image_pixels} pixels") from error
         except UnidentifiedImageError as error:
-            raise UnreadableInput(
-                "undecodable_image", f"not an image of a known format ({', '.join(FORMATS)})"
-            ) from error
+            other = _OTHERS.get(content[8:12]) if content[4:8] == b"ftyp" else None
+            found = f", this is {other}: convert it to one of them" if other else ""
+            detail = f"not an image of a known format ({', '.join(FORMATS)}){found}"
+            raise UnreadableInput("undecodable_image", detail) from error
         except UnreadableInput:
             raise
         except Exception as error:
@@ -102,26 +109,34 @@ def preprocess(picture: Image.Image, spec: Picture) -> NDArray[np.uint8]:
     return spec.fit(_flatten(picture))
 
 
-_AVERAGED_AS = {"1": "L", "P": "RGBA", "PA": "RGBA"}
-
-
 def _flatten(picture: Image.Image) -> NDArray[np.uint8]:
-    """Upright RGB, transparency laid on white, or on black where what is drawn is light."""
-    picture = ImageOps.exif_transpose(picture)
+    """Upright grey or RGB, transparency laid on white, or on black where what is drawn is light."""
+    picture = _eight_bits(ImageOps.exif_transpose(picture))
     if max(picture.size) > MAX_WORKING_SIDE:
-        # Numbers of colours have no mean, and Pillow has none for 16 bits.
-        mode = "I" if picture.mode.startswith("I;16") else _AVERAGED_AS.get(picture.mode, picture.mode)
-        picture = picture.convert(mode).reduce(-(-max(picture.size) // MAX_WORKING_SIDE))
-    if picture.has_transparency_data:
-        rgba = np.asarray(picture.convert("RGBA"), dtype=np.float32)
+        picture = picture.reduce(-(-max(picture.size) // MAX_WORKING_SIDE))
+    if picture.mode == "RGBA":
+        rgba = np.asarray(picture, dtype=np.float32)
         alpha = rgba[..., 3:] / 255.0
         weight = float(alpha.sum())
         light = weight > 0 and float((rgba[..., :3].mean(-1, keepdims=True) * alpha).sum()) / weight > 127.5
         # A picture that is opaque nearly everywhere brings its own background.
         background = 0.0 if light and float(alpha.mean()) < 0.9 else 255.0
         return np.rint(rgba[..., :3] * alpha + background * (1 - alpha)).astype(np.uint8)
+    return np.asarray(picture)
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """L, RGB or RGBA: the modes that can be shrunk. Deeper grey is scaled by the depth that its largest value needs, so
+    that a picture is the same in 8, 12 or 16 bits."""
     if picture.mode.startswith(("I", "F")):
-        deep = np.asarray(picture, dtype=np.float32)
-        low, high = float(deep.min()), float(deep.max())
-        return np.rint((deep - low) * (255.0 / max(high - low, 1e-9))).astype(np.uint8)
-    return np.asarray(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"))
+        deep = np.asarray(picture, dtype=np.float64)
+        if not np.isfinite(deep).all():
+            raise ValueError("a pixel is not finite")
+        deep = deep - min(float(deep.min()), 0.0)
+        white = next((w for w in _WHITES if deep.max() <= w), float(deep.max()))
+        return Image.fromarray(np.rint(deep * (255.0 / white)).astype(np.uint8))
+    if picture.has_transparency_data:
+        return picture.convert("RGBA")
+    if picture.mode in ("L", "RGB"):
+        return picture
+    return picture.convert("L" if picture.mode == "1" else "RGB")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adapter.errors import NotFound, Unprocessable
+from adapter.errors import NotFound, NotReady, Unprocessable
 from adapter.growth import add_examples, remove_class, remove_example, rename_class
 from adapter.quality import example_name
 from adapter.support_set import SupportSet, canonical
@@ -86,3 +86,10 @@ def test_names_that_cannot_be_given(old: str, new: str, code: str) -> None:
 def test_renaming_what_is_not_there() -> None:
     with pytest.raises(NotFound):
         rename_class(of("ab"), "z", "y")
+
+
+def test_examples_read_for_another_kind_of_meta_model_are_asked_for_again() -> None:
+    """The meta-model was chosen while they were being read."""
+    support = canonical(["a", "b"], np.arange(6, dtype=np.uint8).reshape(2, 3, 1))
+    with pytest.raises(NotReady, match="send the same again"):
+        add_examples(support, ["a"], np.zeros((1, 1, 2), np.uint8), [""])

@@ -86,3 +86,23 @@ def test_every_bad_label_is_named() -> None:
     with pytest.raises(Unprocessable) as refused:
         check_labels(["a", "", "b", "\x00"], Limits())
     assert [e.get("pointer") for e in refused.value.errors] == ["/support/1/label", "/support/3/label"]
+
+
+def test_what_another_kind_reads_goes_along_and_counts() -> None:
+    """Examples that look alike to one kind are told apart by the other, whatever their order."""
+    inputs, other = np.zeros((4, 2), np.uint8), np.arange(4, dtype=np.uint8)[:, None]
+    labels = ["a", "b", "a", "b"]
+    one = canonical(labels, inputs, other=other)
+    turned = canonical(labels[::-1], inputs[::-1], other=other[::-1])
+    assert one.other is not None
+    assert turned.other is not None
+    assert (one.other == turned.other).all()
+    assert one.digest("m", {}) == turned.digest("m", {})
+    assert one.digest("m", {}) != canonical(labels, inputs, other=other[[0, 1, 1, 2]]).digest("m", {})
+    assert one.digest("m", {}) != canonical(labels, inputs).digest("m", {})
+    back = decode(encode(one))
+    assert back.other is not None
+    assert (back.other == one.other).all()
+    assert sorted(zip(one.as_other().names, one.as_other().inputs[:, 0].tolist(), strict=True)) == [
+        ("a", 0), ("a", 2), ("b", 1), ("b", 3),
+    ]  # fmt: skip

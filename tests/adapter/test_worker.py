@@ -14,6 +14,8 @@ from adapter.models import Adaptation, ClassCount, ModelSpec
 from adapter.store import Arrays, Records
 from adapter.worker import Worker
 from meta_models.catalogue import Catalogue
+from meta_models.inputs import Caps, DrawingSpec, PhotoSpec
+from tests.photos import INKS, inked
 
 
 @pytest.fixture
@@ -54,3 +56,35 @@ def test_an_adapted_model_has_its_weights(records: Records, redis_url: str, job:
     assert records.get("anna", job.split("/")[1]).status == "ready"
     assert records.client.keys("il:anna:weights:*") == [b"il:anna:weights:w"]
     assert not worker.run(job), "a second message"
+
+
+def test_a_choice_of_another_kind_takes_the_support_set_along(records: Records, redis_url: str) -> None:
+    """What is stored is what the chosen one reads, for as long as before, and counted at its new size."""
+    files = [(ink, inked(ink, i)) for i in range(8) for ink in INKS]
+    drawn, seen = (np.stack([spec.read(f, Caps()) for _, f in files]) for spec in (DrawingSpec(), PhotoSpec()))
+    support = support_set.canonical([ink for ink, _ in files], drawn, other=seen)
+    catalogue = Catalogue()
+    candidates = tuple(catalogue.resolve(name).manifest.reference for name in ("omniglot-protonet", "photo"))
+    spec = ModelSpec(
+        meta_model=candidates[0],
+        modality="image",
+        input_shape=drawn.shape[1:],
+        classes=tuple(ClassCount(name=name, examples=8) for name in support.classes),
+        adaptation=Adaptation(),
+        digest="sha256:2",
+        weights="w",
+        candidates=candidates,
+    )
+    model = records.create("anna", spec, support_set.encode(support), 100).id
+    assert Worker(Settings(redis_url=redis_url, device="cpu")).run(f"anna/{model}")
+    record = records.get("anna", model)
+    assert (record.status, record.spec.meta_model) == ("ready", candidates[1])
+    stored = records.support("anna", model)
+    assert stored is not None
+    kept = support_set.decode(stored)
+    assert kept.other is None
+    assert kept.inputs.shape[1:] == record.spec.input_shape == PhotoSpec().shape
+    assert [c.name for c in record.spec.classes] == list(kept.classes)
+    sizes = records.client.hgetall("il:anna:sizes")
+    assert sizes == {model.encode(): str(len(stored)).encode(), b"total": str(len(stored)).encode()}
+    assert 0 < records.client.ttl(f"il:anna:support:{model}") <= 100

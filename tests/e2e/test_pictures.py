@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from innerloop.embedded import Embedded
 from tests.asking import META_MODELS, adapt, best, drawn, predict
-from tests.drawings import b64, encoded, png, sketch
+from tests.drawings import b64, encoded, png, sketch, turned
 
 KINDS = range(4)
 SEEN = 100
@@ -32,24 +32,6 @@ def cut_out(kind: int, format: str) -> bytes:
     return encoded(sketch(kind, SEEN).convert("1").convert("P"), format, transparency=255)
 
 
-def photographed(kind: int, orientation: int) -> bytes:
-    """A JPEG stored turned or mirrored, with the EXIF tag that says how to show it."""
-    undo = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }
-    shown = sketch(kind, SEEN, 200)
-    stored = shown.transpose(undo[orientation]) if orientation in undo else shown
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return encoded(stored, "JPEG", quality=90, exif=exif)
-
-
 def coloured(kind: int, paper: str, ink: str) -> bytes:
     return encoded(ImageOps.colorize(sketch(kind, SEEN), ink, paper))
 
@@ -57,6 +39,14 @@ def coloured(kind: int, paper: str, ink: str) -> bytes:
 def sixteen_bit(kind: int, format: str, white: int = 65535) -> bytes:
     grey = np.asarray(sketch(kind, SEEN)).astype(np.uint32) * white // 255
     return encoded(Image.fromarray(grey.astype(np.uint16)), format)
+
+
+def large(kind: int, mode: str) -> bytes:
+    """Larger than what is worked on, so shrunk first."""
+    shown = sketch(kind, SEEN, 1500)
+    return encoded(
+        Image.fromarray(np.asarray(shown).astype(np.uint16) * 257) if mode == "I;16" else shown.convert(mode)
+    )
 
 
 def on_a_page(kind: int) -> bytes:
@@ -104,6 +94,7 @@ PICTURES: dict[str, Callable[[int], bytes]] = {
     "16 bits": lambda kind: sixteen_bit(kind, "PNG"),
     "12 bits of 16": lambda kind: sixteen_bit(kind, "PNG", 4095),
     "16-bit TIFF": lambda kind: sixteen_bit(kind, "TIFF"),
+    **{f"1500 pixels, {mode}": lambda kind, mode=mode: large(kind, mode) for mode in ("1", "P", "LA", "I;16")},
     "WebP": lambda kind: encoded(sketch(kind, SEEN), "WEBP"),
     "GIF": lambda kind: encoded(sketch(kind, SEEN), "GIF"),
     "animated GIF": lambda kind: encoded(sketch(kind, SEEN), "GIF", save_all=True, append_images=[sketch(9, 1)]),
@@ -112,7 +103,7 @@ PICTURES: dict[str, Callable[[int], bytes]] = {
     "CMYK JPEG": lambda kind: encoded(sketch(kind, SEEN).convert("RGB").convert("CMYK"), "JPEG"),
     "bad JPEG": lambda kind: encoded(sketch(kind, SEEN), "JPEG", quality=10),
     "scan": scanned,
-    **{f"EXIF {turn}": lambda kind, turn=turn: photographed(kind, turn) for turn in range(1, 9)},
+    **{f"EXIF {turn}": lambda kind, turn=turn: turned(sketch(kind, SEEN, 200), turn) for turn in range(1, 9)},
 }
 
 

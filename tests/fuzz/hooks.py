@@ -18,9 +18,11 @@ from schemathesis.transport.serialization import Binary
 
 from api.asking import ETAGS
 from tests.drawings import blank, bomb, png
+from tests.photos import jpeg
 from tests.sounds import silence, wav
 
 _DRAWN = [png(kind, example, size=28) for kind in range(6) for example in range(2)]
+_SEEN = [jpeg(kind, example, (40, 30)) for kind in range(3) for example in range(2)]
 _HEARD = [wav(kind, example) for kind in range(3) for example in range(2)]
 
 
@@ -37,6 +39,7 @@ _FILES = st.one_of(
     st.sampled_from(_DRAWN),
     st.sampled_from(_DRAWN),
     st.sampled_from([_archive(), blank(), bomb(), _DRAWN[0][:40]]),
+    st.sampled_from([*_SEEN, _SEEN[0][:300]]),
     st.sampled_from([*_HEARD, silence(), _HEARD[0][:40]]),
     st.binary(),
 )
