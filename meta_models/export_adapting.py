@@ -22,6 +22,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from meta_models import decompositions
 from meta_models.algorithms import InnerSettings
 from meta_models.algorithms.inner_loop import CHUNK
+from meta_models.decompositions import NotDecomposableError
 from meta_models.exported import AdaptingAbout, AdaptingClassifier, Parity
 from meta_models.inputs.vector import MAX_DIMENSIONS
 from meta_models.manifest import META_PARAMS_FILE, Manifest
@@ -58,7 +59,7 @@ def export_adapting(model: TorchModel, manifest: Manifest, inner: InnerSettings 
 
     Raises:
         PublishError: the graph's probabilities differ from torch's by more than `PARITY`.
-        NotDecomposableError: the backbone uses an operation that has no ONNX derivative here.
+        NotDecomposableError: something in it cannot be said in ONNX for any number of examples.
     """
     inner = inner or model.algorithm.inner
     about = AdaptingAbout(
@@ -72,7 +73,15 @@ def export_adapting(model: TorchModel, manifest: Manifest, inner: InnerSettings 
         # The inner loop sums gradients over chunks of examples; the graph holds one chunk.
         max_support=CHUNK - 1 if inner else manifest.limits.max_examples,
     )
-    graph = _finish(_trace(_Adapts(model, manifest, inner), about), about)
+    try:
+        graph = _finish(_trace(_Adapts(model, manifest, inner), about), about)
+    except NotDecomposableError:
+        raise
+    except Exception as error:  # torch's tracing fails in many ways
+        raise NotDecomposableError(
+            f"{manifest.reference} has no adapting export: its adaptation cannot be traced for any number of examples "
+            f"({str(error).strip().splitlines()[0]})"
+        ) from error
     parity = check_adapting(AdaptingClassifier(graph), model, manifest, inner)
     proven = onnx.load_model_from_string(graph)
     helper.set_model_props(proven, about.model_copy(update={"parity": parity}).to_metadata())

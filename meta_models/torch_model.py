@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from meta_models.algorithms import ALGORITHMS, Algorithm, InnerSettings, Tensors
 from meta_models.algorithms.inner_loop import CHUNK
-from meta_models.algorithms.protocol import OnStep
+from meta_models.algorithms.protocol import OnStep, n_features
 from meta_models.backbones import BACKBONES
 from meta_models.backbones.encoder import Encoder
 from meta_models.manifest import BODY_FILE, META_PARAMS_FILE, Manifest
@@ -39,14 +39,19 @@ class TorchModel:
     meta_params: Tensors
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     graph: BodyGraph | None = None
-    """The body, where it is no network in torch: an encoder of one's own."""
+    """The body, where it is no network in torch: an encoder of one's own, or weights published in their graph alone."""
 
     @classmethod
     def load(cls, folder: Path, manifest: Manifest, device: str = "cpu") -> TorchModel:
         """Read a published folder; safetensors hold numbers only, never code."""
         algorithm = build_algorithm(manifest.algorithm, manifest.backbone, manifest.input.shape)
-        graph = BodyGraph(folder / BODY_FILE, manifest.input) if isinstance(algorithm.backbone, Encoder) else None
-        return cls(algorithm, load_file(folder / META_PARAMS_FILE, device=device), torch.device(device), graph)
+        params, graph = load_file(folder / META_PARAMS_FILE, device=device), None
+        if isinstance(algorithm.backbone, Encoder) or not _has_all(params, algorithm.backbone):
+            stand_in = {"name": "encoder", "n_features": n_features(algorithm.backbone)}
+            algorithm = build_algorithm(manifest.algorithm, stand_in, manifest.input.shape)
+            params = {name: t for name, t in params.items() if not name.startswith("backbone.")}
+            graph = BodyGraph(folder / BODY_FILE, manifest.input)
+        return cls(algorithm, params, torch.device(device), graph)
 
     @property
     def shares_body(self) -> bool:
@@ -98,6 +103,11 @@ class TorchModel:
 
     def _tensor(self, array: Features) -> Tensor:
         return as_floats(torch.from_numpy(np.ascontiguousarray(array)).to(self.device))
+
+
+def _has_all(params: Tensors, backbone: nn.Module) -> bool:
+    floats = (name for name, tensor in backbone.state_dict().items() if tensor.is_floating_point())
+    return all(f"backbone.{name}" in params for name in floats)
 
 
 def as_floats(tensor: Tensor) -> Tensor:

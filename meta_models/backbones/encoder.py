@@ -1,4 +1,4 @@
-"""An encoder of one's own: a graph, `body.onnx`, without a network in torch to make it from."""
+"""A body that is a graph alone, `body.onnx`: an encoder of one's own, or weights published in eight bits."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ class Encoder(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Raises `NotDecomposableError`: there is nothing to run or to trace."""
         raise NotDecomposableError(
-            "this meta-model's encoder is an ONNX graph, which torch can neither run nor trace: it has no adapting "
+            "this meta-model's body is an ONNX graph, which torch can neither run nor trace: it has no adapting "
             "export; export an adapted model instead"
         )

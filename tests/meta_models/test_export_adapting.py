@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from meta_models import decompositions
 from meta_models.algorithms import InnerSettings
+from meta_models.catalogue import Catalogue
 from meta_models.export_adapting import check_adapting, export_adapting
 from meta_models.exported import AdaptingClassifier, ExportedClassifier, NotAnExportError
 from meta_models.inputs.picture import preprocess
@@ -183,3 +184,11 @@ def test_what_has_no_derivative_says_so() -> None:
         )
     with pytest.raises(decompositions.NotDecomposableError, match=r"stride \[1, 1\]"):
         decompositions.max_pool_backward(x, x, [2, 2], [1, 1], [0, 0], [1, 1], False, x)
+
+
+@pytest.mark.parametrize("name", ["vector-ridge", "text-minilm"])
+def test_what_cannot_be_traced_says_so(name: str) -> None:
+    published = Catalogue().resolve(name)
+    model = TorchModel.load(published.folder, published.manifest)
+    with pytest.raises(decompositions.NotDecomposableError, match="no adapting export"):
+        export_adapting(model, published.manifest)

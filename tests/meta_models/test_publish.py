@@ -102,7 +102,9 @@ def test_a_small_body_answers_alike_and_holds_the_weights_alone(
     small = ServedModel(tmp_path / "small", publish.export(model, recipe, a_training(), tmp_path / "small"))
     whole = ServedModel(published)
     assert (small.folder / "body.onnx").stat().st_size < 0.6 * (whole.folder / "body.onnx").stat().st_size
-    assert set(TorchModel.load(small.folder, small.manifest).meta_params) == {"log_scale"}
+    loaded = TorchModel.load(small.folder, small.manifest)
+    assert set(loaded.meta_params) == {"log_scale"}
+    assert np.array_equal(loaded.features(pool.inputs[:3]), small.features(pool.inputs[:3]))
     here, there = (one.features(pool.inputs[:60]) for one in (small, whole))
     cosines = (here * there).sum(1) / (np.linalg.norm(here, axis=1) * np.linalg.norm(there, axis=1))
     assert cosines.min() > 0.999
