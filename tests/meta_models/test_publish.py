@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from meta_models.torch_model import TorchModel, build_algorithm
 from tests.meta_models.test_algorithms import BACKBONE, SHAPE, VARIANTS, a_recipe, a_training
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model() -> TorchModel:
     torch.manual_seed(0)
     algorithm = build_algorithm(VARIANTS["protonet-cosine"], BACKBONE, SHAPE)
@@ -40,8 +41,14 @@ def model() -> TorchModel:
 
 
 @pytest.fixture
-def published(model: TorchModel, pool: ClassPool, tmp_path: Path) -> Path:
-    folder = tmp_path / "zoo" / "sketches"
+def published(made: Path, tmp_path: Path) -> Path:
+    """A folder that a test may damage."""
+    return Path(shutil.copytree(made, tmp_path / "zoo" / "sketches"))
+
+
+@pytest.fixture(scope="module")
+def made(model: TorchModel, pool: ClassPool, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "sketches"
     manifest = publish.export(model, a_recipe(VARIANTS["protonet-cosine"]), a_training(), folder)
     path = ServingPath(ServedModel(folder, manifest), model)
     accuracy = evaluate(path, pool, EpisodeSpec(5, 1, 3), 20, 0)
