@@ -2,9 +2,8 @@
 
 Test classes of the default of each kind, under its own protocols; drawings are Omniglot's evaluation alphabets, all
 classes of an episode from one of them (protocol L). The choice is the worker's (`adapter/choosing.py`), adapting and
-asking are the service's. Candidates were meta-trained on the same classes: the twins for protocol V have learned from
-characters that are asked about here. With one example a class nothing can be held out, so `auto` is the default and the
-difference is 0 by construction.
+asking are the service's, and so are the candidates; a photograph's rival among drawings is left out. With one example a
+class nothing can be held out, so `auto` is the default and the difference is 0 by construction.
 
     python -m benchmarks.auto --data data --kinds drawing sound vector
 """
@@ -29,7 +28,7 @@ from adapter.adapt import adapt
 from adapter.choosing import choose, defaults
 from adapter.models import ModelSpec
 from adapter.support_set import canonical
-from api.adaptation import describe
+from api.adaptation import N_OTHERS, describe
 from meta_models.benchmark import N_QUERY, TEST_SEED
 from meta_models.catalogue import Catalogue, Published
 from meta_models.datasets import ClassPool
@@ -59,12 +58,11 @@ class Known(ServingPath):
 
 
 def candidates(kind: str) -> list[Published]:
-    """The default of a kind, then every other that learned from the same classes and reads the same inputs."""
+    """The default of a kind and the best others, as the service ranks them, that read the same inputs."""
     catalogue = Catalogue()
     default = catalogue.resolve(kind)
-    protocols = {figure.protocol for figure in default.manifest.benchmarks}
-    others = [p for p in catalogue if p.manifest.input == default.manifest.input and p is not default]
-    return [default, *(p for p in others if {f.protocol for f in p.manifest.benchmarks} == protocols)]
+    others = [m for m in catalogue.ranked(default.manifest.input) if m != default.manifest][:N_OTHERS]
+    return [default, *(catalogue.resolve(m.reference) for m in others)]
 
 
 def paths_of(published: list[Published], pool: ClassPool) -> dict[str, Known]:
