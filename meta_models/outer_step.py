@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -49,7 +48,9 @@ class Learner:
         if self._captured:
             loss, accuracy = self._captured(*(tensor for one in drawn for tensor in one.tensors))
             return loss, accuracy
-        moved = [replace(one, **_on(one, self._device)) for one in drawn]
+        moved = [
+            Drawn(*(to_device(tensor, self._device) for tensor in one.tensors), number=one.number) for one in drawn
+        ]
         return self._work(moved, number / self._recipe.outer.steps)
 
     def moments(self) -> Tensors:
@@ -95,11 +96,6 @@ class Learner:
                 group["lr"].fill_(lr)  # where a recorded step reads it
             else:
                 group["lr"] = lr
-
-
-def _on(drawn: Drawn, device: torch.device) -> dict[str, Tensor]:
-    names = ("rows", "turns", "support_labels", "class_ids", "numbers")
-    return {name: to_device(tensor, device) for name, tensor in zip(names, drawn.tensors, strict=True)}
 
 
 def schedule(step: int, outer: Outer) -> float:

@@ -24,7 +24,7 @@ PAPER = 0.1
 """Part of the darkest that is still the paper's grain."""
 
 _SHADED = 32
-"""The same for paper with a shadow or grain on it."""
+"""`FAINT` for paper with a shadow or grain on it."""
 _EDGE, _GREY, _COLOURED = 0.6, 0.4, 0.75
 """Share of its border, and of a grey or a coloured picture, that is paper in a drawing."""
 _SAMPLED_SIDE = 32

@@ -7,6 +7,7 @@ manifest. Knows numpy and Pillow only.
 from __future__ import annotations
 
 import io
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -41,13 +42,13 @@ class Picture(Described):
     encoded: ClassVar[bool] = True
     dtype: ClassVar[type[np.generic]] = np.uint8
 
+    @abstractmethod
     def fit(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Upright pixels (height, width[, 3]) to one example, (channels, height, width).
 
         Raises:
             BlankImageError: nothing stands out from the background.
         """
-        raise NotImplementedError
 
     @staticmethod
     def recognises(data: bytes) -> bool:
