@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import redis
 from celery import Celery
-from celery.signals import worker_process_init, worker_process_shutdown
+from celery.signals import worker_process_init, worker_process_shutdown, worker_shutdown
 
 from adapter import support_set
 from adapter.config import Settings
@@ -43,10 +43,10 @@ class _LeaseLostError(Exception):
 
 
 class Worker:
-    """What one adapting process holds: stores and loaded meta-models. Made after the fork, CUDA included."""
+    """What one adapting process holds: stores and loaded meta-models. Made after a fork, CUDA included."""
 
     def __init__(self, settings: Settings) -> None:
-        # torch enters here, in the child: importing it before the fork would cost its threads and its GPU.
+        # torch enters here: importing it before a fork would cost its threads and its GPU.
         import torch
 
         from adapter.adapt import adapt
@@ -177,17 +177,18 @@ def make_app(settings: Settings) -> Celery:
     app = celery_app(settings.records_url, socket_timeout=3)
     held: list[Worker] = []
 
-    def start_child(**_: object) -> None:
+    def start(**_: object) -> None:
         held.append(Worker(settings))
         # From here on this process can adapt: `/readyz` may say so.
         threading.Thread(target=_beat, args=(held[0].records,), name="heartbeat", daemon=True).start()
 
-    def end_child(**_: object) -> None:
+    def end(**_: object) -> None:
         if held:
             held[0].records.retire(_name())
 
-    worker_process_init.connect(start_child, weak=False)
-    worker_process_shutdown.connect(end_child, weak=False)
+    worker_process_init.connect(start, weak=False)
+    worker_process_shutdown.connect(end, weak=False)
+    worker_shutdown.connect(end, weak=False)  # of a process that adapts by itself
 
     @app.task(name=ADAPT)
     def adapt_job(job: str) -> None:  # pyright: ignore[reportUnusedFunction]
@@ -210,11 +211,15 @@ def _name() -> str:
 
 
 def main(settings: Settings) -> None:
-    """Run a worker until it is told to stop."""
+    """Run a worker until it is told to stop.
+
+    One process adapts by itself: a job that is handed on to a child has one more process to wake.
+    """
+    alone = settings.worker_processes == 1
     make_app(settings).worker_main(
         [
             "worker",
-            "--pool=prefork",
+            f"--pool={'solo' if alone else 'prefork'}",
             f"--concurrency={settings.worker_processes}",
             "--without-gossip",
             "--without-mingle",

@@ -24,6 +24,7 @@ from meta_models.publish import export, write_manifest
 from meta_models.recipe import Recipe
 from meta_models.serving import ServedModel
 from meta_models.serving_path import ServingPath
+from meta_models.settle import settled
 from meta_models.sources import Pools, Splits, load_splits
 from meta_models.torch_model import TorchModel, build_algorithm
 
@@ -63,6 +64,7 @@ def produce(
     splits = load_splits(data, recipe, run.parent / "cache")
     say("{}: {} classes to learn from, {} to choose by, {} to report".format(recipe.name, *splits.n_classes))
     model = meta_train(recipe, splits, run, start=start, device=device, on_progress=on_progress)
+    model = settled(model, start, recipe, splits.train)
     plot_log(run)
     model, recipe, notes = _choose_inner(model, recipe, splits.development, run, say)
     if start and recipe.data.name == "folder":

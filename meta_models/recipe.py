@@ -55,6 +55,9 @@ class Outer(_Part):
     outer_lr: float = 1e-3
     weight_decay: float = 0.0
     average: float = 0.999
+    blend: float = 1.0
+    """Share of the way from where the run began to where it ended that is published, for a run that begins from
+    another's weights: less than all of it forgets less (Wortsman et al. 2022, arXiv:2109.01903)."""
     seed: int = 0
     frozen: tuple[str, ...] = ()
     """Tensors whose names begin so stay as they start."""

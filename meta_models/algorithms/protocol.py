@@ -126,6 +126,16 @@ class OwnObjective(Protocol):
 
 
 @runtime_checkable
+class Settles(Protocol):
+    """An algorithm that takes something from the training classes once the outer loop is over."""
+
+    def settle(self, meta_params: Tensors, features: Callable[[], Tensor]) -> Tensors:
+        """meta_params made of these and of the body's features of training examples as they are, (n, d), which are
+        computed when asked for."""
+        ...
+
+
+@runtime_checkable
 class CapsSteps(Protocol):
     """An algorithm that learned something for each inner step and cannot take more of them."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -11,7 +12,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from meta_models.algorithms.bodies import SharedBody
-from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors, class_means, init_backbone, row_sums
+from meta_models.algorithms.protocol import (
+    InnerSettings,
+    OnStep,
+    Tensors,
+    class_means,
+    init_backbone,
+    n_features,
+    row_sums,
+)
+
+CENTRE = "features.running_mean"
 
 
 @dataclass(frozen=True)
@@ -19,23 +30,35 @@ class ProtoNet(SharedBody):
     """Logits are minus squared distances (eq. 2) or scaled cosines to the class means (eq. 1).
 
     `metric="cosine"` learns the scale with the backbone (Gidaris & Komodakis 2018, arXiv:1804.09458). With `mirror` a
-    feature is the mean of a picture's and its mirror image's, each of unit length, once the backbone is trained.
+    feature is the mean of a picture's and its mirror image's, each of unit length, once the backbone is trained. With
+    `centred` features of unit length lose the mean of the training classes' (Wang et al. 2019, arXiv:1911.04623).
     """
 
     name: ClassVar[str] = "protonet"
     metric: Literal["euclidean", "cosine"] = "cosine"
     mirror: bool = False
+    centred: bool = False
     inner: InnerSettings | None = None
 
     def init(self) -> Tensors:
         scale = 10.0 if self.metric == "cosine" else 1.0
-        return {**init_backbone(self.backbone), "log_scale": torch.tensor(math.log(scale))}
+        own = {"log_scale": torch.tensor(math.log(scale))}
+        if self.centred:
+            own[CENTRE] = torch.zeros(n_features(self.backbone))
+        return {**init_backbone(self.backbone), **own}
 
     def body(self, meta_params: Tensors, inputs: Tensor, *, training: bool = False) -> Tensor:
-        if training or not self.mirror:
-            return super().body(meta_params, inputs, training=training)
-        both = super().body(meta_params, torch.cat([inputs, inputs.flip(3)])).float()
-        return functional.normalize(both, dim=-1).unflatten(0, (2, -1)).mean(0)
+        if training:
+            return super().body(meta_params, inputs, training=True)
+        if self.mirror:
+            both = super().body(meta_params, torch.cat([inputs, inputs.flip(3)])).float()
+            features = functional.normalize(both, dim=-1).unflatten(0, (2, -1)).mean(0)
+        else:
+            features = super().body(meta_params, inputs)
+        return functional.normalize(features, dim=-1) - meta_params[CENTRE] if self.centred else features
+
+    def settle(self, meta_params: Tensors, features: Callable[[], Tensor]) -> Tensors:
+        return {**meta_params, CENTRE: meta_params[CENTRE] + features().mean(0)} if self.centred else meta_params
 
     def adapt(
         self,

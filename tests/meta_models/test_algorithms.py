@@ -32,6 +32,7 @@ OF_CLASS_NAMES = {"log_worth", "margin", "log_width"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "protonet-cosine": {"name": "protonet", "metric": "cosine"},
     "protonet-mirror": {"name": "protonet", "mirror": True},
+    "protonet-centred": {"name": "protonet", "mirror": True, "centred": True},
     "protonet-euclidean": {"name": "protonet", "metric": "euclidean"},
     "maml": {"name": "maml", "inner": {"inner_steps": 3, "inner_lr": 0.01}},
     "maml-first-order": {"name": "maml", "first_order": True, "inner": {"inner_steps": 3, "inner_lr": 0.01}},
