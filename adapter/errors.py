@@ -93,6 +93,10 @@ class NotCancelable(BadInput):
     status, title, code = 409, "Nothing to cancel", "not_cancelable"
 
 
+class MetaModelGone(BadInput):
+    status, title, code = 409, "Meta-model not published here", "meta_model_gone"
+
+
 class IdempotencyKeyInUse(BadInput):
     status, title, code = 409, "Idempotency key in use", "idempotency_key_in_use"
 

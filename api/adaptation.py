@@ -16,6 +16,7 @@ from adapter.errors import (
     AdaptationTimeout,
     Canceled,
     InnerloopError,
+    MetaModelGone,
     NotReady,
     Unprocessable,
 )
@@ -239,6 +240,7 @@ async def adapted_tensors(services: Services, record: ModelRecord) -> Arrays:
     Raises:
         NotReady: adapting has not ended.
         Canceled: it never will.
+        MetaModelGone: its meta-model, or that version of it, is not published here any more.
         AdaptationFailed: it failed.
         AdaptationTimeout: adapting again takes too long.
     """
@@ -246,6 +248,11 @@ async def adapted_tensors(services: Services, record: ModelRecord) -> Arrays:
         raise failure(record)
     if record.status != "ready":
         raise NotReady(f"model {record.id} is {record.status}; ask again once it is ready", retry_after=1)
+    if not services.predictor.serves(record.spec.meta_model):
+        raise MetaModelGone(
+            f"model {record.id} was adapted from {record.spec.meta_model}, which is not published here any more; "
+            "post its support set again, or serve that folder again (INNERLOOP_META_MODELS_DIR)"
+        )
     digest = record.spec.weights
     for _ in range(RESTORE_TRIES):
         tensors = services.cache.get(record.owner, digest)

@@ -25,7 +25,7 @@ from meta_models.produce import produce
 from meta_models.recipe import load_recipe
 
 FOLDS = ("01", "02", "03", "04", "05")
-EPISODES = 2000
+EPISODES = 1000
 RESULTS = Path(__file__).parent / "results" / "text_folds.json"
 
 

@@ -21,7 +21,7 @@ from meta_models.plots import plot_log
 from meta_models.pretrained import ENCODERS, encoder_folder, encoder_tensors
 from meta_models.provenance import provenance
 from meta_models.publish import export, write_manifest
-from meta_models.recipe import Recipe
+from meta_models.recipe import Recipe, load_recipe
 from meta_models.serving import ServedModel
 from meta_models.serving_path import ServingPath
 from meta_models.settle import settled
@@ -156,6 +156,19 @@ def _choose_inner(
     recipe = recipe.model_copy(update={"algorithm": algorithm})
     rebuilt = build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
     return TorchModel(rebuilt, model.meta_params, model.device), recipe, notes
+
+
+def measure_again(published: Published, data: Path, say: Say = print) -> Manifest:
+    """Measure a published meta-model's card once more, on as many episodes, and write it."""
+    old = published.manifest
+    recipe = load_recipe(old.name)
+    subject = Subject(published, load_splits(data, recipe).test)
+    asked = min(figure.episodes for figure in old.benchmarks)
+    episodes = None if asked == default_episodes(subject.path.shares_body) else asked
+    figures = measure_figures(subject, f"innerloop meta-train {old.name}", episodes, say)
+    manifest = old.model_copy(update={"benchmarks": figures})
+    write_manifest(manifest, published.folder)
+    return manifest
 
 
 def measure_figures(subject: Subject, command: str, episodes: int | None, say: Say) -> tuple[Figure, ...]:

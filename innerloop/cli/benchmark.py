@@ -15,7 +15,7 @@ from innerloop.cli.console import AsJson, err, friendly, out, print_line
 def register(app: typer.Typer) -> None:
     benchmarks = typer.Typer(help="Measure published meta-models.", no_args_is_help=True)
     benchmarks.command()(accuracy)
-    benchmarks.callback()(lambda: None)  # keeps `accuracy` a command of its own while it is the only one
+    benchmarks.command()(cards)
     app.add_typer(benchmarks, name="benchmark")
 
 
@@ -56,3 +56,26 @@ def accuracy(
         report.write(measured.rows, costs, page, page.parent / "plots" / "accuracy.png")
         say = err if as_json else out
         say.print(f"written: {page}, {page.parent / 'plots' / 'accuracy.png'}, {log}", soft_wrap=True)
+
+
+def cards(
+    again: Annotated[
+        str, typer.Option(help="Measure the cards of these published meta-models again; names with commas.")
+    ] = "",
+    data: Annotated[Path, typer.Option(help="Folder of the data set; downloaded where it is empty.")] = Path("data"),
+    page: Annotated[Path, typer.Option(help="Markdown page whose generated part is replaced.")] = Path(
+        "docs/benchmarks.md"
+    ),
+) -> None:
+    """The figures that the cards of drawing meta-models hold, side by side; with --again measured once more first."""
+    from meta_models import report
+    from meta_models.catalogue import Catalogue
+    from meta_models.datasets import DataError
+    from meta_models.produce import measure_again
+
+    with friendly(FileNotFoundError, DataError, ValueError):
+        catalogue = Catalogue()
+        for name in filter(None, again.split(",")):
+            measure_again(catalogue.resolve(name), data, say=lambda text: out.print(text, highlight=False))
+        report.replace_part(page, report.CARDS, report.cards_table(p.manifest for p in Catalogue()))
+        out.print(f"written: {page}", soft_wrap=True)

@@ -34,17 +34,23 @@ class MAML(OwnBody):
     `first_order` drops second derivatives (FOMAML). `start="shared"` is UNICORN-MAML: the rows of the head are
     one vector, told apart by the first step. They count by their direction, because softmax cannot see what
     all rows of a linear head have in common, and the vector would learn nothing.
+
+    Prototypes answer their own support set with certainty at the scale that answers queries best, so its loss has
+    nothing to teach. `inner_scale` is what the inner loop's scale begins from, which is then learned apart.
     """
 
     name: ClassVar[str] = "maml"
     inner: InnerSettings = InnerSettings(inner_steps=5, inner_lr=0.01)  # noqa: RUF009 - immutable
     first_order: bool = False
     start: Literal["prototypes", "shared"] = "prototypes"
+    inner_scale: float | None = None
 
     def init(self) -> Tensors:
         meta_params = {**init_backbone(self.backbone), "log_scale": torch.tensor(math.log(10.0))}
         if self.start == "shared":
             meta_params["row"] = functional.normalize(torch.randn(n_features(self.backbone)), dim=0)
+        if self.inner_scale is not None:
+            meta_params["log_inner_scale"] = torch.tensor(math.log(self.inner_scale))
         return meta_params
 
     def adapt(
@@ -58,8 +64,9 @@ class MAML(OwnBody):
         create_graph: bool = False,
         on_step: OnStep | None = None,
     ) -> Tensors:
+        inside = {**meta_params, "log_scale": meta_params.get("log_inner_scale", meta_params["log_scale"])}
         return inner_loop(
-            lambda fast, inputs: self.head(meta_params, fast, inputs),
+            lambda fast, inputs: self.head(inside, fast, inputs),
             self._initial(meta_params, features, labels, n_way),
             features,
             labels,

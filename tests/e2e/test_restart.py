@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import httpx
 
 from adapter.config import Settings
 from innerloop.embedded import Embedded
+from meta_models.catalogue import ZOO
+from meta_models.manifest import MANIFEST_FILE
 from tests.asking import adapt, drawn, measured, predict, support_of
-from tests.drawings import png
+from tests.drawings import b64, png
 
 
 def test_models_outlive_a_restart(tmp_path: Path) -> None:
@@ -48,3 +52,30 @@ def test_models_outlive_a_restart(tmp_path: Path) -> None:
         clash = http.post("/v1/models", json={"support": support_of(examples)}, headers=key)
         assert clash.status_code == 409
         assert len(http.get("/v1/models").json()["data"]) == 4
+
+
+def test_a_model_of_a_meta_model_that_is_gone_says_so(tmp_path: Path) -> None:
+    own = tmp_path / "zoo" / "mine"
+    shutil.copytree(ZOO / "omniglot-protonet", own)
+    settings = Settings(port=0, data_dir=tmp_path / "data", meta_models_dir=tmp_path / "zoo")
+
+    def publish(version: int) -> None:
+        manifest = json.loads((own / MANIFEST_FILE).read_text())
+        (own / MANIFEST_FILE).write_text(json.dumps({**manifest, "name": "mine", "version": version}))
+
+    examples, query = drawn(2, 1, first=3030), png(3030, 100)
+    publish(1)
+    with Embedded(settings) as server, httpx.Client(base_url=server.url, timeout=60) as http:
+        model = adapt(http, examples, meta_model="mine")
+        answer = predict(http, model["id"], [query])
+    publish(2)
+    with Embedded(settings) as server, httpx.Client(base_url=server.url, timeout=60) as http:
+        assert http.get(f"/v1/models/{model['id']}").json()["meta_model"] == "mine@1"
+        asked = {"inputs": [{"image": b64(query)}]}
+        for path, body in (("predictions", asked), ("exports", {"format": "onnx"})):
+            refused = http.post(f"/v1/models/{model['id']}/{path}", json=body)
+            assert (refused.status_code, refused.json()["code"]) == (409, "meta_model_gone")
+            assert "mine@1" in refused.json()["detail"]
+        again = adapt(http, examples, meta_model="mine")
+        assert again["id"] != model["id"]
+        assert predict(http, again["id"], [query]) == answer

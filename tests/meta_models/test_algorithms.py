@@ -35,6 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "protonet-centred": {"name": "protonet", "mirror": True, "centred": True},
     "protonet-euclidean": {"name": "protonet", "metric": "euclidean"},
     "maml": {"name": "maml", "inner": {"inner_steps": 3, "inner_lr": 0.01}},
+    "maml-inner-scale": {"name": "maml", "inner_scale": 5.0, "inner": {"inner_steps": 3, "inner_lr": 0.01}},
     "maml-first-order": {"name": "maml", "first_order": True, "inner": {"inner_steps": 3, "inner_lr": 0.01}},
     "maml-shared-row": {"name": "maml", "start": "shared", "inner": {"inner_steps": 3, "inner_lr": 0.01}},
     "reptile": {"name": "reptile", "inner": {"inner_steps": 3, "inner_lr": 0.01}},
