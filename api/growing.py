@@ -18,8 +18,6 @@ from api.decode import Payload
 from api.quality import word_comparison
 from api.schemas_quality import ExamplesComparison
 from api.services import Services
-from meta_models.catalogue import UnknownMetaModelError
-from meta_models.manifest import Manifest
 
 TRIES = 5
 """Changes of others that one without `If-Match` lets pass before it gives up."""
@@ -103,7 +101,7 @@ def adding(services: Services, record: ModelRecord, payloads: list[Payload]) -> 
         Unprocessable: names each example that cannot be used.
         TooLarge: more than the model may have.
     """
-    manifest = manifest_of(services, record)
+    manifest = adaptation.manifest_of(services, record)
     labels = [p.label or "" for p in payloads]
     if not payloads:
         raise Unprocessable("examples is empty; send at least one", code="no_examples", pointer="/examples")
@@ -151,7 +149,7 @@ def _store(
     idempotency: Idempotency | None,
 ) -> int:
     """Write the version, then nudge a worker; a mere change of names needs none."""
-    manifest = manifest_of(services, base)
+    manifest = adaptation.manifest_of(services, base)
     support_set.check_counts(new.names, manifest.limits)
     was, now = (set(zip(s.example_ids, s.names, strict=True)) for s in (old, new))
     renamed = kind == "class_renamed"
@@ -172,19 +170,3 @@ def _store(
     if known is None:
         services.publisher.nudge(services.records.get(base.owner, base.id, number).job_name)
     return number
-
-
-def manifest_of(services: Services, record: ModelRecord) -> Manifest:
-    """Of the meta-model that a version was adapted from.
-
-    Raises:
-        Unprocessable: it is not published here any more.
-    """
-    try:
-        return services.catalogue.resolve(record.spec.meta_model).manifest
-    except UnknownMetaModelError as error:
-        raise Unprocessable(
-            f"{record.spec.meta_model} is not published here any more: "
-            f"model {record.id} can neither change nor show its examples",
-            code="unknown_meta_model",
-        ) from error

@@ -11,7 +11,7 @@ from adapter.errors import NotFound
 from adapter.models import ModelRecord
 from adapter.quality import example_name
 from adapter.support_set import SupportSet
-from api import growing
+from api import adaptation, growing
 from api.asking import AskedVersion
 from api.auth import MayAdapt
 from api.openapi import problems
@@ -51,7 +51,7 @@ _SHOWN: dict[int | str, dict[str, Any]] = {
 @router.get(
     "/{model_id}/examples/{example_id}/preview",
     response_class=Response,
-    responses={**_SHOWN, **problems(404, 410, 422)},
+    responses={**_SHOWN, **problems(404, 409, 410, 422)},
 )
 async def preview_example(
     model_id: str,
@@ -81,5 +81,5 @@ def _preview(s: Services, record: ModelRecord, support: SupportSet, name: str) -
     row = next((row for row, of in enumerate(support.example_ids) if example_name(of) == name), None)
     if row is None:
         raise NotFound(f"no example {name!r} in version {record.version} of model {record.id}")
-    manifest = growing.manifest_of(s, record)
+    manifest = adaptation.manifest_of(s, record)
     return manifest.input.preview(support.inputs[row], manifest.backbone)
