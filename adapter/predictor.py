@@ -39,9 +39,6 @@ class Predictor:
     def __init__(self, catalogue: Catalogue) -> None:
         self._served = OnDemand(catalogue, lambda p: ServedModel(p.folder, p.manifest))
 
-    def serves(self, reference: str) -> bool:
-        return reference in self._served
-
     def calibration(self, spec: ModelSpec, false_reject: float | None = None) -> Calibration:
         """Temperature and rejection threshold that answers of this model are given with.
 

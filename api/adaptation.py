@@ -234,6 +234,21 @@ async def settle(
             woken.clear()
 
 
+def manifest_of(services: Services, record: ModelRecord) -> Manifest:
+    """Of the meta-model that a version was adapted from.
+
+    Raises:
+        MetaModelGone: it, or that version of it, is not published here any more.
+    """
+    try:
+        return services.catalogue.resolve(record.spec.meta_model).manifest
+    except UnknownMetaModelError as error:
+        raise MetaModelGone(
+            f"model {record.id} was adapted from {record.spec.meta_model}, which is not published here any more; "
+            "post its support set again, or serve that folder again (INNERLOOP_META_MODELS_DIR)"
+        ) from error
+
+
 async def adapted_tensors(services: Services, record: ModelRecord) -> Arrays:
     """The model's tensors: from memory, from the weights store, or adapted again, once for all who wait.
 
@@ -248,11 +263,7 @@ async def adapted_tensors(services: Services, record: ModelRecord) -> Arrays:
         raise failure(record)
     if record.status != "ready":
         raise NotReady(f"model {record.id} is {record.status}; ask again once it is ready", retry_after=1)
-    if not services.predictor.serves(record.spec.meta_model):
-        raise MetaModelGone(
-            f"model {record.id} was adapted from {record.spec.meta_model}, which is not published here any more; "
-            "post its support set again, or serve that folder again (INNERLOOP_META_MODELS_DIR)"
-        )
+    manifest_of(services, record)
     digest = record.spec.weights
     for _ in range(RESTORE_TRIES):
         tensors = services.cache.get(record.owner, digest)

@@ -13,7 +13,19 @@ from api import openapi, problems
 from api.asking import known_parameters
 from api.metrics import Measured, Metrics
 from api.middleware import Boundary
-from api.routes import evaluations, events, exports, growth, health, meta_models, metrics, models, predictions, versions
+from api.routes import (
+    evaluations,
+    events,
+    exports,
+    growth,
+    health,
+    meta_models,
+    metrics,
+    models,
+    predictions,
+    previews,
+    versions,
+)
 from api.services import Services
 
 ABOUT = """Post a handful of labelled examples, get a model id; post queries to it, get answers.
@@ -44,7 +56,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Boundary, settings=settings)
     app.add_middleware(Measured, metrics=measured)
     problems.install(app)
-    for module in (models, events, growth, versions, predictions, evaluations, exports, meta_models, health, metrics):
+    for module in (
+        models,
+        events,
+        growth,
+        previews,
+        versions,
+        predictions,
+        evaluations,
+        exports,
+        meta_models,
+        health,
+        metrics,
+    ):
         app.include_router(module.router)
     openapi.describe(app)
     return app

@@ -13,13 +13,11 @@ from adapter.quality import Quality, compare
 from adapter.support_set import SupportSet
 from adapter.versions import Idempotency
 from api import adaptation
-from api.asking import expected_revision
+from api.asking import expected_revision, which_version
 from api.decode import Payload
 from api.quality import word_comparison
 from api.schemas_quality import ExamplesComparison
 from api.services import Services
-from meta_models.catalogue import UnknownMetaModelError
-from meta_models.manifest import Manifest
 
 TRIES = 5
 """Changes of others that one without `If-Match` lets pass before it gives up."""
@@ -73,6 +71,17 @@ async def grow(
     raise LostUpdate(f"model {model_id} is being changed by others all the time; try again, or send If-Match")
 
 
+async def listed(services: Services, who: Key, model_id: str, version: str | None) -> ModelRecord:
+    """The version whose examples are shown: the one asked for, or the one that the next change starts from.
+
+    Raises:
+        NotFound, Expired.
+    """
+    if version is None:
+        return await services.in_store(services.records.newest_kept, who.owner, model_id)
+    return await services.in_store(services.records.get, who.owner, model_id, which_version(version))
+
+
 async def stored_support(services: Services, record: ModelRecord) -> SupportSet:
     """The support set of a version.
 
@@ -92,7 +101,7 @@ def adding(services: Services, record: ModelRecord, payloads: list[Payload]) -> 
         Unprocessable: names each example that cannot be used.
         TooLarge: more than the model may have.
     """
-    manifest = _manifest(services, record)
+    manifest = adaptation.manifest_of(services, record)
     labels = [p.label or "" for p in payloads]
     if not payloads:
         raise Unprocessable("examples is empty; send at least one", code="no_examples", pointer="/examples")
@@ -140,7 +149,7 @@ def _store(
     idempotency: Idempotency | None,
 ) -> int:
     """Write the version, then nudge a worker; a mere change of names needs none."""
-    manifest = _manifest(services, base)
+    manifest = adaptation.manifest_of(services, base)
     support_set.check_counts(new.names, manifest.limits)
     was, now = (set(zip(s.example_ids, s.names, strict=True)) for s in (old, new))
     renamed = kind == "class_renamed"
@@ -161,13 +170,3 @@ def _store(
     if known is None:
         services.publisher.nudge(services.records.get(base.owner, base.id, number).job_name)
     return number
-
-
-def _manifest(services: Services, record: ModelRecord) -> Manifest:
-    try:
-        return services.catalogue.resolve(record.spec.meta_model).manifest
-    except UnknownMetaModelError as error:
-        raise Unprocessable(
-            f"{record.spec.meta_model} is not published here any more, so model {record.id} cannot change",
-            code="unknown_meta_model",
-        ) from error

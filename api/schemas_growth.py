@@ -88,12 +88,23 @@ class VersionList(BaseModel):
 
 
 class Example(BaseModel):
-    """A support example; its input is kept pre-processed and not given out."""
+    """A support example; of its input is kept what the meta-model sees, and `preview` shows that."""
 
     id: str = Field(description="Names its content.", examples=["ex_9f86d081884c7d659a2feaa0c55ad015"])
     object: Literal["example"] = "example"
     label: str
     source: str = Field(description="Where it stood in the request that brought it.", examples=["/support/3/input"])
+    preview: str = Field(
+        description="Path of what the meta-model sees of it.",
+        examples=[
+            "/v1/models/mdl_2f6d0c3e9f0b4d7c8a55f3e1c9b7a6d4/examples/ex_9f86d081884c7d659a2feaa0c55ad015/preview?version=1"
+        ],
+    )
+
+    @classmethod
+    def of(cls, record: ModelRecord, name: str, label: str, source: str) -> Example:
+        preview = f"/v1/models/{record.id}/examples/{name}/preview?version={record.version}"
+        return cls(id=name, label=label, source=source, preview=preview)
 
 
 class ExampleList(BaseModel):

@@ -20,13 +20,13 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from meta_models.backbones.mel_conv import fourier, mel_bands
 from meta_models.catalogue import Catalogue
 from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.evaluate import Accuracy, pool_features
 from meta_models.inputs import SoundSpec, UnreadableInput
 from meta_models.inputs.sound import PEAK, prepare
+from meta_models.inputs.spectrogram import fourier, mel_bands
 from meta_models.recipe import load_recipe
 from meta_models.serving import ServedModel
 from meta_models.serving_path import ServingPath
@@ -48,8 +48,8 @@ def mfcc(sounds: NDArray[np.int16]) -> NDArray[np.float64]:
     """(n, 1, n_samples) to (n, n_frames, 13): cosine transforms of log-mel spectra (Davis & Mermelstein 1980)."""
     padded = np.pad(sounds[:, 0] / 32768, ((0, 0), (WINDOW // 2, WINDOW // 2)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW, axis=1)[:, ::HOP]
-    cosine, sine = np.split(frames @ fourier(WINDOW).numpy().T.astype(np.float64), 2, axis=2)
-    logs = np.log((cosine**2 + sine**2) @ mel_bands(RATE, N_MELS, WINDOW).numpy().T + 1e-7)
+    cosine, sine = np.split(frames @ fourier(WINDOW).T.astype(np.float64), 2, axis=2)
+    logs = np.log((cosine**2 + sine**2) @ mel_bands(RATE, N_MELS, WINDOW).T + 1e-7)
     band, number = np.arange(N_MELS), np.arange(1, N_COEFFICIENTS + 1)
     return logs @ np.cos(np.pi * number * (2 * band[:, None] + 1) / (2 * N_MELS))
 

@@ -13,7 +13,7 @@ from adapter.errors import Unprocessable
 from adapter.quality import example_name
 from adapter.versions import Idempotency
 from api import adaptation, growing
-from api.asking import AskedVersion, IdempotencyKey, IfMatch, Prefer, etag, wait_seconds, which_version, written
+from api.asking import AskedVersion, IdempotencyKey, IfMatch, Prefer, etag, wait_seconds, written
 from api.auth import MayAdapt, MayPredict
 from api.openapi import EXAMPLES_BODY, json_body, problems, version_answers
 from api.requests import read_json, read_labelled
@@ -45,10 +45,7 @@ async def list_examples(
         if match is None:
             raise Unprocessable(f"{after!r} is not a cursor; pass next_cursor of the page before", pointer="after")
         version, start = match[1], int(match[2])
-    if version is None:
-        record = await s.in_store(s.records.newest_kept, who.owner, model_id)
-    else:
-        record = await s.in_store(s.records.get, who.owner, model_id, which_version(version))
+    record = await growing.listed(s, who, model_id, version)
     support = await growing.stored_support(s, record)
     names = support.names
     rows = sorted(range(len(names)), key=lambda row: (names[row], row))
@@ -57,12 +54,7 @@ async def list_examples(
     return ExampleList(
         version=record.version,
         data=[
-            Example(
-                id=example_name(support.example_ids[row]),
-                label=names[row],
-                source=support.sources[row],
-            )
-            for row in page
+            Example.of(record, example_name(support.example_ids[row]), names[row], support.sources[row]) for row in page
         ],
         has_more=has_more,
         next_cursor=f"{record.version}-{start + limit}" if has_more else None,

@@ -69,7 +69,7 @@ def _export_adapting(name: str, output: Path, inner_steps: int | None, inner_lr:
     from meta_models.torch_model import TorchModel
 
     with friendly(UnknownMetaModelError, NotDecomposableError, PublishError, OSError):
-        published = Catalogue(_own_meta_models()).resolve(name)
+        published = Catalogue(own_meta_models()).resolve(name)
         model = TorchModel.load(published.folder, published.manifest)
         inner = model.algorithm.inner
         if inner is not None:
@@ -92,7 +92,8 @@ def _export_adapting(name: str, output: Path, inner_steps: int | None, inner_lr:
     }
 
 
-def _own_meta_models() -> Path | None:
+def own_meta_models() -> Path | None:
+    """The folder of one's own meta-models, as the settings name it."""
     from adapter.config import Settings
 
     return Settings().meta_models_dir

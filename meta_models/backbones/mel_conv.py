@@ -5,7 +5,6 @@ The spectrogram is part of the network, so that it is in every graph that serves
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -15,9 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from meta_models.algorithms.protocol import full_precision
-
-_FLOOR = 1e-7
-"""Of the power of a full-scale tone: what is quieter is as good as silence (-70 dB)."""
+from meta_models.inputs.spectrogram import FLOOR, HOP, N_MELS, OVERLAP, RATE, fourier, mel_bands
 
 
 class MelConv(nn.Module):
@@ -30,10 +27,10 @@ class MelConv(nn.Module):
     def __init__(
         self,
         shape: tuple[int, int],
-        rate: int = 8000,
-        n_mels: int = 32,
-        hop: float = 0.016,
-        overlap: int = 2,
+        rate: int = RATE,
+        n_mels: int = N_MELS,
+        hop: float = HOP,
+        overlap: int = OVERLAP,
         widths: Sequence[int] = (32, 64, 96, 128),
     ) -> None:
         """`shape` is one example's (channels, n_samples), `rate` their number a second; a spectrum every `hop` seconds,
@@ -66,7 +63,7 @@ class MelConv(nn.Module):
 
 
 class LogMel(nn.Module):
-    """Samples to the logarithm of their power in bands that are even on the mel scale (Davis & Mermelstein 1980).
+    """`meta_models/inputs/spectrogram.py` in a graph.
 
     In two versions of deviation 1: with mean 0 over the whole spectrogram, and with mean 0 in each band, which says
     nothing of the recording's microphone. What steady sounds differ in is in the first alone.
@@ -80,9 +77,9 @@ class LogMel(nn.Module):
         """A spectrum every `hop` samples, of `overlap` × `hop` samples."""
         super().__init__()
         self.hop, self.overlap = hop, overlap
-        waves = fourier(hop * overlap)
+        waves = torch.from_numpy(fourier(hop * overlap))
         self.register_buffer("waves", waves.view(-1, overlap, hop).transpose(1, 2).contiguous(), persistent=False)
-        self.register_buffer("mels", mel_bands(rate, n_mels, hop * overlap), persistent=False)
+        self.register_buffer("mels", torch.from_numpy(mel_bands(rate, n_mels, hop * overlap)), persistent=False)
 
     def n_frames(self, n_samples: int) -> int:
         return n_samples // self.hop
@@ -104,33 +101,10 @@ class LogMel(nn.Module):
         hops = functional.pad(inputs, (before, after)).view(-1, n_hops, self.hop)
         parts = functional.conv1d(hops.transpose(1, 2), self.waves)
         cosine, sine = parts.chunk(2, dim=1)
-        bands = torch.log(self.mels @ (cosine * cosine + sine * sine) + _FLOOR)
+        bands = torch.log(self.mels @ (cosine * cosine + sine * sine) + FLOOR)
         whole, each = bands - _mean(bands.flatten(1))[..., None], bands - _mean(bands)
         # Channels last in memory: convolutions in bfloat16 take half the time.
         return torch.stack([_even(whole), _even(each)], -1).permute(0, 3, 1, 2)
-
-
-def fourier(window: int) -> Tensor:
-    """(2 n_bins, window) cosines, then sines, under a Hann window: a discrete Fourier transform.
-
-    A tone of amplitude 1 in the middle of a bin has power 1.
-    """
-    time = torch.arange(window, dtype=torch.float64)
-    hann = 0.5 - 0.5 * torch.cos(2 * math.pi * (time + 0.5) / window)
-    angles = 2 * math.pi * torch.arange(window // 2 + 1, dtype=torch.float64)[:, None] * time / window
-    return (torch.cat([angles.cos(), angles.sin()]) * (hann * (2 / hann.sum()))).float()
-
-
-def mel_bands(rate: int, n_mels: int, window: int) -> Tensor:
-    """(n_mels, n_bins) overlapping triangles from 20 Hz to half the rate; each sums to 1."""
-    top, bottom = (2595 * math.log10(1 + hertz / 700) for hertz in (rate / 2, 20))
-    edges = 700 * (10 ** (torch.linspace(bottom, top, n_mels + 2, dtype=torch.float64) / 2595) - 1)
-    bins = torch.arange(window // 2 + 1, dtype=torch.float64) * rate / window
-    width = rate / window  # no triangle is narrower than a bin: it might miss them all
-    centre = edges[1:-1, None]
-    left, right = torch.minimum(edges[:-2, None], centre - width), torch.maximum(edges[2:, None], centre + width)
-    triangles = torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
-    return (triangles / triangles.sum(1, keepdim=True)).float()
 
 
 def _even(bands: Tensor) -> Tensor:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import io
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from meta_models.inputs.preview import Preview
 from meta_models.inputs.reading import Caps, Described, UnreadableInput, too_large
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -62,6 +64,12 @@ class Picture(Described):
             UnreadableInput: what is wrong with it.
         """
         return self.fit(self.decode(content, caps))
+
+    def preview(self, row: NDArray[Any], backbone: Mapping[str, Any]) -> Preview:
+        """(channels, height, width) as they are."""
+        channels, height, width = row.shape
+        of = "ink white, paper black" if channels == 1 else "red, green and blue"
+        return Preview(f"{width}×{height} pixels, {of}", row[0] if channels == 1 else row.transpose(1, 2, 0))
 
     @staticmethod
     def decode(content: Any, caps: Caps) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -9,6 +10,8 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
+
+from meta_models.inputs.preview import Preview
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,15 @@ class Reads(Protocol):
 
     def with_name(self, row: NDArray[Any], name: str) -> NDArray[Any]:
         """`Described.with_name`."""
+        ...
+
+    def preview(self, row: NDArray[Any], backbone: Mapping[str, Any]) -> Preview:
+        """What the meta-model sees of one example, for people.
+
+        Args:
+            row: (*shape), what `read` gave or a support set keeps.
+            backbone: of the manifest: what its graph makes of the row first.
+        """
         ...
 
     def examples(self, rng: np.random.Generator, classes: NDArray[np.int64], *, wider: bool = False) -> NDArray[Any]:

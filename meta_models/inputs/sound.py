@@ -6,6 +6,7 @@ Runs unchanged on training data, in the API and on exported models; what it does
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -13,7 +14,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from meta_models.inputs import audio_file
+from meta_models.inputs.preview import HEAT, Preview, coloured
 from meta_models.inputs.reading import Caps, Described, UnreadableInput
+from meta_models.inputs.spectrogram import FLOOR, log_mel
+
+FULL_SCALE = 32_768
+"""Of int16, which is 1 to a network."""
 
 PEAK = 32_000
 """Of the loudest sample, so that loudness does not matter."""
@@ -66,6 +72,19 @@ class SoundSpec(Described):
         """
         samples, rate = content if isinstance(content, tuple) else audio_file.decode(content, caps)
         return prepare(samples, rate, self)
+
+    def preview(self, row: NDArray[Any], backbone: Mapping[str, Any]) -> Preview:
+        """(1, n_samples) as its log-mel spectrogram: high tones above, loud ones light, black at `FLOOR` and below."""
+        options = {name: backbone[name] for name in ("rate", "n_mels", "hop", "overlap") if name in backbone}
+        bands = log_mel(row[0] / FULL_SCALE, **options)
+        light = (bands - np.log(FLOOR)) / (bands.max() - np.log(FLOOR))
+        sounding = np.flatnonzero(row[0])
+        lasts = (sounding[-1] - sounding[0] + 1) / self.rate
+        words = (
+            f"{lasts:.2f} s of sound in {self.seconds:g} s, {self.rate} samples a second; "
+            f"{len(bands)} mel bands from bottom to top, {bands.shape[1]} spectra from left to right"
+        )
+        return Preview(words, coloured(light, HEAT)[::-1])
 
     def examples(
         self, rng: np.random.Generator, classes: NDArray[np.int64], *, wider: bool = False

@@ -7,6 +7,7 @@ worth an example, and this way it stands beside each example wherever that one g
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from tokenizers import Tokenizer
 
+from meta_models.inputs.preview import Preview
 from meta_models.inputs.reading import Caps, Described, UnreadableInput, too_large
 
 PADDING = 0
@@ -105,6 +107,19 @@ class TextSpec(Described):
         """(n, max_tokens + name_tokens) to texts (n, max_tokens) and names (n, name_tokens)."""
         return rows[:, : self.max_tokens], rows[:, self.max_tokens :]
 
+    def preview(self, row: NDArray[Any], backbone: Mapping[str, Any]) -> Preview:
+        """(max_tokens + name_tokens,) in words: what is left of the text, its tokens, and those of the class name."""
+        text, name = (ids[0] for ids in self.parts(row[None]))
+        lines = [self._decoded(text), self._told("text", text)]
+        if name.any():
+            lines.append(self._told("class name", name))
+        return Preview("\n".join(lines))
+
+    def cut(self, content: str | bytes) -> int:
+        """How many tokens of a text `read` leaves out."""
+        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+        return max(0, len(self._encoder.encode(text).ids) - self.max_tokens)
+
     def examples(
         self, rng: np.random.Generator, classes: NDArray[np.int64], *, wider: bool = False
     ) -> NDArray[np.int32]:
@@ -120,8 +135,20 @@ class TextSpec(Described):
 
     def _ids(self, text: str, longest: int) -> list[int]:
         """At most `longest` ids, those that open and close a text among them."""
-        ids = [i + self.shift for i in _tokenizer(self.tokenizer, self.folder).encode(text).ids]
+        ids = [i + self.shift for i in self._encoder.encode(text).ids]
         return ids if len(ids) <= longest else [*ids[: longest - 1], ids[-1]]
+
+    def _decoded(self, ids: NDArray[np.int32]) -> str:
+        return self._encoder.decode([int(i) - self.shift for i in ids if i != PADDING])
+
+    def _told(self, what: str, ids: NDArray[np.int32]) -> str:
+        tokens = [self._encoder.id_to_token(int(i) - self.shift) or "?" for i in ids if i != PADDING]
+        full = " (what is longer is cut)" if len(tokens) == len(ids) else ""
+        return f"{what}, {len(tokens)} of at most {len(ids)} tokens{full}: {' '.join(tokens)}"
+
+    @property
+    def _encoder(self) -> Tokenizer:
+        return _tokenizer(self.tokenizer, self.folder)
 
 
 def by_length(ids: NDArray[np.int32]) -> list[tuple[int, NDArray[np.int64]]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from meta_models.inputs.preview import TWO_SIDES, Preview, coloured
 from meta_models.inputs.reading import Caps, Described, UnreadableInput, too_large
 
 MAX_DIMENSIONS = 8192
@@ -16,6 +18,9 @@ N_DIMENSIONS = "n_dimensions"
 """Names the axis whose size the support set decides."""
 MAX_MAGNITUDE = 1e30
 """Beyond it float32 runs out when values are compared."""
+
+COLUMNS = 32
+"""Of a picture of a vector: dimensions from left to right, then from top to bottom."""
 
 _MAGIC = b"\x93NUMPY"
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -55,6 +60,17 @@ class VectorSpec(Described):
         if not is_usable(vector[None])[0]:
             raise UnreadableInput("bad_vector", why_unusable(vector))
         return vector
+
+    def preview(self, row: NDArray[Any], backbone: Mapping[str, Any]) -> Preview:
+        """(n_dimensions,) as a cell each, blue below zero and red above; behind the last one black."""
+        words = (
+            f"{len(row)} dimensions, norm {np.linalg.norm(row.astype(np.float64)):.4g}, "
+            f"values from {row.min():.4g} to {row.max():.4g}"
+        )
+        n_columns = min(len(row), COLUMNS)
+        cells = np.zeros((-(-len(row) // n_columns) * n_columns, 3), np.uint8)
+        cells[: len(row)] = coloured((_evened(row)[None] + 1) / 2, TWO_SIDES)[0]
+        return Preview(words, cells.reshape(-1, n_columns, 3))
 
     def examples(
         self, rng: np.random.Generator, classes: NDArray[np.int64], *, wider: bool = False
@@ -133,3 +149,13 @@ def why_unusable(vector: NDArray[np.float32]) -> str:
     """What is wrong with a vector that is not usable, in words."""
     place = int(np.flatnonzero(~(np.abs(vector) <= MAX_MAGNITUDE))[0])
     return f"dimension {place} is {vector[place]}; every value must be finite and at most {MAX_MAGNITUDE:g} in size"
+
+
+def _evened(row: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(n_dimensions,) from -1 to 1: linear to about the median size, logarithmic beyond, so that a column of a table
+    in large units does not leave the others white."""
+    sizes = np.abs(row.astype(np.float64))
+    if not sizes.any():
+        return sizes
+    bent = np.arcsinh(row / np.median(sizes[sizes > 0]))
+    return bent / np.abs(bent).max()

@@ -88,6 +88,7 @@ def test_scopes(guarded: Embedded, keys: Keys, scope: str) -> None:
     with holder(guarded, keys("create", "bert", "--scope", scope)["key"]) as bert:
         with holder(guarded, keys("create", "bert")["key"]) as both:
             path = f"/v1/models/{adapt(both, drawn(2, 1, first=8010))['id']}"
+            preview = both.get(f"{path}/examples").json()["data"][0]["preview"]
         asked = {
             "predict": [
                 bert.get("/v1/models"),
@@ -101,6 +102,7 @@ def test_scopes(guarded: Embedded, keys: Keys, scope: str) -> None:
                 bert.post("/v1/classify", json={"support": support_json(2, 1), "inputs": inputs_json([0])}),
                 bert.patch(path, json={"name": "x"}),
                 bert.post(f"{path}/exports", json={"format": "safetensors"}),
+                bert.get(preview),
             ],
         }
         for wanted, answers in asked.items():
@@ -121,7 +123,8 @@ def test_every_operation_names_its_scope(guarded: Embedded) -> None:
                 changes = method in ("patch", "delete") or (
                     method == "post" and not path.endswith(("/predictions", "/evaluations"))
                 )
-                assert wanted == ("adapt" if changes else "predict"), f"{method} {path}"
+                tells = path.endswith("/preview")  # what was sent, of which a key that predicts knows nothing
+                assert wanted == ("adapt" if changes or tells else "predict"), f"{method} {path}"
                 assert {"401", "403"} <= set(operation["responses"])
             elif path == "/metrics":
                 assert operation["security"][0]["key"] == ["admin"]

@@ -72,8 +72,13 @@ def test_a_model_of_a_meta_model_that_is_gone_says_so(tmp_path: Path) -> None:
     with Embedded(settings) as server, httpx.Client(base_url=server.url, timeout=60) as http:
         assert http.get(f"/v1/models/{model['id']}").json()["meta_model"] == "mine@1"
         asked = {"inputs": [{"image": b64(query)}]}
-        for path, body in (("predictions", asked), ("exports", {"format": "onnx"})):
-            refused = http.post(f"/v1/models/{model['id']}/{path}", json=body)
+        added = {"examples": support_of(drawn(1, 1, first=3035))}
+        refusals = [
+            http.post(f"/v1/models/{model['id']}/{path}", json=body)
+            for path, body in (("predictions", asked), ("exports", {"format": "onnx"}), ("examples", added))
+        ]
+        [example, _] = http.get(f"/v1/models/{model['id']}/examples").json()["data"]
+        for refused in (*refusals, http.get(example["preview"])):
             assert (refused.status_code, refused.json()["code"]) == (409, "meta_model_gone")
             assert "mine@1" in refused.json()["detail"]
         again = adapt(http, examples, meta_model="mine")
