@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from meta_models import text_downloads
 from meta_models.datasets import DataError
 from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.recipe import load_recipe
@@ -49,6 +50,7 @@ def test_random_features_keep_examples_and_classes() -> None:
     assert spreads.max() / np.median(spreads) > 3  # units of their own
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"text_fewshot_class_folds\.json.*meta-training\.md"):
+def test_a_missing_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_downloads, "SITE", "http://127.0.0.1:9")
+    with pytest.raises(DataError, match=r"cannot download .*labels\.train\.txt.* by hand"):
         load_splits(tmp_path, load_recipe("vector-ridge"), tmp_path / "cache")
