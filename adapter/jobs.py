@@ -105,17 +105,17 @@ class Jobs(RedisStore):
         """Renew the lease; false where it was lost or the model deleted."""
         return bool(self.run("extend", self._keys(claim)[:2], [claim.job, claim.token, self._lease_ms]))
 
-    def choose(self, claim: Claim, spec: ModelSpec, support: bytes) -> Claim | None:
-        """The claim with the spec that says what was chosen and the support set as that reads it; None where the lease
-        was lost."""
+    def choose(self, claim: Claim, spec: ModelSpec, support: bytes | None) -> Claim | None:
+        """The claim with the spec that says what was chosen and the support set as that reads it, None for the stored
+        one; None where the lease was lost."""
         keys = [
             record_key(claim.owner, claim.record_id),
             support_key(claim.owner, claim.record_id),
             stored_keys(claim.owner)[1],
         ]
         model_id = claim.record_id.split(".")[0]
-        written = self.run("choose", keys, [claim.token, spec.model_dump_json(), support, model_id])
-        return replace(claim, spec=spec, support=support) if written else None
+        written = self.run("choose", keys, [claim.token, spec.model_dump_json(), support or b"", model_id])
+        return replace(claim, spec=spec, support=support or claim.support) if written else None
 
     def serve(self, claim: Claim, adapt_ms: float) -> bool:
         """The weights are stored: the model is ready, the job goes on. False where the lease was lost."""

@@ -87,8 +87,9 @@ class Worker:
         owner, spec = claim.owner, claim.spec
         support = support_set.decode(claim.support)
         if spec.candidates and spec.selection is None:
+            read_once = support.other is None
             spec, support = self._choose(spec, support, self._paths)
-            chosen = self.records.choose(claim, spec, support_set.encode(support))
+            chosen = self.records.choose(claim, spec, None if read_once else support_set.encode(support))
             if chosen is None:
                 return False
             claim = chosen

@@ -143,14 +143,14 @@ def load_omniglot(folder: Path, on_bytes: Callable[[int, int], None] | None = No
         )
 
 
-def fetch(url: str, target: Path, md5: str | None, on_bytes: Callable[[int, int], None] | None = None) -> None:
+def fetch(url: str, target: Path, checksum: str | None, on_bytes: Callable[[int, int], None] | None = None) -> None:
     """Download `url` to `target` unless a file with that checksum is there already; None where none was published.
 
     Raises:
         DataError: the server does not answer or the bytes are not the expected ones.
     """
     if target.exists():
-        _verify(target, md5)
+        verify(target, checksum)
         return
     part = target.with_suffix(target.suffix + ".part")
     try:
@@ -164,16 +164,22 @@ def fetch(url: str, target: Path, md5: str | None, on_bytes: Callable[[int, int]
     except httpx.HTTPError as error:
         part.unlink(missing_ok=True)
         raise DataError(f"cannot download {url}: {error}. Put {target.name} into {target.parent} by hand.") from error
-    _verify(part, md5)
+    verify(part, checksum)
     part.rename(target)
 
 
-def _verify(path: Path, md5: str | None) -> None:
-    if md5 is None:
+def verify(path: Path, checksum: str | None) -> None:
+    """Compare a file with its md5 or sha256, told apart by length, unless that is None.
+
+    Raises:
+        DataError: it is another file.
+    """
+    if checksum is None:
         return
-    found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-    if found != md5:
-        raise DataError(f"{path} is damaged: its md5 is {found}, expected {md5}. Delete it and try again.")
+    kind = "md5" if len(checksum) == 32 else "sha256"
+    found = hashlib.new(kind, path.read_bytes(), usedforsecurity=False).hexdigest()
+    if found != checksum:
+        raise DataError(f"{path} is damaged: its {kind} is {found}, expected {checksum}. Delete it and try again.")
 
 
 def _pack_omniglot(archives: list[Path], target: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from meta_models.datasets import ClassPool, DataError, fetch
+from meta_models.datasets import ClassPool, DataError, fetch, verify
 from meta_models.inputs import PhotoSpec
 from meta_models.recipe import Recipe
 from meta_models.sources import Protocol, Splits
@@ -25,11 +25,14 @@ from meta_models.sources import Protocol, Splits
 SPLIT = Path(__file__).parent / "cifarfs_split.json"
 
 SHEETS = {
-    "train": ("cifarfs_train_a.zip", "cifarfs_train_b.zip"),
-    "val": ("cifarfs_val.zip",),
-    "test": ("cifarfs_test.zip",),
+    "train": {
+        "cifarfs_train_a.zip": "b0995c1376e53858b893f32064cb003df2ea2d790620e4f7a044197521a71b52",
+        "cifarfs_train_b.zip": "ac4ca96ff4d778eb714f314ff513bdc319a44fea8d98c985af98461a7bf037b3",
+    },
+    "val": {"cifarfs_val.zip": "ba46e7718358f167ca1753b327b5bc757a76efba0f836f8f42a625173cb73ba2"},
+    "test": {"cifarfs_test.zip": "2bea662ddc4d77105175a9b520969824cd708c5a27482ce4d32ea5a374ad06f0"},
 }
-"""What a data folder may hold: a lossless 20×30 sheet of tiles a class."""
+"""What a data folder may hold, with its sha256: a lossless 20×30 sheet of tiles a class."""
 
 DOWNLOAD = "cifar-100-binary.tar.gz"
 URL = f"https://www.cs.toronto.edu/~kriz/{DOWNLOAD}"
@@ -48,8 +51,10 @@ def photo_splits(data: Path, recipe: Recipe) -> Splits:
     if not isinstance(spec, PhotoSpec):
         raise ValueError(f"CIFAR-FS holds photographs, the recipe {recipe.name} reads {spec.kind}")
     split = json.loads(SPLIT.read_text())
-    sheets = [data / name for names in SHEETS.values() for name in names]
+    sheets = {data / name: sha256 for names in SHEETS.values() for name, sha256 in names.items()}
     if all(path.exists() for path in sheets):
+        for path, sha256 in sheets.items():
+            verify(path, sha256)
         photographs = {name: tiles for path in sheets for name, tiles in from_sheets(path)}
     else:
         data.mkdir(parents=True, exist_ok=True)

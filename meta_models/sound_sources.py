@@ -7,7 +7,6 @@ words, that nothing before has heard. Files come from the authors' repositories,
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import re
 import zipfile
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from meta_models.datasets import ClassPool, DataError, fetch
+from meta_models.datasets import ClassPool, DataError, fetch, verify
 from meta_models.inputs import Caps, SoundSpec, UnreadableInput
 from meta_models.recipe import Recipe
 from meta_models.sources import Protocol, Splits
@@ -186,9 +185,7 @@ def _open(data: Path, wanted: Archive) -> zipfile.ZipFile:
     data.mkdir(parents=True, exist_ok=True)
     local, downloaded = data / wanted.file, data / wanted.download
     if local.exists():
-        digest = hashlib.sha256(local.read_bytes()).hexdigest()
-        if digest != wanted.sha256:
-            raise DataError(f"{local} is damaged: its sha256 is {digest}, expected {wanted.sha256}. Delete it.")
+        verify(local, wanted.sha256)
         return zipfile.ZipFile(local)
     fetch(wanted.url, downloaded, wanted.md5)
     try:

@@ -3,7 +3,7 @@
 Files: `banking77.jsonl` (Casanueva et al. 2020, arXiv:2003.04807, CC BY 4.0), `clinc150.jsonl` (Larson et al. 2019,
 arXiv:1909.02027, CC BY 3.0), `fewrel_val_wiki.jsonl` (Han et al. 2018, arXiv:1810.10147, MIT), each line with
 `text` and `label`; `text_fewshot_class_folds.json`, the five class-disjoint folds of Dopierre et al. 2021 (ProtAugment,
-arXiv:2105.12995).
+arXiv:2105.12995). `text_downloads.py` makes what is missing.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from meta_models.datasets import ClassPool, DataError
+from meta_models.datasets import ClassPool
 from meta_models.inputs import Caps, TextSpec
 from meta_models.recipe import Recipe
 from meta_models.sources import Protocol, Splits
+from meta_models.text_downloads import FOLDS_FILE, OUT_OF_SCOPE, prepare
 
-FOLDS_FILE = "text_fewshot_class_folds.json"
 N_FEWREL = 150
 """Examples of each relation, of 700: as many as an intent of CLINC150 has."""
 INTENTS = {"banking77": "BANKING77", "clinc150": "CLINC150"}
-OUT_OF_SCOPE = "oos"
 N_DEVELOPMENT = 40
 """Examples of a development class: choosing does not need the others, and they cost as much again as meta-training."""
 
@@ -34,7 +33,7 @@ def text_splits(data: Path, recipe: Recipe) -> Splits:
     """Train, development and test classes of the recipe's fold; every test protocol with and without class names.
 
     Raises:
-        DataError: a file is missing.
+        DataError: a file is missing and cannot be made.
     """
     spec, fold = recipe.input, recipe.data.fold
     if not isinstance(spec, TextSpec):
@@ -87,18 +86,17 @@ def read_lines(data: Path, name: str) -> list[dict[str, Any]]:
     """The lines of `<name>.jsonl`.
 
     Raises:
-        DataError: it is missing.
+        DataError: it is missing and cannot be made.
     """
     return [json.loads(line) for line in read_file(data, f"{name}.jsonl").splitlines()]
 
 
 def read_file(data: Path, name: str) -> str:
-    """A file of the data folder.
+    """A file of the data folder, made of its authors' files where it is missing.
 
     Raises:
-        DataError: it is missing.
+        DataError: it is missing and cannot be made.
     """
-    path = data / name
-    if not path.is_file():
-        raise DataError(f"{data} lacks {name}; docs/meta-training.md says what it holds and where it comes from")
-    return path.read_text(encoding="utf-8")
+    if not (data / name).is_file():
+        prepare(data, name)
+    return (data / name).read_text(encoding="utf-8")

@@ -58,6 +58,37 @@ def test_an_adapted_model_has_its_weights(records: Records, redis_url: str, job:
     assert not worker.run(job), "a second message"
 
 
+def test_a_choice_among_one_kind_leaves_the_support_set_as_it_is(
+    records: Records, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read once, it is what every candidate reads: nothing to write."""
+    rows = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
+    support = support_set.canonical([f"class {y}" for y in np.arange(12) % 2], rows)
+    candidates = tuple(Catalogue().resolve(name).manifest.reference for name in ("vector-prototype", "vector-ridge"))
+    spec = ModelSpec(
+        meta_model=candidates[0],
+        modality="vector",
+        input_shape=(5,),
+        classes=tuple(ClassCount(name=name, examples=6) for name in support.classes),
+        adaptation=Adaptation(),
+        digest="sha256:3",
+        weights="w",
+        candidates=candidates,
+    )
+    model = records.create("anna", spec, support_set.encode(support), 100).id
+    before = records.support("anna", model), records.client.hgetall("il:anna:sizes")
+
+    def encode(_: object) -> bytes:
+        raise AssertionError("encoded again")
+
+    monkeypatch.setattr(support_set, "encode", encode)
+    assert Worker(Settings(redis_url=redis_url, device="cpu")).run(f"anna/{model}")
+    record = records.get("anna", model)
+    assert record.status == "ready"
+    assert record.spec.selection is not None
+    assert (records.support("anna", model), records.client.hgetall("il:anna:sizes")) == before
+
+
 def test_a_choice_of_another_kind_takes_the_support_set_along(records: Records, redis_url: str) -> None:
     """What is stored is what the chosen one reads, for as long as before, and counted at its new size."""
     files = [(ink, inked(ink, i)) for i in range(8) for ink in INKS]

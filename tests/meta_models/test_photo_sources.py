@@ -59,8 +59,9 @@ def as_archive(photographs: Photographs, target: Path) -> Path:
     return target
 
 
-def as_sheets(photographs: Photographs, folder: Path) -> None:
-    """Three columns by two rows of tiles a class."""
+def as_sheets(photographs: Photographs, folder: Path) -> dict[str, dict[str, str]]:
+    """Three columns by two rows of tiles a class; the sha256 of each file, by part."""
+    sums: dict[str, dict[str, str]] = {}
     for part, files in SHEETS.items():
         for number, file in enumerate(files):
             with zipfile.ZipFile(folder / file, "w") as archive:
@@ -69,6 +70,8 @@ def as_sheets(photographs: Photographs, folder: Path) -> None:
                     buffer = io.BytesIO()
                     Image.fromarray(sheet).save(buffer, "WEBP", lossless=True)
                     archive.writestr(f"{name}.webp", buffer.getvalue())
+        sums[part] = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in files}
+    return sums
 
 
 @pytest.fixture
@@ -89,14 +92,28 @@ def test_classes_come_in_the_parts_of_cifar_fs(from_authors: Path, photographs: 
 
 
 def test_a_folder_of_sheets_holds_the_same(
-    from_authors: Path, tmp_path_factory: pytest.TempPathFactory, photographs: Photographs, recipe: Recipe
+    from_authors: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    photographs: Photographs,
+    recipe: Recipe,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = tmp_path_factory.mktemp("sheets")
-    as_sheets(photographs, folder)
+    monkeypatch.setattr(photo_sources, "SHEETS", as_sheets(photographs, folder))
     ours, theirs = photo_splits(folder, recipe), photo_splits(from_authors, recipe)
     assert ours.train[0].class_names == theirs.train[0].class_names
     assert np.array_equal(ours.train[0].inputs, theirs.train[0].inputs)
     assert np.array_equal(ours.test[0].pool.inputs, theirs.test[0].pool.inputs)
+
+
+def test_a_sheet_of_other_photographs_is_refused(
+    tmp_path: Path, photographs: Photographs, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photo_sources, "SHEETS", as_sheets(photographs, tmp_path))
+    with zipfile.ZipFile(tmp_path / "cifarfs_val.zip", "a") as archive:
+        archive.writestr("readme.txt", "changed")
+    with pytest.raises(DataError, match=r"cifarfs_val\.zip is damaged: its sha256 is .* Delete it and try again"):
+        photo_splits(tmp_path, recipe)
 
 
 def test_a_damaged_archive_is_named(from_authors: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
