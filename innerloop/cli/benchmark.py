@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from innerloop.cli.console import AsJson, err, friendly, out, print_line
+from innerloop.cli.console import AsJson, err, friendly, out, print_json, print_line
 
 
 def register(app: typer.Typer) -> None:
@@ -66,6 +66,7 @@ def cards(
     page: Annotated[Path, typer.Option(help="Markdown page whose generated part is replaced.")] = Path(
         "docs/benchmarks.md"
     ),
+    as_json: AsJson = False,
 ) -> None:
     """The figures that the cards of drawing meta-models hold, side by side; with --again measured once more first."""
     from meta_models import report
@@ -74,8 +75,11 @@ def cards(
     from meta_models.produce import measure_again
 
     with friendly(FileNotFoundError, DataError, ValueError):
-        catalogue = Catalogue()
+        catalogue, say = Catalogue(), err if as_json else out
         for name in filter(None, again.split(",")):
-            measure_again(catalogue.resolve(name), data, say=lambda text: out.print(text, highlight=False))
-        report.replace_part(page, report.CARDS, report.cards_table(p.manifest for p in Catalogue()))
-        out.print(f"written: {page}", soft_wrap=True)
+            measure_again(catalogue.resolve(name), data, say=lambda text: say.print(text, highlight=False))
+        manifests = [p.manifest for p in Catalogue()]
+        report.replace_part(page, report.CARDS, report.cards_table(manifests))
+        say.print(f"written: {page}", soft_wrap=True)
+        if as_json:
+            print_json({m.name: [figure.model_dump(mode="json") for figure in m.benchmarks] for m in manifests})
