@@ -5,13 +5,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
+from typing import Any, cast
 
 import redis
 from celery import Celery
+from celery.app.amqp import task_message
 from kombu.exceptions import OperationalError
+from kombu.utils.uuid import uuid
 
 from adapter import broker
+from adapter.redis_store import QUEUE
 
 ADAPT = "innerloop.adapt"
 
@@ -28,7 +34,7 @@ def celery_app(records_url: str, *, socket_timeout: float) -> Celery:
         task_ignore_result=True,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
-        task_default_queue="il-jobs",
+        task_default_queue=QUEUE,
         worker_prefetch_multiplier=1,
         worker_send_task_events=False,
         # Importing torch and opening the meta-models takes a child longer than the default 4 s.
@@ -55,6 +61,27 @@ class Publisher:
 
     def __init__(self, records_url: str) -> None:
         self._app = celery_app(records_url, socket_timeout=1)
+
+    def message(self, job: str) -> bytes:
+        """The nudge as Celery would put it into `QUEUE`, for a script that writes the job in the same step: Celery's
+        second protocol in kombu's envelope for Redis.
+        """
+        task = cast(task_message, self._app.amqp.as_task_v2(uuid(), ADAPT, args=[job], ignore_result=True))
+        envelope: dict[str, Any] = {
+            "body": base64.b64encode(json.dumps(task.body).encode()).decode(),
+            "content-type": "application/json",
+            "content-encoding": "utf-8",
+            "headers": task.headers,
+            "properties": {
+                **task.properties,
+                "body_encoding": "base64",
+                "delivery_info": {"exchange": "", "routing_key": QUEUE},
+                "delivery_mode": 2,
+                "delivery_tag": uuid(),
+                "priority": 0,
+            },
+        }
+        return json.dumps(envelope).encode()
 
     def nudge(self, job: str) -> bool:
         """Tell a worker about a job. False where the broker did not answer: the reaper will try again."""

@@ -22,6 +22,8 @@ LUA = Path(__file__).parent / "lua"
 
 DONE_CHANNEL = "il:done"
 JOBS = "il:jobs"
+QUEUE = "il-jobs"
+"""Celery's list of messages."""
 MESSAGES = "il:webhooks"
 TALLY = "il:tally"
 OWNERS = "il:owners"

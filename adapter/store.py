@@ -43,6 +43,7 @@ from adapter.redis_store import (
     JOBS,
     MESSAGES,
     OWNERS,
+    QUEUE,
     TOMBSTONE_MS,
     connect,
     events_key,
@@ -104,10 +105,11 @@ class Records(Lookup, Jobs, Versions, Events, Tally):
         fingerprint: str = "",
         key: Key = LOCAL,
         webhook: Webhook | None = None,
+        nudge: bytes = b"",
     ) -> Created:
         """Store a model with its job unless the same content or key has one.
 
-        A new model is called `model_id`, where that is given.
+        A new model is called `model_id`, where that is given; `nudge` goes into `QUEUE` with it, and tells a worker.
 
         A `webhook` of the same content again is told at once of a model that is ready.
 
@@ -133,6 +135,7 @@ class Records(Lookup, Jobs, Versions, Events, Tally):
                 webhooks_key(owner, model_id),
                 MESSAGES,
                 OWNERS,
+                QUEUE,
             ],
             [
                 model_id,
@@ -151,6 +154,7 @@ class Records(Lookup, Jobs, Versions, Events, Tally):
                 key.quota.model_dump_json(),
                 webhook.url if webhook else "",
                 webhook.secret if webhook else "",
+                nudge,
             ],
         )
         if outcome == b"quota":

@@ -160,7 +160,7 @@ async def accept(
     idempotency_key: str | None = None,
     webhook: Webhook | None = None,
 ) -> Created:
-    """Write the record, then nudge a worker: from here on nothing is lost. Wait for a new model's adaptation to end.
+    """Write record, job and nudge in one step: from here on nothing is lost. Wait for a new model's adaptation to end.
 
     It is waited for from before it can end, so that nobody need read a record that cannot be ready yet; `settle` reads
     what came of it.
@@ -175,7 +175,7 @@ async def accept(
 
     def write() -> Created:
         services.records.require_worker()
-        created = services.records.create(
+        return services.records.create(
             who.owner,
             prepared.spec,
             prepared.support,
@@ -186,10 +186,8 @@ async def accept(
             fingerprint=fingerprint,
             key=who,
             webhook=webhook,
+            nudge=services.publisher.message(job),
         )
-        if created.is_new:
-            services.publisher.nudge(job)
-        return created
 
     with services.waiter.expect(job) as woken:
         created = await services.in_store(write)

@@ -1,8 +1,8 @@
 -- Write a model record, its support set and its job in one step, unless the same one exists.
 -- KEYS record, support, models, digest, idempotency, jobs, events, usage, stored, sizes,
---      webhooks of the new model, queue of messages, owners
+--      webhooks of the new model, queue of messages, owners, queue of nudges
 -- ARGV id, job, spec, support bytes, ttl ms, tombstone ms, grace ms, listed, fingerprint, idempotency ms,
---      record prefix, name, key, quota, webhook url, webhook secret
+--      record prefix, name, key, quota, webhook url, webhook secret, nudge
 -- Returns {'created' | 'existing' | 'conflict', id} or {'quota', which, ms to wait}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -82,4 +82,5 @@ if ARGV[9] ~= '' then
   redis.call('HSET', KEYS[5], 'fingerprint', ARGV[9], 'id', ARGV[1])
   redis.call('PEXPIRE', KEYS[5], ARGV[10])
 end
+if ARGV[17] ~= '' then redis.call('LPUSH', KEYS[14], ARGV[17]) end
 return {'created', ARGV[1]}

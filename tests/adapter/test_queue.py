@@ -1,0 +1,38 @@
+"""The nudge that a script puts into the queue is the one that Celery would send."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any, cast
+
+import redis
+
+from adapter.queue import Publisher
+from adapter.redis_store import QUEUE
+
+JOB = "local/mdl_x"
+OWN = {"id", "root_id", "origin", "correlation_id", "delivery_tag", "reply_to"}
+"""Different in every message, or in every process."""
+
+
+def told(message: bytes) -> dict[str, Any]:
+    """A message without what is its own, its body read."""
+    read = json.loads(message)
+    properties = {k: v for k, v in read["properties"].items() if k not in OWN}
+    headers = {k: v for k, v in read["headers"].items() if k not in OWN}
+    assert read["headers"]["id"] == read["properties"]["correlation_id"]
+    return {**read, "body": json.loads(base64.b64decode(read["body"])), "properties": properties, "headers": headers}
+
+
+def test_says_what_celery_says(client: redis.Redis, redis_url: str) -> None:
+    publisher = Publisher(redis_url)
+    assert publisher.nudge(JOB)
+    [sent] = cast("list[bytes]", client.lrange(QUEUE, 0, -1))
+    made = publisher.message(JOB)
+    publisher.close()
+    assert told(made) == told(sent)
+    assert told(made)["body"][0] == [JOB]
+    assert json.loads(made).keys() == json.loads(sent).keys()
+    for part in ("properties", "headers"):
+        assert json.loads(made)[part].keys() == json.loads(sent)[part].keys()
