@@ -18,7 +18,7 @@ from meta_models.algorithms import InnerSettings
 from meta_models.catalogue import Published
 from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.evaluate import Accuracy, episode_logits, pool_features
-from meta_models.manifest import META_PARAMS_FILE
+from meta_models.manifest import META_PARAMS_FILE, Manifest
 from meta_models.measures import confidence_gap, softmax
 from meta_models.recipe import Recipe, load_recipe
 from meta_models.serving import Features, ServedModel
@@ -89,6 +89,11 @@ class Cost:
 def default_episodes(shares_body: bool) -> int:
     """10,000, or 1,000 where every episode costs passes through the backbone."""
     return 10_000 if shares_body else 1_000
+
+
+def recipe_of(manifest: Manifest) -> Recipe:
+    """The recipe of a published meta-model, reading inputs as that does: it knows where its tokenizer is."""
+    return load_recipe(manifest.name).model_copy(update={"input": manifest.input})
 
 
 class Subject:
@@ -227,7 +232,7 @@ def run(
     episodes: int | None = None,
 ) -> list[Cost]:
     """Measure what `log` lacks, with `default_episodes` unless told otherwise; costs are measured each time."""
-    subjects = [Subject(p, splits(load_recipe(p.manifest.name)).test) for p in published]
+    subjects = [Subject(p, splits(recipe_of(p.manifest)).test) for p in published]
     for subject in subjects:
         for wanted in jobs(subject, episodes or default_episodes(subject.path.shares_body)):
             if log.lacks(wanted):

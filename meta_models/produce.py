@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from meta_models import checkpoint
 from meta_models.algorithms import InnerSettings, Tensors
-from meta_models.benchmark import Subject, default_episodes, jobs
+from meta_models.benchmark import Subject, default_episodes, jobs, recipe_of
 from meta_models.calibrate import calibrate
 from meta_models.catalogue import ZOO, Published
 from meta_models.evaluate import Accuracy, Classifier, evaluate_all
@@ -21,7 +21,7 @@ from meta_models.plots import plot_log
 from meta_models.pretrained import ENCODERS, encoder_folder, encoder_tensors
 from meta_models.provenance import provenance
 from meta_models.publish import export, write_manifest
-from meta_models.recipe import Recipe, load_recipe
+from meta_models.recipe import Recipe
 from meta_models.serving import ServedModel
 from meta_models.serving_path import ServingPath
 from meta_models.settle import settled
@@ -161,8 +161,7 @@ def _choose_inner(
 def measure_again(published: Published, data: Path, say: Say = print) -> Manifest:
     """Measure a published meta-model's card once more, on as many episodes, and write it."""
     old = published.manifest
-    recipe = load_recipe(old.name)
-    subject = Subject(published, load_splits(data, recipe).test)
+    subject = Subject(published, load_splits(data, recipe_of(old)).test)
     asked = min(figure.episodes for figure in old.benchmarks)
     episodes = None if asked == default_episodes(subject.path.shares_body) else asked
     figures = measure_figures(subject, f"innerloop meta-train {old.name}", episodes, say)

@@ -27,12 +27,7 @@ def table(rows: Sequence[Row], costs: Sequence[Cost]) -> str:
     for row in rows:
         if row.curve == "table":
             found[row.meta_model, row.protocol][row.n_way, row.n_shot] = row
-    lines = [
-        "| meta-model | protocol | "
-        + " | ".join(f"{way}w{shot}s" for way, shot in SETTINGS)
-        + " | ECE | episodes | adapt, ms | predict, ms | bytes a model |",
-        "|---|---|" + "---|" * (len(SETTINGS) + 5),
-    ]
+    lines = _head(("meta-model", "protocol"), ("ECE", "episodes", "adapt, ms", "predict, ms", "bytes a model"))
     for (meta_model, protocol), cells in sorted(found.items(), key=lambda item: (item[0][1], item[0][0])):
         figures = [f"{c.accuracy:.2f} ± {c.ci95:.2f}" if (c := cells.get(s)) else "–" for s in SETTINGS]
         gap = _gaps(cells.values())
@@ -74,12 +69,7 @@ def cards_table(manifests: Iterable[Manifest]) -> str:
     for manifest in of.values():
         for figure in manifest.benchmarks:
             found[figure.protocol, manifest.name][figure.n_way, figure.n_shot] = figure
-    lines = [
-        "| meta-model | backbone | protocol | "
-        + " | ".join(f"{way}w{shot}s" for way, shot in SETTINGS)
-        + " | ECE | inner steps | episodes |",
-        "|---|---|---|" + "---|" * (len(SETTINGS) + 3),
-    ]
+    lines = _head(("meta-model", "backbone", "protocol"), ("ECE", "inner steps", "episodes"))
     for (protocol, name), cells in sorted(found.items(), key=lambda item: (item[0][0], item[1][20, 1].accuracy)):
         inner = of[name].inner_loop
         about = [f"`{name}`", of[name].backbone["name"], protocol]
@@ -88,6 +78,12 @@ def cards_table(manifests: Iterable[Manifest]) -> str:
         rest = [_gaps(cells.values()), str(inner.inner_steps) if inner else "–", f"{episodes:,}"]
         lines.append(f"| {' | '.join([*about, *figures, *rest])} |")
     return "\n".join(lines)
+
+
+def _head(before: Sequence[str], after: Sequence[str]) -> list[str]:
+    """The first two lines of a table with a column for each setting."""
+    columns = [*before, *(f"{way}w{shot}s" for way, shot in SETTINGS), *after]
+    return [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
 
 
 def _gaps(figures: Iterable[Figure | Row]) -> str:

@@ -53,7 +53,7 @@ def test_class_names_are_worth_examples(http: httpx.Client) -> None:
     codes = {name: f"class {i}" for i, name in enumerate(MESSAGES)}
     told = accuracy(http, adapt(http, support(1))["id"])
     untold = accuracy(http, adapt(http, support(1, codes))["id"], codes)
-    assert told > untold
+    assert round(told - untold, 6) >= 0.05
 
 
 def test_a_new_name_changes_no_answer(http: httpx.Client) -> None:
