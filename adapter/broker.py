@@ -1,4 +1,4 @@
-"""Celery's transport on Redis, with one thing mended: an acknowledgement that fails must not stop a worker for good."""
+"""Celery's transport on Redis without its book of messages in delivery: the records are that book."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportIncompatibleVariableOverride=false
 # (kombu has no complete types)
@@ -8,28 +8,15 @@ from __future__ import annotations
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 
 
-class QoS(redis.QoS):
-    """What was delivered and not yet acknowledged.
+class QoS(virtual.QoS):
+    """What a worker has in hand, known to that worker alone, so that it takes no more than it can do.
 
-    Celery logs an acknowledgement that Redis did not take, and goes on. kombu 5.7 still counts that message: a worker
-    that prefetches one then never asks for another, has no connection left that could be seen to break, and looks
-    healthy. The record says whether a job is done, so here the message is forgotten; Redis delivers it again, and
-    nothing comes of it.
+    kombu writes every message into a second place before the task sees it, and takes it out again afterwards, in case the
+    worker dies in between. Here a record says whether a job is done, and the reaper sends another message where nobody
+    works on one; so neither trip to Redis is needed, nor can one fail.
     """
 
-    def ack(self, delivery_tag: str) -> None:
-        try:
-            super().ack(delivery_tag)
-        except Exception:
-            virtual.QoS.ack(self, delivery_tag)
-            raise
-
-    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        try:
-            super().reject(delivery_tag, requeue)
-        except Exception:
-            virtual.QoS.ack(self, delivery_tag)
-            raise
+    restore_at_shutdown = False
 
 
 class Channel(redis.Channel):

@@ -32,8 +32,7 @@ def celery_app(records_url: str, *, socket_timeout: float) -> Celery:
         accept_content=["json"],
         task_serializer="json",
         task_ignore_result=True,
-        task_acks_late=True,
-        task_reject_on_worker_lost=True,
+        task_acks_late=True,  # a job in hand counts until it is done, or a process would take the next one meanwhile
         task_default_queue=QUEUE,
         worker_prefetch_multiplier=1,
         worker_send_task_events=False,
@@ -45,9 +44,6 @@ def celery_app(records_url: str, *, socket_timeout: float) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={
-            "visibility_timeout": 30,
-            "unacked_restore_interval": 1,
-            "unacked_restore_throttle": 1,
             "socket_timeout": socket_timeout,
             "socket_connect_timeout": socket_timeout,
             "health_check_interval": 5,

@@ -146,9 +146,13 @@ def _content(payload: Payload, modality: str, *, encoded: bool) -> Any:
 
 
 def _from_base64(text: str, modality: str) -> bytes:
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)  # as programs write it, ten times as fast
+    except (binascii.Error, ValueError):
+        pass
     if text[:5].lower() == "data:":
         text = text.partition(",")[2]
-    # As tools write it: broken into lines, URL-safe, without padding.
+    # As people and tools write it: broken into lines, URL-safe, without padding.
     text = "".join(text.split()).translate(_URL_SAFE).rstrip("=")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)

@@ -38,10 +38,10 @@ def test_redis_killed_with_queued_jobs(victim: Victim) -> None:
 
 
 @pytest.mark.parametrize("round_", range(3))
-def test_redis_killed_while_a_job_is_being_acknowledged(victim: Victim, round_: int) -> None:
+def test_redis_killed_as_soon_as_a_job_is_done(victim: Victim, round_: int) -> None:
     answer = victim.http.post("/v1/models", json=quick(60 + 2 * round_))
     assert answer.status_code == 201, answer.text
-    victim.kill("redis-records")  # the worker's message to Celery that the job is done finds no Redis
+    victim.kill("redis-records")  # the worker is about to ask for the next message
     victim.all_ready([victim.adapt_later(quick(61 + 2 * round_))])
 
 
