@@ -11,9 +11,9 @@ from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 class QoS(virtual.QoS):
     """What a worker has in hand, known to that worker alone, so that it takes no more than it can do.
 
-    kombu writes every message into a second place before the task sees it, and takes it out again afterwards, in case the
-    worker dies in between. Here a record says whether a job is done, and the reaper sends another message where nobody
-    works on one; so neither trip to Redis is needed, nor can one fail.
+    kombu writes every message into a second place before the task sees it, and takes it out again afterwards, in case
+    the worker dies in between. Here a record says whether a job is done, and the reaper sends another message where
+    nobody works on one; so neither trip to Redis is needed, nor can one fail.
     """
 
     restore_at_shutdown = False

@@ -35,6 +35,8 @@ class Learner:
         self.tensors = {name: meta_params[name].requires_grad_() for name in names}
         self._device = next(iter(self.tensors.values())).device
         self._pools, self._lr = pools, lr
+        # A backbone that stays as it is keeps its running statistics too.
+        self._batch_statistics = "backbone." not in recipe.outer.frozen
         self._inputs = [torch.from_numpy(pool.inputs).to(self._device) for pool in pools]
         self.optimizer = self._make_optimizer(decay)
         recorded = self._device.type == "cuda" and len(pools) == 1 and algorithm.name in CAPTURABLE
@@ -75,7 +77,7 @@ class Learner:
             episode = fetch_episode(self._inputs[one.number % len(self._inputs)], one, self._recipe)
             with torch.autocast(self._device.type, torch.bfloat16, enabled=bfloat16):
                 loss, accuracy = meta_loss(
-                    self._algorithm, self._meta_params, episode, training=True, progress=progress
+                    self._algorithm, self._meta_params, episode, training=self._batch_statistics, progress=progress
                 )
             (loss / len(drawn)).backward(inputs=learning)
             total, correct = total + loss.detach() / len(drawn), correct + accuracy / len(drawn)

@@ -10,12 +10,11 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from meta_models.algorithms.bodies import SharedBody
-from meta_models.algorithms.inner_loop import Update, inner_loop
+from meta_models.algorithms.inner_loop import Update, inner_loop, inside, scale_params
 from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors, class_means, init_backbone, row_sums
 
 
@@ -24,16 +23,18 @@ class ANIL(SharedBody):
     """MAML with the backbone shared by all adapted models: an adapted model is one vector a class.
 
     `metric="euclidean"` has a bias too: 2c and -|c|² give minus squared distances to the prototypes c, up to the
-    |f|² that all classes share (Triantafillou et al. 2020, eq. 3).
+    |f|² that all classes share (Triantafillou et al. 2020, eq. 3). `inner_scale` is what a scale of the inner loop's
+    own begins from (`scale_params`).
     """
 
     name: ClassVar[str] = "anil"
     metric: Literal["euclidean", "cosine"] = "cosine"
     inner: InnerSettings = InnerSettings(inner_steps=5, inner_lr=0.1)  # noqa: RUF009 - immutable
     first_order: bool = False
+    inner_scale: float | None = None
 
     def init(self) -> Tensors:
-        return {**init_backbone(self.backbone), "log_scale": torch.tensor(math.log(10.0))}
+        return {**init_backbone(self.backbone), **scale_params(math.log(10.0), self.inner_scale)}
 
     def adapt(
         self,
@@ -46,8 +47,9 @@ class ANIL(SharedBody):
         create_graph: bool = False,
         on_step: OnStep | None = None,
     ) -> Tensors:
+        known = inside(meta_params)
         return inner_loop(
-            lambda fast, x: self.head(meta_params, fast, x),
+            lambda fast, x: self.head(known, fast, x),
             self._initial(features, labels, n_way),
             features,
             labels,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -31,6 +32,23 @@ def descent(inner_lr: float, change: Callable[[str, Tensor], Tensor] = lambda _,
         return {name: w - inner_lr * change(name, gradients[name]) for name, w in fast_weights.items()}, None
 
     return update
+
+
+def scale_params(log_scale: float, inner_scale: float | None) -> Tensors:
+    """What to learn of a cosine's scale: `log_scale`, and with `inner_scale` one more for the inner loop alone.
+
+    Prototypes answer their own support set with certainty at the scale that answers queries best, so its loss has
+    nothing to teach; at a smaller one it has.
+    """
+    scales = {"log_scale": torch.tensor(log_scale)}
+    if inner_scale is not None:
+        scales["log_inner_scale"] = torch.tensor(math.log(inner_scale))
+    return scales
+
+
+def inside(meta_params: Tensors) -> Tensors:
+    """What the inner loop takes for the meta-parameters: its own scale in the place of the queries'."""
+    return {**meta_params, "log_scale": meta_params.get("log_inner_scale", meta_params["log_scale"])}
 
 
 def inner_loop(

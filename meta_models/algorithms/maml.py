@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from meta_models.algorithms.bodies import OwnBody
-from meta_models.algorithms.inner_loop import CHUNK, Update, inner_loop
+from meta_models.algorithms.inner_loop import CHUNK, Update, inner_loop, inside, scale_params
 from meta_models.algorithms.protocol import (
     InnerSettings,
     OnStep,
@@ -33,10 +33,8 @@ class MAML(OwnBody):
 
     `first_order` drops second derivatives (FOMAML). `start="shared"` is UNICORN-MAML: the rows of the head are
     one vector, told apart by the first step. They count by their direction, because softmax cannot see what
-    all rows of a linear head have in common, and the vector would learn nothing.
-
-    Prototypes answer their own support set with certainty at the scale that answers queries best, so its loss has
-    nothing to teach. `inner_scale` is what the inner loop's scale begins from, which is then learned apart.
+    all rows of a linear head have in common, and the vector would learn nothing. `inner_scale` is what a scale of the
+    inner loop's own begins from (`scale_params`).
     """
 
     name: ClassVar[str] = "maml"
@@ -46,11 +44,9 @@ class MAML(OwnBody):
     inner_scale: float | None = None
 
     def init(self) -> Tensors:
-        meta_params = {**init_backbone(self.backbone), "log_scale": torch.tensor(math.log(10.0))}
+        meta_params = {**init_backbone(self.backbone), **scale_params(math.log(10.0), self.inner_scale)}
         if self.start == "shared":
             meta_params["row"] = functional.normalize(torch.randn(n_features(self.backbone)), dim=0)
-        if self.inner_scale is not None:
-            meta_params["log_inner_scale"] = torch.tensor(math.log(self.inner_scale))
         return meta_params
 
     def adapt(
@@ -64,9 +60,9 @@ class MAML(OwnBody):
         create_graph: bool = False,
         on_step: OnStep | None = None,
     ) -> Tensors:
-        inside = {**meta_params, "log_scale": meta_params.get("log_inner_scale", meta_params["log_scale"])}
+        known = inside(meta_params)
         return inner_loop(
-            lambda fast, inputs: self.head(inside, fast, inputs),
+            lambda fast, inputs: self.head(known, fast, inputs),
             self._initial(meta_params, features, labels, n_way),
             features,
             labels,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from meta_models.algorithms.anil import ANIL
-from meta_models.algorithms.inner_loop import balanced_weights, inner_loop
+from meta_models.algorithms.inner_loop import balanced_weights, inner_loop, inside
 from meta_models.algorithms.protocol import InnerSettings, OnStep, Tensors, memberships
 
 
@@ -57,8 +57,9 @@ class Reweight(ANIL):
         weights = self._example_weights(meta_params, directions, labels, n_way)
         shares = weights * balanced_weights(labels, n_way)
         means = memberships(labels, n_way).T @ (shares[:, None] * directions)
+        known = inside(meta_params)
         fast = inner_loop(
-            lambda fast, x: self.head(meta_params, fast, x),
+            lambda fast, x: self.head(known, fast, x),
             {"prototypes": functional.normalize(means, dim=-1)},
             features,
             labels,

@@ -77,6 +77,15 @@ def test_development_episodes_move_what_is_theirs_and_frozen_tensors_stay(splits
     assert any(name.startswith("backbone.cells") for name in moved)
 
 
+def test_a_frozen_backbone_keeps_its_running_statistics(splits: Splits, tmp_path: Path) -> None:
+    made = recipe(4, "anil")
+    made = made.model_copy(update={"outer": made.outer.model_copy(update={"frozen": ("backbone.",)})})
+    torch.manual_seed(0)
+    start = build_algorithm(made.algorithm, made.backbone, (1, 28, 28)).init()
+    whole = meta_train(made, splits, tmp_path, start=start, device="cpu").meta_params
+    assert {name for name, t in whole.items() if not torch.equal(t, start[name])} == {"log_scale"}
+
+
 def test_learns_and_logs(splits: Splits, tmp_path: Path) -> None:
     meta_train(recipe(24), splits, tmp_path, device="cpu")
     lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
