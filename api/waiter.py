@@ -28,6 +28,7 @@ class Waiter:
         self._url = url
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._listener: asyncio.Task[None] | None = None
+        self._lost = False
 
     def start(self) -> None:
         self._listener = asyncio.create_task(self._listen())
@@ -55,13 +56,18 @@ class Waiter:
             try:
                 await self._subscribe()
             except (redis.RedisError, OSError) as error:
-                log.warning("subscription lost, renewing: %s", error)
+                if not self._lost:  # said once: tries come ten times a second, for as long as Redis is away
+                    log.warning("subscription lost, renewing: %s", error)
+                self._lost = True
                 await asyncio.sleep(0.1)
 
     async def _subscribe(self) -> None:
         client = redis.asyncio.Redis.from_url(self._url, health_check_interval=5)
         async with client, client.pubsub() as subscription:
             await subscription.subscribe(DONE_CHANNEL)
+            if self._lost:
+                log.warning("subscription renewed")
+                self._lost = False
             self._wake_all()  # whatever ended while nobody listened
             async for message in cast("AsyncIterator[dict[str, Any]]", subscription.listen()):
                 if message["type"] == "message":

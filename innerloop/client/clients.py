@@ -168,6 +168,7 @@ class Client(_Base):
     classify = _method(flows.classify)
     delete = _method(flows.delete)
     evaluate = _method(flows.evaluate)
+    examples = _method(flows.examples)
     export = _method(flows.export)
     limits = _method(flows.limits)
     meta_models = _method(flows.meta_models)
@@ -175,6 +176,7 @@ class Client(_Base):
     models = _method(flows.models)
     predict = _method(flows.predict)
     predict_vectors = _method(vector_flows.predict_vectors)
+    preview = _method(flows.preview)
 
 
 class AsyncClient(_Base):
@@ -243,6 +245,7 @@ class AsyncClient(_Base):
     classify = _method(flows.classify)
     delete = _method(flows.delete)
     evaluate = _method(flows.evaluate)
+    examples = _method(flows.examples)
     export = _method(flows.export)
     limits = _method(flows.limits)
     meta_models = _method(flows.meta_models)
@@ -250,6 +253,7 @@ class AsyncClient(_Base):
     models = _method(flows.models)
     predict = _method(flows.predict)
     predict_vectors = _method(vector_flows.predict_vectors)
+    preview = _method(flows.preview)
 
 
 def _problem(answer: httpx.Response) -> dict[str, Any]:

@@ -89,6 +89,17 @@ def add_examples(
     return (yield from followed(f"{path}/examples", wait, place, headers, json=body))
 
 
+def examples(model_id: str, *, version: int | Literal["stable", "latest"] | None = None) -> Flow[list[dict[str, Any]]]:
+    """The support set of a version, all pages: `id`, `label` and where each came from."""
+    return (yield from _pages(f"/v1/models/{model_id}/examples", {"limit": 1000, **_of(version)}))
+
+
+def preview(model_id: str, example: str, *, version: int | Literal["stable", "latest"] | None = None) -> Flow[bytes]:
+    """What the meta-model sees of an example, given by its `id`: a PNG file, of a text its tokens in words."""
+    path = f"/v1/models/{model_id}/examples/{example}/preview"
+    return (yield Request("GET", path, params=_of(version))).content
+
+
 def cancel(model_id: str) -> Flow[dict[str, Any]]:
     """Stop the newest adaptation while it waits or runs."""
     return (yield Request("POST", f"/v1/models/{model_id}/cancel")).json()
@@ -96,14 +107,7 @@ def cancel(model_id: str) -> Flow[dict[str, Any]]:
 
 def models() -> Flow[list[dict[str, Any]]]:
     """Your models, newest first, all pages."""
-    found: list[dict[str, Any]] = []
-    after: dict[str, str] = {}
-    while True:
-        page = (yield Request("GET", "/v1/models", params={"limit": 100, **after})).json()
-        found += page["data"]
-        if not page["has_more"]:
-            return found
-        after = {"after": page["next_cursor"]}
+    return (yield from _pages("/v1/models", {"limit": 100}))
 
 
 def model(model_id: str) -> Flow[dict[str, Any]]:
@@ -159,13 +163,12 @@ def evaluate(
     reports: list[dict[str, Any]] = []
     starts: list[int] = []
     sent = 0
-    params = None if version is None else {"version": version}
     with bar("evaluating", len(queries), progress) as advance:
         for part in batches((given for _, given in queries), batch):
             labels = [label for label, _ in queries[sent : sent + len(part)]]
             labelled = zip(labels, part, strict=True)
             body = {"queries": [{"label": label, "input": _content(data)} for label, data in labelled]}
-            answer = yield Request("POST", f"/v1/models/{model_id}/evaluations", json=body, params=params)
+            answer = yield Request("POST", f"/v1/models/{model_id}/evaluations", json=body, params=_of(version))
             reports.append(answer.json())
             starts.append(sent)
             sent += len(part)
@@ -202,8 +205,22 @@ def export(
     version: int | Literal["stable", "latest"] | None = None,
 ) -> Flow[bytes]:
     """The model as a file that answers as the service does: a self-contained ONNX graph, or its tensors."""
-    params = None if version is None else {"version": version}
-    return (yield Request("POST", f"/v1/models/{model_id}/exports", json={"format": format}, params=params)).content
+    path = f"/v1/models/{model_id}/exports"
+    return (yield Request("POST", path, json={"format": format}, params=_of(version))).content
+
+
+def _pages(path: str, params: dict[str, Any]) -> Flow[list[dict[str, Any]]]:
+    found: list[dict[str, Any]] = []
+    while True:
+        page = (yield Request("GET", path, params=params)).json()
+        found += page["data"]
+        if not page["has_more"]:
+            return found
+        params = {**params, "after": page["next_cursor"]}
+
+
+def _of(version: int | str | None) -> dict[str, Any]:
+    return {} if version is None else {"version": version}
 
 
 def _support(support: Iterable[tuple[str, Input]]) -> list[dict[str, Any]]:

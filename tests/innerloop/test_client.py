@@ -123,6 +123,20 @@ def test_large_batches_are_sent_in_parts(script: Scripted) -> None:
     assert [len(json.loads(body)["inputs"]) for _, _, body in script.asked] == [2, 2, 1]
 
 
+def test_lists_are_read_to_their_end(script: Scripted) -> None:
+    pages = [(["ex_1"], "c1"), (["ex_2"], None)]
+    script.answers = [
+        (200, {}, {"data": [{"id": i} for i in ids], "has_more": bool(after), "next_cursor": after})
+        for ids, after in pages
+    ]
+    with Client(script.url) as client:
+        assert client.examples("mdl_1", version=2) == [{"id": "ex_1"}, {"id": "ex_2"}]
+    assert [asked for asked, *_ in script.asked] == [
+        "GET /v1/models/mdl_1/examples?limit=1000&version=2",
+        "GET /v1/models/mdl_1/examples?limit=1000&version=2&after=c1",
+    ]
+
+
 def test_something_else_behind_the_address(script: Scripted) -> None:
     script.answers = [(418, {}, "a teapot")]
     with Client(script.url) as client, pytest.raises(InnerloopHTTPError, match="not_innerloop") as caught:
