@@ -122,6 +122,10 @@ def test_services_are_hardened() -> None:
         assert "no-new-privileges:true" in service["security_opt"], name
 
 
+def test_services_come_back_after_a_crash_of_the_engine() -> None:
+    assert {service["restart"] for service in COMPOSE["services"].values()} == {"always"}
+
+
 def test_the_api_does_not_start_without_keys() -> None:
     assert COMPOSE["services"]["api"]["environment"]["INNERLOOP_API_KEYS"].startswith("${INNERLOOP_API_KEYS:?")
 
