@@ -1,4 +1,4 @@
-"""The images and the compose file, as far as they can be checked without an engine."""
+"""The images and the compose file, as far as they can be checked without an engine; `make containers` wants one."""
 
 from __future__ import annotations
 
