@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ORT := $(if $(shell command -v nvidia-smi 2>/dev/null),gpu,cpu)
 DATA ?= data
 
-.PHONY: install serve demo test check soak faults fuzz benchmark openapi clean
+.PHONY: install serve demo test check soak faults fuzz benchmark openapi containers clean
 
 install: $(VENV)/.installed
 
@@ -44,6 +44,9 @@ benchmark: install  ## accuracy and latency through HTTP; Omniglot in DATA
 openapi: install  ## write docs/openapi.json and docs/http-api.md anew
 	$(BIN)/python -c "import json; from api.app import create_app; print(json.dumps(create_app().openapi(), indent=1))" > docs/openapi.json
 	$(BIN)/python -m api.reference > docs/http-api.md
+
+containers:  ## build, start, try and remove the containers; wants Docker with Compose
+	docker/try.sh
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -1,4 +1,4 @@
-"""The images and the compose file, as far as they can be checked without an engine."""
+"""The images and the compose file, as far as they can be checked without an engine; `make containers` wants one."""
 
 from __future__ import annotations
 
@@ -97,6 +97,7 @@ def test_each_redis_keeps_what_its_role_asks(role: str, policy: str, append_only
     assert options["--maxmemory-policy"] == policy
     assert options["--appendonly"] == append_only
     assert "--maxmemory" in options
+    assert options["--protected-mode"] == "no"  # else a Redis without this in its image answers its own container alone
     volumes = [volume.split(":")[0] for volume in service.get("volumes", [])]
     assert volumes == (["records"] if append_only == "yes" else [])
 
@@ -106,7 +107,12 @@ def test_only_the_proxy_is_reachable() -> None:
         assert ("ports" in service) == (name == "proxy")
         networks = {network for network in service["networks"] if not (COMPOSE["networks"][network] or {})}
         assert networks == ({"outside"} if name == "proxy" else set())
-    assert "stores" not in COMPOSE["services"]["proxy"]["networks"]
+    assert not {"records", "weights"} & set(COMPOSE["services"]["proxy"]["networks"])
+
+
+def test_no_redis_can_take_the_address_of_the_other() -> None:
+    networks = [set(COMPOSE["services"][role]["networks"]) for role in ("redis-records", "redis-weights")]
+    assert not networks[0] & networks[1]
 
 
 def test_services_are_hardened() -> None:
@@ -114,6 +120,10 @@ def test_services_are_hardened() -> None:
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"], name
         assert "no-new-privileges:true" in service["security_opt"], name
+
+
+def test_services_come_back_after_a_crash_of_the_engine() -> None:
+    assert {service["restart"] for service in COMPOSE["services"].values()} == {"always"}
 
 
 def test_the_api_does_not_start_without_keys() -> None:
