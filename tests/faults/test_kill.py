@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
+import signal
+from pathlib import Path
 
+import httpx
 import pytest
 
+from adapter.config import Settings
+from innerloop.embedded import Embedded
 from tests.drawings import inputs_json, support_json
-from tests.faults.victim import Victim, quick, slow, until
+from tests.faults.victim import Victim, children, quick, slow, until
 
 
 def test_worker_killed_while_adapting(victim: Victim) -> None:
@@ -69,6 +75,20 @@ def test_evicted_weights_are_adapted_again_once(victim: Victim) -> None:
     assert answers == [before] * 20
     writes = victim.store("weights").info("commandstats")["cmdstat_set"]["calls"]
     assert writes == 1
+
+
+@pytest.mark.faults
+def test_one_of_two_processes_of_a_worker_killed(tmp_path: Path) -> None:
+    """Each takes a job of its own, and none more than it can do: what one leaves behind the other does."""
+    settings = Settings(port=0, data_dir=tmp_path, worker_processes=2)
+    with Embedded(settings) as running, httpx.Client(base_url=running.url, timeout=90) as http:
+        victim = Victim(running, http)
+        ids = [*(victim.adapt_later(slow(n)) for n in (5, 6)), *(victim.adapt_later(quick(70 + n)) for n in range(10))]
+        until(lambda: [victim.status(i) for i in ids[:2]] == ["adapting"] * 2)
+        worker = victim.part("worker").process
+        assert worker is not None
+        os.kill(children(worker.pid)[0], signal.SIGKILL)
+        victim.all_ready(ids)
 
 
 @pytest.mark.faults
