@@ -45,7 +45,7 @@ def test_ready_model_has_the_shape_of_the_contract(http: httpx.Client) -> None:
     assert re.fullmatch(r"mdl_[0-9A-Za-z_-]{20,}", model["id"])
     assert answer.headers["location"] == f"/v1/models/{model['id']}"
     assert (model["object"], model["status"], model["version"]) == ("model", "ready", 1)
-    assert (model["name"], model["meta_model"], model["modality"]) == ("letters", "omniglot-maml@1", "image")
+    assert (model["name"], model["meta_model"], model["modality"]) == ("letters", "omniglot-maml@2", "image")
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", model["digest"])
     assert model["classes"] == [{"name": f"class {i}", "examples": 2} for i in range(3)]
     assert model["error"] is None
