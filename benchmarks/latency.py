@@ -7,6 +7,8 @@ are what the service costs.
 
     python -m benchmarks.latency --data data
     chrt -r 1 python -m benchmarks.latency --data data    # ahead of whatever else a busy machine does
+
+The kernel keeps a twentieth of each second from what runs ahead like that, which shows where adapting takes long.
 """
 
 from __future__ import annotations
