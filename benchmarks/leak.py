@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +59,9 @@ def episode(model: TorchModel, pool: ClassPool, spec: EpisodeSpec, number: int) 
         prototypes = functional.normalize(class_means(known, labels, spec.n_way), dim=-1)
         return float(((asked @ prototypes.T).argmax(1) == truth).float().mean())
 
-    ways: dict[str, Callable[[], Tensor]] = {
-        "inductive": lambda: body(model, both, by_batch=False),
-        "apart": lambda: torch.cat([body(model, part, by_batch=True) for part in (support, queries)]),
-        "together": lambda: body(model, both, by_batch=True),
-    }
-    return [right(ways[name]()) for name in NORMALISED]
+    inductive, together = (body(model, both, by_batch=by_batch) for by_batch in (False, True))
+    apart = torch.cat([body(model, part, by_batch=True) for part in (support, queries)])
+    return [right(features) for features in (inductive, apart, together)]
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ inner steps are a prototypical network.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -34,7 +33,7 @@ class ANIL(SharedBody):
     inner_scale: float | None = None
 
     def init(self) -> Tensors:
-        return {**init_backbone(self.backbone), **scale_params(math.log(10.0), self.inner_scale)}
+        return {**init_backbone(self.backbone), **scale_params(self.inner_scale)}
 
     def adapt(
         self,

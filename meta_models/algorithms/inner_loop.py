@@ -34,13 +34,13 @@ def descent(inner_lr: float, change: Callable[[str, Tensor], Tensor] = lambda _,
     return update
 
 
-def scale_params(log_scale: float, inner_scale: float | None) -> Tensors:
-    """What to learn of a cosine's scale: `log_scale`, and with `inner_scale` one more for the inner loop alone.
+def scale_params(inner_scale: float | None) -> Tensors:
+    """What to learn of a cosine's scale, from 10 on: one, and with `inner_scale` one more for the inner loop alone.
 
     Prototypes answer their own support set with certainty at the scale that answers queries best, so its loss has
     nothing to teach; at a smaller one it has.
     """
-    scales = {"log_scale": torch.tensor(log_scale)}
+    scales = {"log_scale": torch.tensor(math.log(10.0))}
     if inner_scale is not None:
         scales["log_inner_scale"] = torch.tensor(math.log(inner_scale))
     return scales

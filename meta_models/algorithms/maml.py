@@ -7,7 +7,6 @@ arXiv:2106.16245). Either way labels or their order never matter.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -44,7 +43,7 @@ class MAML(OwnBody):
     inner_scale: float | None = None
 
     def init(self) -> Tensors:
-        meta_params = {**init_backbone(self.backbone), **scale_params(math.log(10.0), self.inner_scale)}
+        meta_params = {**init_backbone(self.backbone), **scale_params(self.inner_scale)}
         if self.start == "shared":
             meta_params["row"] = functional.normalize(torch.randn(n_features(self.backbone)), dim=0)
         return meta_params
