@@ -12,6 +12,9 @@ from safetensors.torch import save_file
 
 from meta_models.algorithms import Tensors
 
+CHECKPOINT, RECIPE = "checkpoint.safetensors", "recipe.json"
+"""Files in a run's folder: how far it is, and what it was told."""
+
 
 @dataclass
 class TrainState:

@@ -13,15 +13,16 @@ from torch import Tensor, _foreach_lerp_  # pyright: ignore[reportPrivateImportU
 
 from meta_models import checkpoint
 from meta_models.algorithms import Algorithm, InnerSettings, Tensors
-from meta_models.checkpoint import TrainState
+from meta_models.checkpoint import CHECKPOINT, RECIPE, TrainState
 from meta_models.evaluate import Accuracy, Classifier, evaluate_all, pool_features
 from meta_models.memory import keep_freed_memory
 from meta_models.outer_step import Learner
 from meta_models.recipe import Recipe
 from meta_models.sources import Pools, Splits
+from meta_models.teacher import Teacher
 from meta_models.torch_model import TorchModel, build_algorithm
 
-CHECKPOINT, LOG, BEST = "checkpoint.safetensors", "log.jsonl", "best.json"
+LOG = "log.jsonl"
 
 OnProgress = Callable[[int, dict[str, float]], None]
 """Called with (steps done, latest figures)."""
@@ -42,7 +43,8 @@ def meta_train(
         recipe: what to do.
         splits: from `load_splits`; test classes are not touched.
         run: holds the checkpoint, the log and nothing else that matters.
-        start: meta_params to begin from, for a recipe with `initialize_from`.
+        start: meta_params to begin from, for a recipe with `initialize_from`. A run to be `taught_by` is looked for
+            beside `run`.
         device: `cuda` where there is one unless told otherwise.
         on_progress: told every few steps.
 
@@ -54,13 +56,14 @@ def meta_train(
     torch.manual_seed(recipe.outer.seed)
     algorithm = build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
     run.mkdir(parents=True, exist_ok=True)
-    (run / "recipe.json").write_text(recipe.model_dump_json(indent=1))
+    (run / RECIPE).write_text(recipe.model_dump_json(indent=1))
     state = _begin_or_resume(algorithm, start, run, place)
     if place.type == "cuda" and state.step < recipe.outer.steps:
         state.hardware = torch.cuda.get_device_name(place)
     state.meta_params = _channels_last(state.meta_params)
     algorithm.backbone.to(place)
-    learners = _learners(algorithm, recipe, state, splits)
+    teacher = Teacher.of_run(run.parent / recipe.taught_by, place) if recipe.taught_by else None
+    learners = _learners(algorithm, recipe, state, splits, teacher)
     began, recent = time.monotonic() - state.seconds, _Recent()
     torch.backends.cudnn.benchmark = True
     told = 1 if place.type == "cpu" else 50  # to look is to wait for the device
@@ -81,7 +84,9 @@ def meta_train(
     return TorchModel(algorithm, {k: v.detach() for k, v in state.average.items()}, place)
 
 
-def _learners(algorithm: Algorithm, recipe: Recipe, state: TrainState, splits: Splits) -> list[Learner]:
+def _learners(
+    algorithm: Algorithm, recipe: Recipe, state: TrainState, splits: Splits, teacher: Teacher | None
+) -> list[Learner]:
     """Who learns from training classes and, where the recipe wants it, who from development classes, with the moments
     that were saved."""
     outer = recipe.outer
@@ -91,7 +96,7 @@ def _learners(algorithm: Algorithm, recipe: Recipe, state: TrainState, splits: S
         ([n for n in trained if n not in apart], splits.train, outer.outer_lr, outer.weight_decay),
         ([n for n in trained if n in apart], splits.development, outer.development_lr, 0.0),
     )
-    learners = [Learner(algorithm, recipe, state.meta_params, *half) for half in halves if half[0]]
+    learners = [Learner(algorithm, recipe, state.meta_params, *half, teacher) for half in halves if half[0]]
     for key, value in state.moments.items():
         name, moment = key.rsplit("/", 1)
         [learner] = [one for one in learners if name in one.tensors]

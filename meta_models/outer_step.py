@@ -11,6 +11,7 @@ from meta_models.algorithms import Algorithm, Tensors, meta_loss
 from meta_models.captured import Captured, to_device
 from meta_models.recipe import Outer, Recipe
 from meta_models.sources import Pools
+from meta_models.teacher import Teacher
 from meta_models.training_episodes import Drawn, draw, fetch_episode
 
 CAPTURABLE = frozenset({"protonet", "pretrain", "contrastive", "matching", "relation", "maml"})
@@ -29,12 +30,13 @@ class Learner:
         pools: Pools,
         lr: float,
         decay: float,
+        teacher: Teacher | None = None,
     ) -> None:
-        """`names` are of those among `meta_params` that learn, from `pools`."""
+        """`names` are of those among `meta_params` that learn, from `pools` and what a teacher says of them."""
         self._algorithm, self._recipe, self._meta_params = algorithm, recipe, meta_params
         self.tensors = {name: meta_params[name].requires_grad_() for name in names}
         self._device = next(iter(self.tensors.values())).device
-        self._pools, self._lr = pools, lr
+        self._pools, self._lr, self._teacher = pools, lr, teacher
         # A backbone that stays as it is keeps its running statistics too.
         self._batch_statistics = "backbone." not in recipe.outer.frozen
         self._inputs = [torch.from_numpy(pool.inputs).to(self._device) for pool in pools]
@@ -76,6 +78,8 @@ class Learner:
         for one in drawn:
             episode = fetch_episode(self._inputs[one.number % len(self._inputs)], one, self._recipe)
             with torch.autocast(self._device.type, torch.bfloat16, enabled=bfloat16):
+                if self._teacher:
+                    episode = self._teacher(episode)
                 loss, accuracy = meta_loss(
                     self._algorithm, self._meta_params, episode, training=self._batch_statistics, progress=progress
                 )

@@ -16,7 +16,7 @@ from meta_models.calibrate import calibrate
 from meta_models.catalogue import ZOO, Published
 from meta_models.evaluate import Accuracy, Classifier, evaluate_all
 from meta_models.manifest import META_PARAMS_FILE, Figure, Manifest, Training
-from meta_models.meta_train import CHECKPOINT, OnProgress, evaluate_settings, meta_train
+from meta_models.meta_train import OnProgress, evaluate_settings, meta_train
 from meta_models.plots import plot_log
 from meta_models.pretrained import ENCODERS, encoder_folder, encoder_tensors
 from meta_models.provenance import provenance
@@ -205,7 +205,7 @@ def _development_accuracy(model: Classifier, recipe: Recipe, pools: Pools) -> fl
 
 
 def _training(recipe: Recipe, splits: Splits, run: Path, notes: str, development: float) -> Training:
-    state = checkpoint.load(run / CHECKPOINT, torch.device("cpu"))
+    state = checkpoint.load(run / checkpoint.CHECKPOINT, torch.device("cpu"))
     if recipe.initialize_from:
         notes = f"Began from {recipe.initialize_from}. {notes}".rstrip()
     return Training(

@@ -106,6 +106,8 @@ class Recipe(_Part):
     search: Search = Search()
     initialize_from: str | None = None
     """Published meta-model, or encoder (`meta_models/pretrained.py`), that gives the starting meta_params."""
+    taught_by: str | None = None
+    """Run beside this one, a classifier's, whose answers are learned besides the labels (`meta_models/teacher.py`)."""
     small_body: bool = False
     """Publish the shared body's weights once, in its graph, in eight bits."""
 

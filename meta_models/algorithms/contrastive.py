@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from meta_models.algorithms.initialization import Initialization
-from meta_models.algorithms.protocol import Episode, Tensors, full_precision, n_features
+from meta_models.algorithms.initialization import Initialization, poured
+from meta_models.algorithms.protocol import Episode, Tensors, full_precision, n_features, with_backbone
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Contrastive(Initialization):
         The inverse temperature is the learned scale of the head. The accuracy: how often the nearest other view
         is one of the same image.
         """
-        features, labels = self._all_features(meta_params, episode, training)
+        inputs, labels = poured(episode)
+        features = with_backbone(self.backbone, meta_params, inputs, training=training).float()
         with full_precision(features):
             hidden = torch.relu(
                 functional.linear(features, meta_params["outer.first"], meta_params["outer.first_bias"])

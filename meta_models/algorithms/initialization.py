@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from meta_models.algorithms.anil import ANIL
 from meta_models.algorithms.maml import MAML
-from meta_models.algorithms.protocol import Episode, InnerSettings, OnStep, Tensors, with_backbone
+from meta_models.algorithms.protocol import Episode, InnerSettings, OnStep, Tensors
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,10 @@ class Initialization:
     def head(self, meta_params: Tensors, adapted: Tensors, features: Tensor) -> Tensor:
         return self._learner.head(meta_params, adapted, features)
 
-    def _all_features(self, meta_params: Tensors, episode: Episode, training: bool) -> tuple[Tensor, Tensor]:
-        """Features of support and query examples poured together, and their labels."""
-        inputs = torch.cat([episode.support_inputs, episode.query_inputs])
-        labels = torch.cat([episode.support_labels, episode.query_labels])
-        return with_backbone(self.backbone, meta_params, inputs, training=training).float(), labels
+
+def poured(episode: Episode) -> tuple[Tensor, Tensor]:
+    """Support and query examples together, (n, *input_shape), and their labels (n,)."""
+    return (
+        torch.cat([episode.support_inputs, episode.query_inputs]),
+        torch.cat([episode.support_labels, episode.query_labels]),
+    )

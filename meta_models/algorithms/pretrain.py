@@ -13,8 +13,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from meta_models.algorithms.initialization import Initialization
-from meta_models.algorithms.protocol import Episode, Tensors, full_precision, n_features, query_loss
+from meta_models.algorithms.initialization import Initialization, poured
+from meta_models.algorithms.protocol import (
+    Episode,
+    Tensors,
+    full_precision,
+    n_features,
+    query_loss,
+    with_backbone,
+)
+
+_TEMPERATURE = 4.0
 
 
 @dataclass(frozen=True)
@@ -28,10 +37,17 @@ class Pretrain(Initialization):
         rows = torch.randn(self.n_classes, n_features(self.backbone))
         return {**super().init(), "outer.rows": functional.normalize(rows, dim=-1)}
 
+    def class_logits(self, meta_params: Tensors, inputs: Tensor, *, training: bool) -> Tensor:
+        """(n, *input_shape) to logits (n, n_classes)."""
+        features = with_backbone(self.backbone, meta_params, inputs, training=training).float()
+        with full_precision(features):
+            rows = functional.normalize(meta_params["outer.rows"], dim=-1)
+            return meta_params["log_scale"].exp() * functional.normalize(features, dim=-1) @ rows.T
+
     def meta_loss(
         self, meta_params: Tensors, episode: Episode, *, training: bool, progress: float
     ) -> tuple[Tensor, Tensor]:
-        """Cross-entropy over all classes.
+        """Cross-entropy over all classes; half of the loss is a teacher's, where the episode has its answers.
 
         Raises:
             ValueError: the pool has more classes than the classifier, or the episode does not name its classes.
@@ -41,8 +57,16 @@ class Pretrain(Initialization):
         recorded = episode.class_ids.is_cuda and torch.cuda.is_current_stream_capturing()
         if not recorded and int(episode.class_ids.max()) >= self.n_classes:
             raise ValueError(f"class {int(episode.class_ids.max())} in a classifier of n_classes = {self.n_classes}")
-        features, labels = self._all_features(meta_params, episode, training)
-        with full_precision(features):
-            rows = functional.normalize(meta_params["outer.rows"], dim=-1)
-            logits = meta_params["log_scale"].exp() * functional.normalize(features, dim=-1) @ rows.T
-            return query_loss(logits, episode.class_ids[labels])
+        inputs, labels = poured(episode)
+        logits = self.class_logits(meta_params, inputs, training=training)
+        loss, accuracy = query_loss(logits, episode.class_ids[labels])
+        if episode.taught is not None:
+            loss = (loss + distance(logits, episode.taught)) / 2
+        return loss, accuracy
+
+
+def distance(logits: Tensor, taught: Tensor) -> Tensor:
+    """Divergence of two rows of answers (n, n_classes), softened and weighed as in Hinton et al. (2015,
+    arXiv:1503.02531, section 2)."""
+    ours, theirs = (functional.log_softmax(rows / _TEMPERATURE, dim=-1) for rows in (logits, taught))
+    return _TEMPERATURE**2 * functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)

@@ -50,6 +50,7 @@ class Episode:
         query_labels: (n_query,).
         n_way: number of classes.
         class_ids: (n_way,) which class of the pool each one is, for objectives that pour all classes together.
+        taught: (n_support + n_query, n_classes) a teacher's logits over all classes, to learn besides the labels.
     """
 
     support_inputs: Tensor
@@ -58,6 +59,7 @@ class Episode:
     query_labels: Tensor
     n_way: int
     class_ids: Tensor | None = None
+    taught: Tensor | None = None
 
 
 class Algorithm(Protocol):

@@ -22,13 +22,25 @@ OPTIONS = {
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-@pytest.mark.parametrize("name", sorted(CAPTURABLE))
+@pytest.mark.parametrize("name", [*sorted(CAPTURABLE), "pretrain, taught"])
 def test_recorded_and_launched_steps_agree(
     pool: ClassPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, optimizer: str
 ) -> None:
     train, development, test = (pool.subset(pool.class_groups == group) for group in range(3))
     splits = Splits((train,), (development,), (Protocol("L", test, 1.0),))
-    recipe = Recipe(
+    recipe = a_recipe(name.removesuffix(", taught"), optimizer)
+    if name.endswith("taught"):
+        meta_train(recipe, splits, tmp_path / "teacher", device="cuda")
+        recipe = recipe.model_copy(update={"taught_by": "teacher"})
+    recorded = meta_train(recipe, splits, tmp_path / "recorded", device="cuda").meta_params
+    monkeypatch.setattr(outer_step, "CAPTURABLE", frozenset())
+    launched = meta_train(recipe, splits, tmp_path / "launched", device="cuda").meta_params
+    for key, tensor in launched.items():
+        torch.testing.assert_close(recorded[key], tensor, rtol=2e-3, atol=2e-3)
+
+
+def a_recipe(name: str, optimizer: str) -> Recipe:
+    return Recipe(
         name="sketches",
         description="sketches of the tests",
         algorithm={"name": name, **OPTIONS.get(name, {})},
@@ -39,8 +51,3 @@ def test_recorded_and_launched_steps_agree(
         outer=Outer.model_validate({"steps": 12, "outer_lr": 1e-3, "precision": "float32", "optimizer": optimizer}),
         development=Development(every=12, n_episodes=5, within_group=0, settings=((5, 1),), n_query=3),
     )
-    recorded = meta_train(recipe, splits, tmp_path / "recorded", device="cuda").meta_params
-    monkeypatch.setattr(outer_step, "CAPTURABLE", frozenset())
-    launched = meta_train(recipe, splits, tmp_path / "launched", device="cuda").meta_params
-    for key, tensor in launched.items():
-        torch.testing.assert_close(recorded[key], tensor, rtol=2e-3, atol=2e-3)

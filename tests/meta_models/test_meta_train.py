@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-from meta_models.algorithms import ALGORITHMS
+from meta_models.algorithms import ALGORITHMS, Episode, Tensors, meta_loss
+from meta_models.algorithms.pretrain import Pretrain, distance
+from meta_models.checkpoint import CHECKPOINT, RECIPE
 from meta_models.datasets import ClassPool
-from meta_models.meta_train import CHECKPOINT, LOG, meta_train
+from meta_models.meta_train import LOG, meta_train
 from meta_models.plots import plot_log
 from meta_models.pretrained import ENCODERS
 from meta_models.recipe import RECIPES, Data, Development, Outer, Recipe, load_recipe
 from meta_models.sources import Protocol, Splits
+from meta_models.teacher import Teacher
 from meta_models.torch_model import build_algorithm
 
 
@@ -46,17 +49,21 @@ class Interrupted(Exception):
     pass
 
 
-@pytest.mark.parametrize("algorithm", ["protonet", "maml", "mamlpp", "reptile", "pretrain"])
+@pytest.mark.parametrize("algorithm", ["protonet", "maml", "mamlpp", "reptile", "pretrain", "pretrain, taught"])
 def test_resumes_exactly(splits: Splits, tmp_path: Path, algorithm: str) -> None:
-    whole = meta_train(recipe(8, algorithm), splits, tmp_path / "whole", device="cpu")
+    made = recipe(8, algorithm.removesuffix(", taught"))
+    if algorithm.endswith("taught"):
+        meta_train(made, splits, tmp_path / "teacher", device="cpu")
+        made = taught()
+    whole = meta_train(made, splits, tmp_path / "whole", device="cpu")
 
     def interrupt(step: int, _: dict[str, float]) -> None:
         if step == 6:
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        meta_train(recipe(8, algorithm), splits, tmp_path / "broken", device="cpu", on_progress=interrupt)
-    resumed = meta_train(recipe(8, algorithm), splits, tmp_path / "broken", device="cpu")
+        meta_train(made, splits, tmp_path / "broken", device="cpu", on_progress=interrupt)
+    resumed = meta_train(made, splits, tmp_path / "broken", device="cpu")
     assert all(torch.equal(t, resumed.meta_params[name]) for name, t in whole.meta_params.items())
 
 
@@ -84,6 +91,47 @@ def test_a_frozen_backbone_keeps_its_running_statistics(splits: Splits, tmp_path
     start = build_algorithm(made.algorithm, made.backbone, (1, 28, 28)).init()
     whole = meta_train(made, splits, tmp_path, start=start, device="cpu").meta_params
     assert {name for name, t in whole.items() if not torch.equal(t, start[name])} == {"log_scale"}
+
+
+def taught() -> Recipe:
+    return recipe(8, "pretrain").model_copy(update={"taught_by": "teacher"})
+
+
+def test_half_of_a_taught_loss_is_the_distance_to_the_teacher(splits: Splits, tmp_path: Path) -> None:
+    ended = meta_train(recipe(8, "pretrain"), splits, tmp_path / "teacher", device="cpu")
+    teacher = Teacher.of_run(tmp_path / "teacher", torch.device("cpu"))
+    inputs, labels = torch.from_numpy(splits.train[0].inputs[:6]).float() / 255, torch.zeros(3, dtype=torch.int64)
+    episode = Episode(inputs[:3], labels, inputs[3:], labels, 1, class_ids=torch.tensor([8]))
+    learner = build_algorithm(recipe(8, "pretrain").algorithm, recipe(8).backbone, (1, 28, 28))
+    assert isinstance(learner, Pretrain)
+
+    def losses(meta_params: Tensors) -> tuple[float, float]:
+        two = [meta_loss(learner, meta_params, e, training=False)[0] for e in (episode, teacher(episode))]
+        return float(two[0]), float(two[1])
+
+    alone, with_teacher = losses(ended.meta_params)  # who answers as the teacher does is not told anything by it
+    assert with_teacher == pytest.approx(alone / 2)
+    fresh = learner.init()
+    answers = teacher(episode).taught
+    assert answers is not None
+    apart = float(distance(learner.class_logits(fresh, inputs, training=False), answers))
+    alone, with_teacher = losses(fresh)
+    assert apart > 0.01
+    assert with_teacher == pytest.approx((alone + apart) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("steps", "algorithm", "error"),
+    [(None, "", "run `innerloop meta-train teacher` first"), (2, "pretrain", "step 2 of 8"), (8, "protonet", "teach")],
+)
+def test_a_teacher_is_a_classifier_that_ended(
+    splits: Splits, tmp_path: Path, steps: int | None, algorithm: str, error: str
+) -> None:
+    if steps is not None:
+        meta_train(recipe(steps, algorithm), splits, tmp_path / "teacher", device="cpu")
+        (tmp_path / "teacher" / RECIPE).write_text(recipe(8, algorithm).model_dump_json())
+    with pytest.raises((FileNotFoundError, ValueError), match=error):
+        meta_train(taught(), splits, tmp_path / "taught", device="cpu")
 
 
 def test_learns_and_logs(splits: Splits, tmp_path: Path) -> None:

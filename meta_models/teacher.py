@@ -1,0 +1,56 @@
+"""A finished run whose answers another run learns besides the labels.
+
+Born-again networks (Furlanello et al. 2018, arXiv:1805.04770), which Tian et al. (2020, arXiv:2003.11539) put before
+few-shot learning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from meta_models import checkpoint
+from meta_models.algorithms import Episode, Tensors
+from meta_models.algorithms.initialization import poured
+from meta_models.algorithms.pretrain import Pretrain
+from meta_models.checkpoint import CHECKPOINT, RECIPE
+from meta_models.recipe import Recipe
+from meta_models.torch_model import build_algorithm
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A classifier of all training classes, as it ended."""
+
+    classifier: Pretrain
+    meta_params: Tensors
+
+    @classmethod
+    def of_run(cls, run: Path, device: torch.device) -> Self:
+        """From a run's folder.
+
+        Raises:
+            FileNotFoundError: the run is not there, or not at its end.
+            ValueError: it taught no classifier.
+        """
+        path = run / CHECKPOINT
+        if not path.exists():
+            raise FileNotFoundError(f"no run in {run} to learn from; run `innerloop meta-train {run.name}` first")
+        recipe = Recipe.model_validate_json((run / RECIPE).read_text())
+        state = checkpoint.load(path, device)
+        if state.step < recipe.outer.steps:
+            raise FileNotFoundError(f"the run in {run} ended at step {state.step} of {recipe.outer.steps}; finish it")
+        classifier = build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
+        if not isinstance(classifier, Pretrain):
+            raise ValueError(f"{recipe.name} is {classifier.name}, only a classifier of all classes can teach")
+        classifier.backbone.to(device)
+        return cls(classifier, state.average)
+
+    @torch.no_grad()
+    def __call__(self, episode: Episode) -> Episode:
+        """The episode with the teacher's logits of its examples."""
+        inputs, _ = poured(episode)
+        return replace(episode, taught=self.classifier.class_logits(self.meta_params, inputs, training=False))
