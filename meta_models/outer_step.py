@@ -7,14 +7,17 @@ import math
 import torch
 from torch import Tensor
 
-from meta_models.algorithms import Algorithm, Tensors, meta_loss
+from meta_models.algorithms import Algorithm, Episode, Tensors, meta_loss
 from meta_models.captured import Captured, to_device
+from meta_models.meta_batch import can_be_at_once, losses_at_once, of_one_shape
 from meta_models.recipe import Outer, Recipe
 from meta_models.sources import Pools
 from meta_models.teacher import Teacher
 from meta_models.training_episodes import Drawn, draw, fetch_episode
 
-CAPTURABLE = frozenset({"protonet", "pretrain", "contrastive", "matching", "relation", "maml"})
+CAPTURABLE = frozenset(
+    {"protonet", "pretrain", "contrastive", "matching", "relation", "maml", "meta_sgd", "meta_curvature"}
+)
 """Algorithms whose step never waits for the device and is the same from first to last: on CUDA it is recorded."""
 
 
@@ -41,6 +44,7 @@ class Learner:
         self._batch_statistics = "backbone." not in recipe.outer.frozen
         self._inputs = [torch.from_numpy(pool.inputs).to(self._device) for pool in pools]
         self.optimizer = self._make_optimizer(decay)
+        self.at_once = self._device.type == "cuda" and can_be_at_once(algorithm)
         recorded = self._device.type == "cuda" and len(pools) == 1 and algorithm.name in CAPTURABLE
         self._captured = Captured(lambda *tensors: self._captured_work(tensors), self._device) if recorded else None
 
@@ -75,19 +79,25 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         learning, bfloat16 = list(self.tensors.values()), self._recipe.outer.precision == "bfloat16"
         total, correct = torch.zeros((), device=self._device), torch.zeros((), device=self._device)
-        for one in drawn:
-            episode = fetch_episode(self._inputs[one.number % len(self._inputs)], one, self._recipe)
+        episodes = (fetch_episode(self._inputs[one.number % len(self._inputs)], one, self._recipe) for one in drawn)
+        for group in of_one_shape(episodes) if self.at_once else ([episode] for episode in episodes):
             with torch.autocast(self._device.type, torch.bfloat16, enabled=bfloat16):
-                if self._teacher:
-                    episode = self._teacher(episode)
-                loss, accuracy = meta_loss(
-                    self._algorithm, self._meta_params, episode, training=self._batch_statistics, progress=progress
-                )
+                loss, accuracy = self._losses(group, progress)
             (loss / len(drawn)).backward(inputs=learning)
             total, correct = total + loss.detach() / len(drawn), correct + accuracy / len(drawn)
         torch.nn.utils.clip_grad_norm_(learning, 10.0)
         self.optimizer.step()
         return total, correct
+
+    def _losses(self, episodes: list[Episode], progress: float) -> tuple[Tensor, Tensor]:
+        if len(episodes) > 1:
+            return losses_at_once(self._algorithm, self._meta_params, episodes)
+        [episode] = episodes
+        if self._teacher:
+            episode = self._teacher(episode)
+        return meta_loss(
+            self._algorithm, self._meta_params, episode, training=self._batch_statistics, progress=progress
+        )
 
     def _make_optimizer(self, decay: float) -> torch.optim.Optimizer:
         cuda, tensors = self._device.type == "cuda", self.tensors.values()

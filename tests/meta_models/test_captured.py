@@ -14,10 +14,8 @@ from meta_models.outer_step import CAPTURABLE
 from meta_models.recipe import Data, Development, Outer, Recipe
 from meta_models.sources import Protocol, Splits
 
-OPTIONS = {
-    "maml": {"inner": {"inner_steps": 2, "inner_lr": 0.01}},
-    "pretrain": {"n_classes": 64},
-}
+STEPS = {"inner": {"inner_steps": 2, "inner_lr": 0.01}}
+OPTIONS = {"maml": STEPS, "meta_sgd": STEPS, "meta_curvature": STEPS, "pretrain": {"n_classes": 64}}
 
 
 @pytest.mark.gpu
@@ -48,6 +46,8 @@ def a_recipe(name: str, optimizer: str) -> Recipe:
         data=Data(split="background"),
         episodes=({"n_way": 8, "n_shot": 1, "n_query": 3}, {"n_way": 5, "n_shot": 2, "n_query": 3, "symmetries": True}),
         augment={"rotation": 10, "elastic": 0.05, "stroke": 0.5},
-        outer=Outer.model_validate({"steps": 12, "outer_lr": 1e-3, "precision": "float32", "optimizer": optimizer}),
+        outer=Outer.model_validate(
+            {"steps": 12, "meta_batch_size": 4, "outer_lr": 1e-3, "precision": "float32", "optimizer": optimizer}
+        ),
         development=Development(every=12, n_episodes=5, within_group=0, settings=((5, 1),), n_query=3),
     )
