@@ -147,11 +147,12 @@ def _choose_inner(
         zero, verdict = [], "No number of inner steps tried beats none on development episodes: "
     else:
         verdict = "On development episodes: "
-    notes = verdict + "; ".join(
+    compared = "; ".join(
         f"{n_way}w{n_shot}s with {chosen.inner_steps} steps of {chosen.inner_lr}: {after}"
         + (f", with 0 steps: {zero[i]}" if zero else "")
         for i, ((n_way, n_shot), after) in enumerate(zip(settings, best, strict=True))
     )
+    notes = f"{verdict}{compared}."
     algorithm = {**recipe.algorithm, "inner": {"inner_steps": chosen.inner_steps, "inner_lr": chosen.inner_lr}}
     recipe = recipe.model_copy(update={"algorithm": algorithm})
     rebuilt = build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
@@ -207,12 +208,12 @@ def _development_accuracy(model: Classifier, recipe: Recipe, pools: Pools) -> fl
 def _training(recipe: Recipe, splits: Splits, run: Path, notes: str, development: float) -> Training:
     state = checkpoint.load(run / checkpoint.CHECKPOINT, torch.device("cpu"))
     if recipe.initialize_from:
-        notes = f"Began from {recipe.initialize_from}. {notes}".rstrip()
+        notes = f"Began from {recipe.initialize_from}. {notes}"
     return Training(
         **provenance(recipe, splits),
         steps=state.step,
         minutes=round(state.seconds / 60, 1),
         hardware=state.hardware,
-        notes=notes,
+        notes=" ".join(filter(None, (notes.strip(), recipe.beside_paper))),
         development_accuracy=development,
     )

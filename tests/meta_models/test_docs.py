@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from meta_models import algorithms
+from meta_models.catalogue import Catalogue, Published
 from meta_models.recipe import RECIPES, load_recipe
 from meta_models.torch_model import TorchModel, build_algorithm
 
@@ -34,3 +35,11 @@ def test_bytes_and_file_of_a_row(name: str) -> None:
     inputs = recipe.input.examples(np.random.default_rng(0), np.arange(20))
     adapted = model.adapt(model.features(inputs), np.arange(20), 20)
     assert sum(tensor.nbytes for tensor in adapted.values()) == int(size.replace(",", ""))
+
+
+@pytest.mark.parametrize("published", [p for p in Catalogue() if p.manifest.training.recipe.startswith("meta_models/")])
+def test_a_card_says_what_its_paper_reports(published: Published) -> None:
+    recipe = load_recipe(published.manifest.name)
+    assert published.manifest.training.notes.endswith(recipe.beside_paper)
+    told = recipe.backbone["name"] != "conv4" or recipe.algorithm["name"] in ("pretrain", "contrastive")
+    assert recipe.beside_paper or told or recipe.input.kind != "drawing"
