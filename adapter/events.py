@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -18,6 +19,9 @@ from adapter.redis_store import RedisStore, events_key
 
 MAX_EVENTS = 1000
 """A stream keeps about as many; the oldest go first."""
+
+TELL_SECONDS = 1.0
+"""How long a step may wait for its event, but for the time that the next one takes."""
 
 Entry = tuple[bytes, dict[bytes, bytes]]
 
@@ -88,18 +92,36 @@ class Event:
         )
 
 
+class Steps:
+    """Inner steps that no event tells of yet. Each would wait for Redis longer than some steps take, so several are
+    told at once, and the last ones by the script that ends the job."""
+
+    def __init__(self) -> None:
+        self._untold: list[tuple[int, str]] = []
+        self._told = time.monotonic()
+
+    def add(self, step: int, support_loss: float) -> bool:
+        """Remember a step; returns whether it is time to tell what there is."""
+        self._untold.append((step, f"{support_loss:.6g}"))
+        return time.monotonic() - self._told >= TELL_SECONDS
+
+    def take(self) -> list[tuple[int, str]]:
+        """(step, support loss) of each, oldest first: whoever takes them tells them."""
+        taken, self._untold, self._told = self._untold, [], time.monotonic()
+        return taken
+
+
 class Events(RedisStore):
     """Write and read a model's stream."""
 
-    def tell_step(self, owner: str, record_id: str, step: int, support_loss: float) -> None:
-        """Append an inner step; nothing where the model is gone."""
-        fields = {
-            "event": "step",
-            "version": int(record_id.partition(".")[2] or 1),
-            "step": step,
-            "support_loss": f"{support_loss:.6g}",
-        }
-        self.client.xadd(events_key(owner, record_id), fields, maxlen=MAX_EVENTS, nomkstream=True)  # pyright: ignore[reportArgumentType]
+    def tell_steps(self, owner: str, record_id: str, steps: Sequence[tuple[int, str]]) -> None:
+        """Append inner steps and their support losses; nothing where the model is gone."""
+        version = int(record_id.partition(".")[2] or 1)
+        with self.client.pipeline(transaction=False) as together:
+            for step, support_loss in steps:
+                fields = {"event": "step", "version": version, "step": step, "support_loss": support_loss}
+                together.xadd(events_key(owner, record_id), fields, maxlen=MAX_EVENTS, nomkstream=True)  # pyright: ignore[reportArgumentType]
+            together.execute()
 
     def events(self, owner: str, model_id: str, after: str | None = None) -> list[Event]:
         """Everything kept, oldest first, after the event with id `after`.

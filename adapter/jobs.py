@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 import secrets
-import time
-from dataclasses import dataclass, replace
-from typing import cast
+from dataclasses import dataclass, field, replace
 
 from adapter import redis_store
-from adapter.errors import NoWorker
+from adapter.events import Steps
 from adapter.models import JobError, ModelRecord, ModelSpec, dump_error
 from adapter.redis_store import (
     DONE_CHANNEL,
@@ -28,16 +26,13 @@ from adapter.redis_store import (
 from adapter.tally import bucket
 from adapter.usage import today, usage_key
 
-WORKER_TTL_SECONDS = 15
-WORKER, WORKERS = "il:worker:", "il:workers"
-
 
 @dataclass(frozen=True)
 class Claim:
     """A job held by this worker until its lease runs out.
 
     `support`: the stored support set. `expires_ms`: the end of its life when it was claimed. `measured`: the model's
-    quality is known already. `key`: the API key that asked for it.
+    quality is known already. `key`: the API key that asked for it. `steps`: of its inner loop, until they are told.
     """
 
     job: str
@@ -48,6 +43,7 @@ class Claim:
     expires_ms: int
     measured: bool = False
     key: str = "local"
+    steps: Steps = field(default_factory=Steps, compare=False)
 
     @property
     def owner(self) -> str:
@@ -60,8 +56,6 @@ class Claim:
 
 class Jobs(RedisStore):
     """Claim, renew, end, hand out again."""
-
-    _staffed_until = 0.0
 
     def request_restore(self, record: ModelRecord) -> bool:
         """Open a job that adapts again because the weights are gone; false where one is open."""
@@ -137,41 +131,6 @@ class Jobs(RedisStore):
         """Open jobs that nobody is working on."""
         return [job.decode() for job in self.run("due", [JOBS], [redis_store.GRACE_MS, limit])]
 
-    def beat(self, worker: str) -> None:
-        """Say that this worker lives."""
-        self.client.set(f"{WORKER}{worker}", "1", ex=WORKER_TTL_SECONDS)
-        self.client.sadd(WORKERS, worker)
-
-    def retire(self, worker: str) -> None:
-        """Say that this worker ends."""
-        self.client.delete(f"{WORKER}{worker}")
-        self.client.srem(WORKERS, worker)
-
-    def has_worker(self) -> bool:
-        """Whether any worker said so lately."""
-        return self.n_workers() > 0
-
-    def n_workers(self) -> int:
-        """How many workers said so lately; costs the same however many models are kept."""
-        names = [name.decode() for name in cast("set[bytes]", self.client.smembers(WORKERS))]
-        beats = cast("list[bytes | None]", self.client.mget([f"{WORKER}{name}" for name in names])) if names else []
-        # Killed ones leave their names; one that lives after all comes back with its next beat.
-        if silent := [name for name, beat in zip(names, beats, strict=True) if beat is None]:
-            self.client.srem(WORKERS, *silent)
-        return sum(beat is not None for beat in beats)
-
-    def require_worker(self) -> None:
-        """Refuse new jobs while nobody works; checked at most twice a second.
-
-        Raises:
-            NoWorker: no worker lives.
-        """
-        if time.monotonic() < self._staffed_until:
-            return
-        if not self.has_worker():
-            raise NoWorker("no worker is running; start one with `innerloop worker`", retry_after=5)
-        self._staffed_until = time.monotonic() + 0.5
-
     def lock(self, name: str, seconds: float) -> bool:
         """Whether this process may do `name` now; for everyone else it is taken for `seconds`."""
         return bool(self.client.set(f"il:lock:{name}", "1", nx=True, px=int(seconds * 1000)))
@@ -184,6 +143,7 @@ class Jobs(RedisStore):
         arguments = [
             *(claim.job, claim.token, outcome, error, round(adapt_ms, 3), DONE_CHANNEL, quality),
             bucket(adapt_ms / 1000),
+            *(part for step in claim.steps.take() for part in step),
         ]
         more = [usage_key(claim.owner, claim.key, today()), webhooks_key(claim.owner, claim.record_id), MESSAGES, TALLY]
         return bool(self.run("finish", [*self._keys(claim), *more], arguments))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -213,6 +214,13 @@ class ModelRecord:
             error=_JOB_ERROR.validate_json(text["job_error"]) if text.get("job_error") else None,
             quality=text.get("quality", ""),
         )
+
+    @classmethod
+    def heard(cls, owner: str, record: bytes, now_ms: int) -> ModelRecord:
+        """A first version from `lua/finish.lua`: the names and values of its hash in turn, as JSON."""
+        told = [text.encode() for text in json.loads(record)]
+        fields = dict(zip(told[::2], told[1::2], strict=True))
+        return cls.read(owner, Head.read(fields), fields, now_ms)
 
 
 def new_model_id() -> str:

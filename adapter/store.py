@@ -16,8 +16,8 @@ il:workers                   set     names of those that said so
 il:{owner}:weights:{digest}  string  adapted tensors (weights role)
 
 API keys and their use: `keys`, `usage`. What the whole service does: `tally`. The parts: `lookup` (what there
-is), `jobs` (leases), `versions` (models that change), `events` (the stream), `weights` (the other role), and here how
-models come and go.
+is), `admission` (whether there is room), `jobs` (leases), `versions` (models that change), `events` (the stream),
+`weights` (the other role), and here how models come and go.
 """
 
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false
@@ -25,14 +25,11 @@ models come and go.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
-import redis
-
 from adapter import redis_store
-from adapter.config import Settings
-from adapter.errors import IdempotencyKeyInUse, NotFound, QueueFull, StoreFull
+from adapter.admission import Admission
+from adapter.errors import IdempotencyKeyInUse, NotFound
 from adapter.events import Events
 from adapter.jobs import Claim, Jobs
 from adapter.keys import LOCAL, Key
@@ -73,9 +70,6 @@ __all__ = [
     "cursor_after",
 ]
 
-WATERMARK = 0.9
-"""Share of the record store's memory above which no new model is admitted."""
-
 
 @dataclass(frozen=True)
 class Created:
@@ -85,12 +79,8 @@ class Created:
     is_new: bool
 
 
-class Records(Lookup, Jobs, Versions, Events, Tally):
+class Records(Lookup, Admission, Jobs, Versions, Events, Tally):
     """Model records, support sets and jobs. Scripts make each change in one step."""
-
-    def __init__(self, client: redis.Redis, settings: Settings) -> None:
-        super().__init__(client, settings)
-        self._admitted_until = 0.0
 
     def create(
         self,
@@ -193,15 +183,3 @@ class Records(Lookup, Jobs, Versions, Events, Tally):
         if not existed:  # another request was faster
             raise NotFound(f"no model {model_id!r}")
         return {v.spec.weights for v in versions if v is not None}
-
-    def admit(self) -> None:
-        """Refuse new jobs while the queue or the memory is full; checked at most twice a second."""
-        if time.monotonic() < self._admitted_until:
-            return
-        queued = self.client.zcard(JOBS)
-        if queued >= self.settings.max_queued_jobs:
-            raise QueueFull(f"{queued} jobs are waiting, the most this server queues", retry_after=5)
-        memory = self.client.info("memory")
-        if memory["maxmemory"] and memory["used_memory"] > WATERMARK * memory["maxmemory"]:
-            raise StoreFull("the store of models is full; delete models or raise its memory", retry_after=30)
-        self._admitted_until = time.monotonic() + 0.5

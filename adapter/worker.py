@@ -108,7 +108,8 @@ class Worker:
             def tell(step: int, support_loss: float) -> None:
                 if not still_ours():
                     raise _LeaseLostError
-                self.records.tell_step(owner, claim.record_id, step, support_loss)
+                if claim.steps.add(step, support_loss):
+                    self.records.tell_steps(owner, claim.record_id, claim.steps.take())
 
             adapted = self._adapt(model, support, features, spec.adaptation, on_step=tell)
             if not still_ours():

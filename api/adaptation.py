@@ -22,6 +22,7 @@ from adapter.errors import (
 )
 from adapter.keys import Key
 from adapter.models import AUTO, Adaptation, ClassCount, ModelRecord, ModelSpec, Origin, new_model_id, record_id
+from adapter.redis_store import now_ms
 from adapter.store import Arrays, Created
 from adapter.support_set import SupportSet
 from adapter.webhooks import Webhook
@@ -152,6 +153,15 @@ def describe(
     )
 
 
+@dataclass(frozen=True)
+class Accepted:
+    """A model that will not be lost. `record`: that of a new one whose adaptation has ended, where it is known."""
+
+    id: str
+    is_new: bool
+    record: ModelRecord | None
+
+
 async def accept(
     services: Services,
     who: Key,
@@ -159,11 +169,11 @@ async def accept(
     deadline: float,
     idempotency_key: str | None = None,
     webhook: Webhook | None = None,
-) -> Created:
+) -> Accepted:
     """Write record, job and nudge in one step: from here on nothing is lost. Wait for a new model's adaptation to end.
 
-    It is waited for from before it can end, so that nobody need read a record that cannot be ready yet; `settle` reads
-    what came of it.
+    It is waited for from before it can end, so that nobody need read a record that cannot be ready yet; what came of it
+    is mostly told with the wake, else `settle` reads it.
 
     Raises:
         NoWorker, QueueFull, StoreFull: try again later.
@@ -194,7 +204,8 @@ async def accept(
         if created.is_new:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(woken.wait(), max(0.0, deadline - within(0)))
-    return created
+    record = ModelRecord.heard(who.owner, woken.record, now_ms()) if created.is_new and woken.record else None
+    return Accepted(created.id, created.is_new, record)
 
 
 def within(seconds: float) -> float:

@@ -187,16 +187,17 @@ def _pointer(location: Sequence[int | str]) -> str:
 
 def _json_labelled(examples: Sequence[SupportExample], name: str) -> list[Payload]:
     return [
-        Payload(given.content, f"/{name}/{i}/input/{given.modality}", example.label, given.modality)
+        Payload(content, f"/{name}/{i}/input/{modality}", example.label, modality)
         for i, example in enumerate(examples)
-        for given in [example.input]
+        for modality, content in [example.input.given]
     ]
 
 
 def _json_queries(body: PredictRequest | ClassifyRequest) -> QueryBatch:
     payloads = [
-        Payload(query.content, f"/inputs/{i}/{query.modality}", modality=query.modality)
+        Payload(content, f"/inputs/{i}/{modality}", modality=modality)
         for i, query in enumerate(body.inputs)
+        for modality, content in [query.given]
     ]
     version = body.version if isinstance(body, PredictRequest) else None
     return QueryBatch([query.id for query in body.inputs], payloads, body.top_k, version)

@@ -83,13 +83,10 @@ class Content(In):
         return self
 
     @property
-    def modality(self) -> str:
-        return next(name for name in MODALITIES if getattr(self, name) is not None)
-
-    @property
-    def content(self) -> Any:
-        """What the member holds."""
-        return getattr(self, self.modality)
+    def given(self) -> tuple[str, Any]:
+        """The modality, which is the name of the one member, and what the member holds."""
+        (name,) = MODALITIES.keys() & self.model_fields_set
+        return name, getattr(self, name)
 
 
 class SupportExample(In):

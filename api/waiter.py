@@ -21,12 +21,18 @@ from adapter.store import DONE_CHANNEL
 log = logging.getLogger("innerloop.waiter")
 
 
+class Waking(asyncio.Event):
+    """Set whenever a job may have ended; `record` is that of `lua/finish.lua`, where it came along."""
+
+    record: bytes = b""
+
+
 class Waiter:
     """Requests register a job and sleep until it ends or the connection was renewed."""
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._waiting: defaultdict[str, set[Waking]] = defaultdict(set)
         self._listener: asyncio.Task[None] | None = None
         self._lost = False
 
@@ -40,9 +46,9 @@ class Waiter:
                 await self._listener
 
     @contextmanager
-    def expect(self, job: str) -> Generator[asyncio.Event]:
+    def expect(self, job: str) -> Generator[Waking]:
         """An event set whenever `job` may have ended; look at the record after every wake."""
-        event = asyncio.Event()
+        event = Waking()
         self._waiting[job].add(event)
         try:
             yield event
@@ -71,10 +77,12 @@ class Waiter:
             self._wake_all()  # whatever ended while nobody listened
             async for message in cast("AsyncIterator[dict[str, Any]]", subscription.listen()):
                 if message["type"] == "message":
-                    self._wake(message["data"].decode())
+                    self._wake(message["data"])
 
-    def _wake(self, job: str) -> None:
-        for event in self._waiting.get(job, ()):
+    def _wake(self, message: bytes) -> None:
+        job, _, record = message.partition(b"\n")
+        for event in self._waiting.get(job.decode(), ()):
+            event.record = record
             event.set()
 
     def _wake_all(self) -> None:

@@ -1,13 +1,17 @@
 -- End a job: fenced by its token, so that a worker that lost its lease changes nothing.
 -- KEYS record, jobs, events, usage, webhooks, queue of messages, tally
 -- ARGV job, token, outcome (served | ready | failed | retry), error, adapt ms, done channel, quality,
---      field of the tally for so many ms
+--      field of the tally for so many ms, and of each inner step not told yet its number and support loss
 -- `served` makes the model ready and leaves the job to its worker.
 -- Returns 1 or 0
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'token', 'job', 'status', 'created_ms', 'version')
 if r[1] ~= ARGV[2] or r[2] ~= 'running' then return 0 end
+for i = 9, #ARGV, 2 do
+  redis.call('XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', 1000, '*', 'event', 'step', 'version', r[5] or '1',
+    'step', ARGV[i], 'support_loss', ARGV[i + 1])
+end
 if ARGV[3] == 'retry' then
   redis.call('HSET', KEYS[1], 'job', 'queued', 'token', '')
   redis.call('ZADD', KEYS[2], now, ARGV[1])
@@ -31,5 +35,7 @@ if r[3] ~= 'ready' then
     'status', status)
   announce_all(KEYS[5], KEYS[6], now, ARGV[1], r[5] or '1', status, ARGV[4])
 end
-redis.call('PUBLISH', ARGV[6], ARGV[1])
+-- Whoever waits for a new model need not ask for the record of its first version, which is all there is of it.
+local record = r[5] and '' or '\n' .. cjson.encode(redis.call('HGETALL', KEYS[1]))
+redis.call('PUBLISH', ARGV[6], ARGV[1] .. record)
 return 1

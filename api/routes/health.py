@@ -37,7 +37,7 @@ def _checks(s: Services) -> dict[str, bool]:
     try:
         checks["records"] = bool(s.records.client.ping())
         checks["weights"] = bool(s.weights.client.ping())
-        checks["worker"] = s.records.has_worker()
+        checks["worker"] = s.records.room().workers > 0
     except redis.RedisError:
         pass
     return checks

@@ -31,4 +31,4 @@ def _page(s: Services) -> bytes:
     stores: dict[str, Memory | None] = {"records": Memory.of(s.records.client), "weights": None}
     with contextlib.suppress(redis.RedisError):  # a cache: without it the rest is worth knowing all the more
         stores["weights"] = Memory.of(s.weights.client)
-    return s.metrics.page(s.records.totals(), s.records.n_workers(), stores)
+    return s.metrics.page(s.records.totals(), s.records.room().workers, stores)

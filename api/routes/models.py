@@ -55,11 +55,11 @@ async def adapt(
     webhook = webhooks.checked(s, who, given.options.webhook)
     prepared = await s.in_compute(adaptation.prepare, s, given)
     deadline = adaptation.within(seconds)
-    created = await adaptation.accept(s, who, prepared, deadline, idempotency_key, webhook)
-    record = await adaptation.settle(s, who.owner, created.id, deadline)
+    accepted = await adaptation.accept(s, who, prepared, deadline, idempotency_key, webhook)
+    record = accepted.record or await adaptation.settle(s, who.owner, accepted.id, deadline)
     if record.status in ("failed", "canceled"):
         raise adaptation.failure(record)
-    return _respond(record, is_new=created.is_new)
+    return _respond(record, is_new=accepted.is_new)
 
 
 @router.get("", responses=problems(422))

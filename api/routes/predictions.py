@@ -57,15 +57,15 @@ async def classify(request: Request, s: S, who: MayAdapt) -> Response:
     prediction.check_size(s, len(batch.payloads))
     prepared = await s.in_compute(adaptation.prepare, s, given, ephemeral=True)
     deadline = adaptation.within(CLASSIFY_SECONDS)
-    created = await adaptation.accept(s, who, prepared, deadline)
+    accepted = await adaptation.accept(s, who, prepared, deadline)
     try:
-        record = await adaptation.settle(s, who.owner, created.id, deadline)
+        record = accepted.record or await adaptation.settle(s, who.owner, accepted.id, deadline)
         if record.is_open:
             raise AdaptationTimeout("adapting takes too long for one request; use POST /v1/models", retry_after=5)
         adapted = await adaptation.adapted_tensors(s, record)
         results = await s.in_compute(prediction.answer, s, record, adapted, batch)
     finally:
-        await s.in_store(_forget, s, who.owner, created.id, prepared.spec.weights)
+        await s.in_store(_forget, s, who.owner, accepted.id, prepared.spec.weights)
     s.meter.predicted(who, record.spec.meta_model, len(results))
     return _json(_classified(record, results))
 

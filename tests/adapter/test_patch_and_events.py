@@ -7,6 +7,7 @@ import time
 import pytest
 
 from adapter.errors import LostUpdate, NotFound
+from adapter.events import Steps
 from adapter.models import JobError
 from adapter.store import JOBS, Patch, Records
 from tests.adapter.test_store import create, job, remains, spec
@@ -84,11 +85,14 @@ def test_events_tell_the_story_once(records: Records) -> None:
     model_id = create(records)
     slow = records.claim(job(model_id))
     assert slow is not None
-    records.tell_step("anna", model_id, 0, 1.25)
-    records.tell_step("anna", model_id, 1, float("nan"))
+    assert not slow.steps.add(0, 1.25)
+    assert not slow.steps.add(1, float("nan"))
+    records.tell_steps("anna", model_id, slow.steps.take())
+    assert not slow.steps.add(2, 0.5), "of a worker that lost its lease: never told"
     time.sleep(0.22)
     heir = records.claim(job(model_id))
     assert heir is not None
+    heir.steps.add(0, 1.25)
     records.finish(slow, 1)
     records.finish(heir, 1)
     told = records.events("anna", model_id)
@@ -97,11 +101,27 @@ def test_events_tell_the_story_once(records: Records) -> None:
         ("status", "adapting", None, None),
         ("step", None, 0, 1.25),
         ("step", None, 1, None),
+        ("step", None, 0, 1.25),
         ("status", "ready", None, None),
     ]
-    assert [e.version for e in told] == [1] * 5
+    assert [e.version for e in told] == [1] * 6
     assert records.events("anna", model_id, told[1].id) == told[2:]
     assert records.events("anna", model_id, told[-1].id) == []
+
+
+def test_steps_are_told_while_they_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: clock)
+    steps = Steps()
+    due: list[int] = []
+    for step in range(10):
+        clock += 0.4
+        if steps.add(step, 1 / 3):
+            due.append(step)
+            taken = steps.take()
+            assert taken[-1] == (step, "0.333333")
+    assert due == [2, 5, 8]
+    assert steps.take() == [(9, "0.333333")]
 
 
 def test_a_restore_is_no_news(records: Records) -> None:
@@ -120,14 +140,13 @@ def test_a_restore_is_no_news(records: Records) -> None:
 def test_a_step_of_a_deleted_model_leaves_nothing(records: Records) -> None:
     model_id = create(records)
     records.delete("anna", model_id)
-    records.tell_step("anna", model_id, 0, 1.0)
+    records.tell_steps("anna", model_id, [(0, "1.0")])
     assert remains(records) == []
 
 
 def test_the_stream_is_capped(records: Records) -> None:
     model_id = create(records)
-    for step in range(1500):
-        records.tell_step("anna", model_id, step, 1.0)
+    records.tell_steps("anna", model_id, [(step, "1.0") for step in range(1500)])
     kept = records.events("anna", model_id)
     assert 1000 <= len(kept) < 1200
     assert kept[-1].step == 1499

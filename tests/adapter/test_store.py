@@ -9,8 +9,9 @@ import pytest
 import redis
 
 from adapter.errors import Expired, IdempotencyKeyInUse, NotFound, QueueFull, StoreFull, Unprocessable
-from adapter.models import Adaptation, ClassCount, JobError, ModelSpec
-from adapter.store import JOBS, Records, Weights, cursor_after
+from adapter.models import Adaptation, ClassCount, JobError, ModelRecord, ModelSpec
+from adapter.redis_store import now_ms
+from adapter.store import DONE_CHANNEL, JOBS, Records, Weights, cursor_after
 
 
 def spec(digest: str = "sha256:1", *, ephemeral: bool = False) -> ModelSpec:
@@ -54,16 +55,16 @@ def test_a_job_runs_once(records: Records) -> None:
 
 
 def test_a_worker_is_there_while_it_says_so(records: Records) -> None:
-    assert not records.has_worker()
+    assert not records.room().workers
     records.beat("host:1")
     records.beat("host:2")
     records.retire("host:1")
-    assert records.has_worker()
+    assert records.room().workers == 1
     records.client.delete("il:worker:host:2")  # what time does to a worker that was killed
-    assert not records.has_worker()
+    assert not records.room().workers
     assert not records.client.exists("il:workers"), "its name is kept"
     records.beat("host:2")
-    assert records.has_worker()
+    assert records.room().workers == 1
 
 
 def test_a_lost_lease_is_taken_over_and_fenced(records: Records) -> None:
@@ -205,6 +206,29 @@ def test_restore_opens_one_job(records: Records) -> None:
     assert records.get("anna", model_id).adapt_ms == 1  # the figures are those of the first time
 
 
+def test_the_message_of_an_end_brings_the_record(records: Records) -> None:
+    """Of a first version; a later one is less than all there is of its model."""
+    name = 'naïve\n"ka"/'
+    model_id = records.create("anna", spec(), b"support", 100, name=name).id
+    with records.client.pubsub(ignore_subscribe_messages=True) as heard:
+        heard.subscribe(DONE_CHANNEL)
+        heard.get_message(timeout=1)
+        for outcome in ("first", "second"):
+            if outcome == "second":
+                records.grow(records.get("anna", model_id), spec("sha256:2"), b"support")
+            claim = records.claim(job(model_id) if outcome == "first" else f"{job(model_id)}.2")
+            assert claim is not None
+            assert records.finish(claim, 1.5, '{"given": [0]}')
+            message = heard.get_message(timeout=1)
+            assert message is not None
+            about, _, record = message["data"].partition(b"\n")
+            assert about.decode() == claim.job
+            if outcome == "first":
+                assert ModelRecord.heard("anna", record, now_ms()) == records.get("anna", model_id)
+            else:
+                assert not record
+
+
 def test_pages(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adapter.lookup.LARGEST_BATCH", 2)
     ids = []
@@ -226,7 +250,7 @@ def test_pages(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_full_queue_refuses(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         create(records, digest=f"sha256:{number}")
-    records._admitted_until = 0
+    records._found = None
     with pytest.raises(QueueFull) as refused:
         create(records, digest="sha256:more")
     assert refused.value.retry_after

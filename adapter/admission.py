@@ -1,0 +1,83 @@
+"""Whether there is room for another job, and somebody to do it."""
+
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false
+# (redis-py has no complete types)
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from adapter.errors import NoWorker, QueueFull, StoreFull
+from adapter.redis_store import JOBS, RedisStore
+
+WORKER, WORKERS = "il:worker:", "il:workers"
+WORKER_TTL_SECONDS = 15
+
+WATERMARK = 0.9
+"""Share of the record store's memory above which no new model is admitted."""
+
+REMEMBERED_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Room:
+    """What there was when the store was asked; `most_memory` is 0 where there is no limit."""
+
+    jobs: int
+    workers: int
+    memory: int
+    most_memory: int
+
+
+class Admission(RedisStore):
+    """Workers say that they live; whoever has a job asks whether it may come."""
+
+    _found: Room | None = None
+    _found_until = 0.0
+
+    def beat(self, worker: str) -> None:
+        """Say that this worker lives."""
+        self.client.set(f"{WORKER}{worker}", "1", ex=WORKER_TTL_SECONDS)
+        self.client.sadd(WORKERS, worker)
+
+    def retire(self, worker: str) -> None:
+        """Say that this worker ends."""
+        self.client.delete(f"{WORKER}{worker}")
+        self.client.srem(WORKERS, worker)
+
+    def room(self) -> Room:
+        """What there is; costs the same however many models are kept."""
+        return Room(*self.run("room", [JOBS, WORKERS], [WORKER]))
+
+    def require_worker(self) -> None:
+        """Refuse new jobs while nobody works.
+
+        Raises:
+            NoWorker: no worker said lately that it lives.
+        """
+        if not self._lately().workers:
+            self._found = None
+            raise NoWorker("no worker is running; start one with `innerloop worker`", retry_after=5)
+
+    def admit(self) -> None:
+        """Refuse new jobs while the queue or the memory is full.
+
+        Raises:
+            QueueFull, StoreFull: try again later.
+        """
+        room = self._lately()
+        if room.jobs >= self.settings.max_queued_jobs:
+            self._found = None
+            raise QueueFull(f"{room.jobs} jobs are waiting, the most this server queues", retry_after=5)
+        if room.most_memory and room.memory > WATERMARK * room.most_memory:
+            self._found = None
+            raise StoreFull("the store of models is full; delete models or raise its memory", retry_after=30)
+
+    def _lately(self) -> Room:
+        """What there was half a second ago at most; whoever is refused forgets it."""
+        found = self._found
+        if found is None or time.monotonic() > self._found_until:
+            self._found = found = self.room()
+            self._found_until = time.monotonic() + REMEMBERED_SECONDS
+        return found
