@@ -30,7 +30,6 @@ from meta_models.memory import keep_freed_memory
 from meta_models.on_demand import OnDemand
 
 if TYPE_CHECKING:
-    from adapter.store import Arrays
     from adapter.support_set import SupportSet
     from meta_models.serving_path import ServingPath
     from meta_models.torch_model import Features
@@ -116,23 +115,18 @@ class Worker:
                 return False
             self.weights.put(owner, spec.weights, adapted, max(claim.expires_ms - now_ms(), 1000))
         took = _ms_since(began)
-        if measured:
-            done = self.records.finish(claim, took)
-        else:
-            done = self._measure(claim, took, path, support, features, adapted)
+        done = self.records.finish(claim, took) if measured else self._measure(claim, took, path, support, features)
         if not done and not self.records.exists(owner, claim.record_id):
             self.weights.delete(owner, [spec.weights])  # deleted while it was adapted: nothing of it stays
         return done
 
-    def _measure(
-        self, claim: Claim, took: float, path: ServingPath, support: SupportSet, features: Features, adapted: Arrays
-    ) -> bool:
+    def _measure(self, claim: Claim, took: float, path: ServingPath, support: SupportSet, features: Features) -> bool:
         """End the job with the model's quality: at once where it costs next to nothing, else after `ready`."""
         from adapter.measure import cross_validate, leave_one_out
 
         model, n_way, n_shot = path.torch_model, len(claim.spec.classes), claim.spec.mean_shot
         temperature = path.served.manifest.calibration_for(n_way, n_shot).temperature
-        quality = leave_one_out(model, support, features, adapted, temperature)
+        quality = leave_one_out(model, support, features, temperature)
         if quality is None:
             if not self.records.serve(claim, took):
                 return False

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from meta_models.algorithms import ALGORITHMS, Algorithm, InnerSettings, Tensors
 from meta_models.algorithms.inner_loop import CHUNK
-from meta_models.algorithms.protocol import OnStep, n_features
+from meta_models.algorithms.protocol import HoldsOut, OnStep, n_features
 from meta_models.backbones import BACKBONES
 from meta_models.backbones.encoder import Encoder
 from meta_models.manifest import BODY_FILE, META_PARAMS_FILE, Manifest
@@ -100,6 +100,14 @@ class TorchModel:
         tensors = {name: torch.from_numpy(a).to(self.device) for name, a in adapted.items()}
         with torch.inference_mode():
             return self.algorithm.head(self.meta_params, tensors, self._tensor(features)).float().cpu().numpy()
+
+    def held_out(self, features: Features, labels: NDArray[np.int64], n_way: int) -> NDArray[np.float32] | None:
+        """`HoldsOut.held_out`; None where the algorithm has no closed form."""
+        if not isinstance(self.algorithm, HoldsOut):
+            return None
+        with torch.inference_mode():
+            classes = torch.from_numpy(labels).to(self.device)
+            return self.algorithm.held_out(self.meta_params, self._tensor(features), classes, n_way).cpu().numpy()
 
     def _tensor(self, array: Features) -> Tensor:
         return as_floats(torch.from_numpy(np.ascontiguousarray(array)).to(self.device))

@@ -138,6 +138,16 @@ class Settles(Protocol):
 
 
 @runtime_checkable
+class HoldsOut(Protocol):
+    """An algorithm that knows what adapting without one of the examples would answer, and need not do it."""
+
+    def held_out(self, meta_params: Tensors, features: Tensor, labels: Tensor, n_way: int) -> Tensor:
+        """Support features (n, …) and labels (n,) to logits (n, n_way), each example's from adapting to the others; NaN
+        for the only example of a class."""
+        ...
+
+
+@runtime_checkable
 class CapsSteps(Protocol):
     """An algorithm that learned something for each inner step and cannot take more of them."""
 

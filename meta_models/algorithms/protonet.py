@@ -18,6 +18,7 @@ from meta_models.algorithms.protocol import (
     Tensors,
     class_means,
     init_backbone,
+    memberships,
     n_features,
     row_sums,
 )
@@ -74,6 +75,22 @@ class ProtoNet(SharedBody):
         if self.metric == "cosine":
             features = functional.normalize(features.float(), dim=-1)
         return {"prototypes": class_means(features, labels, n_way)}
+
+    def held_out(self, meta_params: Tensors, features: Tensor, labels: Tensor, n_way: int) -> Tensor:
+        """Without its example x the prototype p of a class of n is (n p - x) / (n - 1), whose length and product with x
+        follow from those of p and x. Every other prototype stays."""
+        x = functional.normalize(features.float(), dim=-1) if self.metric == "cosine" else features.float()
+        members = memberships(labels, n_way)
+        sums, counts = members.T @ x, members.sum(0)
+        logits = self.head(meta_params, {"prototypes": sums / counts[:, None]}, features)
+        own, others, square = sums[labels], counts[labels] - 1, (x * x).sum(-1)
+        product = (x * own).sum(-1) - square
+        length = (own * own).sum(-1) - 2 * product - square
+        without = product / length.clamp(min=1e-24).sqrt()
+        if self.metric == "euclidean":
+            without = 2 * product / others - length / others**2 - square
+        logits[torch.arange(len(labels), device=labels.device), labels] = meta_params["log_scale"].exp() * without
+        return logits.masked_fill(others[:, None] == 0, math.nan)
 
     def head(self, meta_params: Tensors, adapted: Tensors, features: Tensor) -> Tensor:
         prototypes, scale = adapted["prototypes"], meta_params["log_scale"].exp()
