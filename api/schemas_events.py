@@ -43,7 +43,7 @@ class ModelEvent(BaseModel):
     id: str = Field(examples=["1718000000000-0"], description="Send the last one as `Last-Event-ID` to go on after it.")
     event: Literal["status", "step", "webhook"]
     version: int
-    at: datetime
+    at: datetime = Field(description="When it was written; a step, up to a second later.")
     status: Status | None = None
     step: int | None = Field(default=None, description="Number of the inner step, from 0.")
     support_loss: float | None = Field(default=None, description="Loss of the support set before that step.")

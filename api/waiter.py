@@ -47,7 +47,7 @@ class Waiter:
 
     @contextmanager
     def expect(self, job: str) -> Generator[Waking]:
-        """An event set whenever `job` may have ended; look at the record after every wake."""
+        """An event set whenever `job` may have ended; where it brings no record, look."""
         event = Waking()
         self._waiting[job].add(event)
         try:

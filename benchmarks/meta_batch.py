@@ -22,7 +22,7 @@ from meta_models.recipe import Recipe, load_recipe
 from meta_models.torch_model import build_algorithm
 
 RECIPES = ("omniglot-maml", "omniglot-meta-sgd", "omniglot-meta-curvature")
-RESULTS = Path(__file__).parent / "results" / "meta_batch.json"
+RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
     ]
     name = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
     found = json.dumps({"device": name, "steps": args.steps, "milliseconds of an outer step": rows}, indent=1)
-    RESULTS.write_text(found + "\n")
+    (RESULTS / f"meta_batch_{args.device}.json").write_text(found + "\n")
 
 
 def milliseconds(name: str, size: int, device: str, steps: int) -> dict[str, float]:

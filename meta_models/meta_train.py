@@ -62,7 +62,7 @@ def meta_train(
         state.hardware = torch.cuda.get_device_name(place)
     state.meta_params = _channels_last(state.meta_params)
     algorithm.backbone.to(place)
-    teacher = Teacher.of_run(run.parent / recipe.taught_by, place) if recipe.taught_by else None
+    teacher = Teacher.of_run(run.parent / recipe.taught_by, recipe, place) if recipe.taught_by else None
     learners = _learners(algorithm, recipe, state, splits, teacher)
     began, recent = time.monotonic() - state.seconds, _Recent()
     torch.backends.cudnn.benchmark = True

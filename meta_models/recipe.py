@@ -109,7 +109,7 @@ class Recipe(_Part):
     taught_by: str | None = None
     """Run beside this one, a classifier's, whose answers are learned besides the labels (`meta_models/teacher.py`)."""
     beside_paper: str = ""
-    """What the family's paper reports, and whether this one reaches it or why nothing tells: a sentence of the card."""
+    """What the family's paper reports, where it is known, and whether this one reaches it: a sentence of the card."""
     small_body: bool = False
     """Publish the shared body's weights once, in its graph, in eight bits."""
 

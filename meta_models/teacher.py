@@ -29,12 +29,12 @@ class Teacher:
     meta_params: Tensors
 
     @classmethod
-    def of_run(cls, run: Path, device: torch.device) -> Self:
-        """From a run's folder.
+    def of_run(cls, run: Path, learner: Recipe, device: torch.device) -> Self:
+        """From a run's folder, for who learns by the recipe `learner`.
 
         Raises:
             FileNotFoundError: the run is not there, or not at its end.
-            ValueError: it taught no classifier.
+            ValueError: one of the two is no classifier, or they do not number the same classes.
         """
         path = run / CHECKPOINT
         if not path.exists():
@@ -44,8 +44,10 @@ class Teacher:
         if state.step < recipe.outer.steps:
             raise FileNotFoundError(f"the run in {run} ended at step {state.step} of {recipe.outer.steps}; finish it")
         classifier = build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
-        if not isinstance(classifier, Pretrain):
-            raise ValueError(f"{recipe.name} is {classifier.name}, only a classifier of all classes can teach")
+        if not isinstance(classifier, Pretrain) or learner.algorithm["name"] != Pretrain.name:
+            raise ValueError(f"{recipe.name} cannot teach {learner.name}: both must be classifiers of all classes")
+        if (recipe.data, recipe.algorithm.get("n_classes")) != (learner.data, learner.algorithm.get("n_classes")):
+            raise ValueError(f"{recipe.name} cannot teach {learner.name}: their classes differ")
         classifier.backbone.to(device)
         return cls(classifier, state.average)
 

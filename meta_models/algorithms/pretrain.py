@@ -66,7 +66,7 @@ class Pretrain(Initialization):
 
 
 def distance(logits: Tensor, taught: Tensor) -> Tensor:
-    """Divergence of two rows of answers (n, n_classes), softened and weighed as in Hinton et al. (2015,
+    """Mean over examples of KL(taught ‖ logits), both (n, n_classes), softened and weighed as in Hinton et al. (2015,
     arXiv:1503.02531, section 2)."""
     ours, theirs = (functional.log_softmax(rows / _TEMPERATURE, dim=-1) for rows in (logits, taught))
     return _TEMPERATURE**2 * functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)

@@ -77,20 +77,18 @@ class ProtoNet(SharedBody):
         return {"prototypes": class_means(features, labels, n_way)}
 
     def held_out(self, meta_params: Tensors, features: Tensor, labels: Tensor, n_way: int) -> Tensor:
-        """Without its example x the prototype p of a class of n is (n p - x) / (n - 1), whose length and product with x
-        follow from those of p and x. Every other prototype stays."""
+        """Without its example x a class of n with the sum s has the prototype (s - x) / (n - 1); the others stay."""
         x = functional.normalize(features.float(), dim=-1) if self.metric == "cosine" else features.float()
         members = memberships(labels, n_way)
         sums, counts = members.T @ x, members.sum(0)
         logits = self.head(meta_params, {"prototypes": sums / counts[:, None]}, features)
-        own, others, square = sums[labels], counts[labels] - 1, (x * x).sum(-1)
-        product = (x * own).sum(-1) - square
-        length = (own * own).sum(-1) - 2 * product - square
-        without = product / length.clamp(min=1e-24).sqrt()
-        if self.metric == "euclidean":
-            without = 2 * product / others - length / others**2 - square
+        own, others = sums[labels] - x, counts[labels, None] - 1
+        if self.metric == "cosine":
+            without = (x * functional.normalize(own, dim=-1)).sum(-1)
+        else:
+            without = -((x - own / others) ** 2).sum(-1)
         logits[torch.arange(len(labels), device=labels.device), labels] = meta_params["log_scale"].exp() * without
-        return logits.masked_fill(others[:, None] == 0, math.nan)
+        return logits.masked_fill(others == 0, math.nan)
 
     def head(self, meta_params: Tensors, adapted: Tensors, features: Tensor) -> Tensor:
         prototypes, scale = adapted["prototypes"], meta_params["log_scale"].exp()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from adapter.measure import FOLDS, cross_validate, fold_of, leave_one_out
 from adapter.models import Adaptation, ClassCount
@@ -68,6 +69,17 @@ def test_the_closed_form_is_adapting_without_each_example(name: str) -> None:
     assert list(quality.given) == [
         -1 if counts[c] == 1 else row.argmax() for c, row in zip(support.labels, logits, strict=True)
     ]
+
+
+def test_nothing_is_made_up_where_the_others_cancel() -> None:
+    algorithm = ProtoNet(torch.nn.Identity())
+    x = torch.nn.functional.normalize(torch.randn(3, 320, generator=torch.Generator().manual_seed(0)), dim=-1)
+    x[1] = 1e-4 * x[1] - x[0]
+    others = torch.nn.functional.normalize(x, dim=-1)
+    labels, centre = torch.zeros(3, dtype=torch.int64), {"log_scale": torch.tensor(0.0)}
+    logits = algorithm.held_out(centre, x, labels, 1)
+    cosine = torch.nn.functional.cosine_similarity(others[2], others[0] + others[1], dim=0)
+    assert float(logits[2, 0]) == pytest.approx(float(cosine), abs=5e-3)
 
 
 def test_gradient_steps_have_no_closed_form(model: TorchModel) -> None:

@@ -37,9 +37,16 @@ def test_bytes_and_file_of_a_row(name: str) -> None:
     assert sum(tensor.nbytes for tensor in adapted.values()) == int(size.replace(",", ""))
 
 
+BASELINES = ("pretrain", "contrastive")
+
+
 @pytest.mark.parametrize("published", [p for p in Catalogue() if p.manifest.training.recipe.startswith("meta_models/")])
 def test_a_card_says_what_its_paper_reports(published: Published) -> None:
     recipe = load_recipe(published.manifest.name)
     assert published.manifest.training.notes.endswith(recipe.beside_paper)
-    told = recipe.backbone["name"] != "conv4" or recipe.algorithm["name"] in ("pretrain", "contrastive")
-    assert recipe.beside_paper or told or recipe.input.kind != "drawing"
+    if (
+        recipe.backbone["name"] == "conv4"
+        and recipe.input.kind == "drawing"
+        and recipe.algorithm["name"] not in BASELINES
+    ):
+        assert "paper" in recipe.beside_paper or "reached" in recipe.beside_paper

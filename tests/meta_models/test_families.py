@@ -10,9 +10,10 @@ import torch
 from torch.nn import functional
 
 from meta_models.algorithms import Episode, InnerSettings, Tensors, meta_loss
+from meta_models.algorithms.initialization import poured
 from meta_models.algorithms.inner_loop import balanced_weights
 from meta_models.algorithms.mamlpp import MAMLPP
-from meta_models.algorithms.protocol import Algorithm
+from meta_models.algorithms.protocol import Algorithm, with_backbone
 from meta_models.calibrate import auroc
 from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec, sample_episode
@@ -190,7 +191,8 @@ def test_contrast_of_two_views_is_nt_xent(pool: ClassPool) -> None:
     algorithm, meta_params = build("contrastive")
     e = episode(pool, [1] * 6, n_query=1)
     loss, _ = meta_loss(algorithm, meta_params, e, training=False)
-    features = algorithm._all_features(meta_params, e, False)[0]
+    inputs, _ = poured(e)
+    features = with_backbone(algorithm.backbone, meta_params, inputs)
     hidden = torch.relu(features @ meta_params["outer.first"].T + meta_params["outer.first_bias"])
     z = functional.normalize(hidden @ meta_params["outer.last"].T, dim=-1)
     others = (10 * z @ z.T).fill_diagonal_(float("-inf"))

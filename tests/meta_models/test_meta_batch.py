@@ -11,7 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from meta_models.algorithms import Algorithm, Episode, Tensors, meta_loss
+from meta_models.datasets import ClassPool
 from meta_models.meta_batch import can_be_at_once, losses_at_once, of_one_shape
+from meta_models.outer_step import Learner
+from meta_models.recipe import Data, Outer, Recipe
 from meta_models.torch_model import build_algorithm
 
 LAST = torch.channels_last
@@ -93,3 +96,29 @@ def test_what_gathers_statistics_takes_its_episodes_in_turn() -> None:
 def test_episodes_are_stacked_with_those_of_their_shape() -> None:
     episodes = [an_episode(0, 4, 1), an_episode(1, 2, 3), an_episode(2, 4, 1)]
     assert of_one_shape(episodes) == [[episodes[0], episodes[2]], [episodes[1]]]
+
+
+def test_an_outer_step_is_the_same(pool: ClassPool) -> None:
+    """With episodes of two shapes in one meta-batch; a CPU takes them in turn unless it is told otherwise."""
+    recipe = Recipe(
+        name="sketches",
+        description="sketches of the tests",
+        algorithm={"name": "maml", **STEPS},
+        backbone={"name": "conv4", "width": 8},
+        data=Data(split="background"),
+        episodes=({"n_way": 4, "n_shot": 1, "n_query": 3}, {"n_way": 3, "n_shot": 2, "n_query": 3}),
+        outer=Outer(steps=3, meta_batch_size=4, precision="float32"),
+    )
+    learned: list[Tensors] = []
+    for at_once in (False, True):
+        torch.manual_seed(0)
+        algorithm = build_algorithm(recipe.algorithm, recipe.backbone, (1, 28, 28))
+        meta_params = algorithm.init()
+        names = [name for name in meta_params if "running" not in name]
+        learner = Learner(algorithm, recipe, meta_params, names, (pool,), 1e-2, 0.0)
+        assert not learner.at_once
+        learner.at_once = at_once
+        told = [learner.step(number) for number in range(3)]
+        learned.append({**{n: t.detach() for n, t in meta_params.items()}, "told": torch.tensor(told)})
+    for name, tensor in learned[0].items():
+        torch.testing.assert_close(learned[1][name], tensor, rtol=1e-3, atol=1e-4)

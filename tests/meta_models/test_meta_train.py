@@ -99,7 +99,7 @@ def taught() -> Recipe:
 
 def test_half_of_a_taught_loss_is_the_distance_to_the_teacher(splits: Splits, tmp_path: Path) -> None:
     ended = meta_train(recipe(8, "pretrain"), splits, tmp_path / "teacher", device="cpu")
-    teacher = Teacher.of_run(tmp_path / "teacher", torch.device("cpu"))
+    teacher = Teacher.of_run(tmp_path / "teacher", taught(), torch.device("cpu"))
     inputs, labels = torch.from_numpy(splits.train[0].inputs[:6]).float() / 255, torch.zeros(3, dtype=torch.int64)
     episode = Episode(inputs[:3], labels, inputs[3:], labels, 1, class_ids=torch.tensor([8]))
     learner = build_algorithm(recipe(8, "pretrain").algorithm, recipe(8).backbone, (1, 28, 28))
@@ -122,7 +122,11 @@ def test_half_of_a_taught_loss_is_the_distance_to_the_teacher(splits: Splits, tm
 
 @pytest.mark.parametrize(
     ("steps", "algorithm", "error"),
-    [(None, "", "run `innerloop meta-train teacher` first"), (2, "pretrain", "step 2 of 8"), (8, "protonet", "teach")],
+    [
+        (None, "", "run `innerloop meta-train teacher` first"),
+        (2, "pretrain", "step 2 of 8"),
+        (8, "protonet", "both must be classifiers"),
+    ],
 )
 def test_a_teacher_is_a_classifier_that_ended(
     splits: Splits, tmp_path: Path, steps: int | None, algorithm: str, error: str
@@ -132,6 +136,18 @@ def test_a_teacher_is_a_classifier_that_ended(
         (tmp_path / "teacher" / RECIPE).write_text(recipe(8, algorithm).model_dump_json())
     with pytest.raises((FileNotFoundError, ValueError), match=error):
         meta_train(taught(), splits, tmp_path / "taught", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [({"algorithm": {"name": "protonet"}}, "both must be"), ({"data": Data(split="vinyals")}, "their classes differ")],
+)
+def test_only_a_classifier_of_the_same_classes_is_taught(
+    splits: Splits, tmp_path: Path, change: dict[str, Any], error: str
+) -> None:
+    meta_train(recipe(8, "pretrain"), splits, tmp_path / "teacher", device="cpu")
+    with pytest.raises(ValueError, match=error):
+        meta_train(taught().model_copy(update=change), splits, tmp_path / "taught", device="cpu")
 
 
 def test_learns_and_logs(splits: Splits, tmp_path: Path) -> None:
