@@ -1,9 +1,9 @@
 """What the service adds to the arithmetic: HTTP against the bare call, in turn, in one run.
 
 POST-to-ready is compared with one process that does the same to the same files and nothing else: decode, put in order,
-adapt (same graphs, same threads as the worker); both after a pause, because a worker is idle and its caches are cold
-when a request comes. How much of that is decoding is a column of its own. A one-query prediction is compared with the
-ONNX run alone. Absolute times depend on the machine and its load; the differences are what the service costs.
+adapt (same graphs, same threads as the worker). How much of that is decoding is a column of its own. A one-query
+prediction is compared with the ONNX run alone. Absolute times depend on the machine and its load; the differences
+are what the service costs.
 
     python -m benchmarks.latency --data data
     chrt -r 1 python -m benchmarks.latency --data data    # ahead of whatever else a busy machine does
@@ -43,7 +43,6 @@ from meta_models.serving_path import ServingPath
 from meta_models.torch_model import Arrays, TorchModel
 
 SETTINGS = ((5, 1), (5, 5), (20, 1), (20, 5))
-PAUSE_SECONDS = 0.1
 RESULTS = Path(__file__).parent / "results" / "latency.json"
 
 
@@ -78,11 +77,9 @@ def measure(client: Client, name: str, classes: TestClasses, n_way: int, n_shot:
         episode = sample_episode(classes.pool, spec, seed=77 + n_way + 100 * n_shot, number=number)
         query = classes.pool.inputs[episode.query[:1, 0]]
         files, question = classes.support(episode), classes.queries(episode)[:1]
-        time.sleep(PAUSE_SECONDS)
         decoding, support = clock(lambda f=files: decoded(decoder, path, f))
         times["decode_bare"].append(decoding)
         times["adapt_bare"].append(decoding + clock(lambda s=support: bare(path, s))[0])
-        time.sleep(PAUSE_SECONDS)
         took, model = clock(lambda f=files: client.adapt(f, meta_model=name))
         times["adapt_http"].append(took)
         # Where quality comes after `ready`, the next job would wait for it.
