@@ -78,6 +78,8 @@ class ProtoNet(SharedBody):
 
     def held_out(self, meta_params: Tensors, features: Tensor, labels: Tensor, n_way: int) -> Tensor:
         """Without its example x a class of n with the sum s has the prototype (s - x) / (n - 1); the others stay."""
+        if len(labels) == n_way:  # nothing can be held out, and finding that out should cost nothing
+            return features.new_full((n_way, n_way), math.nan, dtype=torch.float32)
         x = functional.normalize(features.float(), dim=-1) if self.metric == "cosine" else features.float()
         members = memberships(labels, n_way)
         sums, counts = members.T @ x, members.sum(0)

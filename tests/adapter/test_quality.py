@@ -82,6 +82,15 @@ def test_nothing_is_made_up_where_the_others_cancel() -> None:
     assert float(logits[2, 0]) == pytest.approx(float(cosine), abs=5e-3)
 
 
+def test_of_one_example_a_class_nothing_is_held_out() -> None:
+    folder = ZOO / "omniglot-protonet"
+    protonet = TorchModel.load(folder, read_manifest(folder))
+    support = a_support({"a": 1, "b": 1})
+    quality = leave_one_out(protonet, support, protonet.features(support.inputs), 1.0)
+    assert quality is not None
+    assert (quality.given, quality.calibration_error) == ((-1, -1), None)
+
+
 def test_gradient_steps_have_no_closed_form(model: TorchModel) -> None:
     support = a_support()
     features = model.features(support.inputs)
