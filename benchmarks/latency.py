@@ -1,9 +1,10 @@
 """What the service adds to the arithmetic: HTTP against the bare call, in turn, in one run.
 
 POST-to-ready is compared with one process that does the same to the same files and nothing else: decode, put in order,
-adapt (same graphs, same threads as the worker). How much of that is decoding is a column of its own. A one-query
-prediction is compared with the ONNX run alone. Absolute times depend on the machine and its load; the differences
-are what the service costs.
+adapt (same graphs, same threads as the worker). How much of that is decoding is a column of its own. That process waits
+while the service works, as the worker waits while it does: a core that slept takes two to three percent longer over the
+same arithmetic than one that did not. A one-query prediction is compared with the ONNX run alone. Absolute times depend
+on the machine and its load; the differences, medians over pairs of calls, are what the service costs.
 
     python -m benchmarks.latency --data data
     chrt -r 1 python -m benchmarks.latency --data data    # ahead of whatever else a busy machine does
@@ -19,6 +20,8 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +67,34 @@ def bare(path: ServingPath, support: SupportSet) -> Arrays:
     return adapt(path.torch_model, support, path.features(support.inputs), Adaptation())
 
 
-def measure(client: Client, name: str, classes: TestClasses, n_way: int, n_shot: int, rounds: int) -> dict[str, Any]:
-    """Medians of the four calls, made in turn `rounds` times, each on a support set never seen before."""
+def bare_process(name: str, calls: Connection) -> None:
+    """Answer support sets of files with the milliseconds of decoding and of adapting to each, until one is empty."""
+    as_a_worker()
+    path, decoder = serving_path(name), Decoder(Settings())
+    while files := calls.recv():
+        decoding, support = clock(lambda f=files: decoded(decoder, path, f))
+        calls.send((decoding, clock(lambda s=support: bare(path, s))[0]))
+
+
+def as_a_worker() -> None:
+    """Threads and memory of a worker of one process."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
+    keep_freed_memory()
+
+
+def serving_path(name: str) -> ServingPath:
+    """A published meta-model as a worker holds it."""
     published = Catalogue().resolve(name)
-    served = ServedModel(published.folder)
-    path = ServingPath(served, TorchModel.load(published.folder, published.manifest))
-    decoder = Decoder(Settings())
+    return ServingPath(ServedModel(published.folder), TorchModel.load(published.folder, published.manifest))
+
+
+def measure(client: Client, name: str, classes: TestClasses, n_way: int, n_shot: int, rounds: int) -> dict[str, Any]:
+    """Medians of the calls and of their differences, made in turn `rounds` times, each on a support set never seen."""
+    path, decoder = serving_path(name), Decoder(Settings())
+    served = path.served
+    calls, theirs = get_context("spawn").Pipe()
+    process = get_context("spawn").Process(target=bare_process, args=(name, theirs), daemon=True)
+    process.start()
     columns = ("decode_bare", "adapt_bare", "adapt_http", "predict_bare", "predict_http")
     times: dict[str, list[float]] = {column: [] for column in columns}
     spec = EpisodeSpec(n_way, n_shot, 1)
@@ -77,25 +102,28 @@ def measure(client: Client, name: str, classes: TestClasses, n_way: int, n_shot:
         episode = sample_episode(classes.pool, spec, seed=77 + n_way + 100 * n_shot, number=number)
         query = classes.pool.inputs[episode.query[:1, 0]]
         files, question = classes.support(episode), classes.queries(episode)[:1]
-        decoding, support = clock(lambda f=files: decoded(decoder, path, f))
+        calls.send(files)
+        decoding, adapting = calls.recv()
         times["decode_bare"].append(decoding)
-        times["adapt_bare"].append(decoding + clock(lambda s=support: bare(path, s))[0])
+        times["adapt_bare"].append(decoding + adapting)
         took, model = clock(lambda f=files: client.adapt(f, meta_model=name))
         times["adapt_http"].append(took)
         # Where quality comes after `ready`, the next job would wait for it.
         while client.model(model["id"])["quality"] is None:
             time.sleep(0.01)
-        adapted = bare(path, support)
+        adapted = bare(path, decoded(decoder, path, files))
         client.predict(model["id"], question)  # fetches the weights once
         times["predict_bare"].append(clock(lambda a=adapted, q=query: served.logits(a, served.features(q)))[0])
         times["predict_http"].append(clock(lambda m=model, q=question: client.predict(m["id"], q))[0])
         client.delete(model["id"])
+    calls.send([])
+    process.join()
     kept = {key: np.array(values[3:]) for key, values in times.items()}
     row: dict[str, Any] = {"meta_model": name, "n_way": n_way, "n_shot": n_shot, "rounds": rounds}
     for key, values in kept.items():
         row[f"{key}_p50_ms"] = round(float(np.median(values)), 2)
     for kind in ("adapt", "predict"):
-        row[f"{kind}_overhead_ms"] = round(float(np.median(kept[f"{kind}_http"]) - np.median(kept[f"{kind}_bare"])), 2)
+        row[f"{kind}_overhead_ms"] = round(float(np.median(kept[f"{kind}_http"] - kept[f"{kind}_bare"])), 2)
     return row
 
 
@@ -105,9 +133,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--rounds", type=int, default=60)
     arguments = parser.parse_args()
-    # As a worker of one process.
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
-    keep_freed_memory()
+    as_a_worker()
     classes = test_classes("omniglot-protonet", arguments.data, turned=False)
     rows: list[dict[str, Any]] = []
     with (

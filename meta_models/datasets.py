@@ -75,6 +75,21 @@ class ClassPool:
             self.class_groups[chosen],
         )
 
+    def joined(self, other: ClassPool) -> ClassPool:
+        """The classes of both, which are cut from the same inputs.
+
+        Raises:
+            ValueError: they are not.
+        """
+        if self.inputs is not other.inputs:
+            raise ValueError("only pools that are cut from the same inputs can be joined")
+        return ClassPool(
+            self.inputs,
+            self.class_examples + other.class_examples,
+            self.class_names + other.class_names,
+            np.concatenate([self.class_groups, other.class_groups]),
+        )
+
     def with_quarter_turns(self) -> ClassPool:
         """Four times the classes: each turned by 0, 90, 180 and 270 degrees (Santoro et al. 2016)."""
         turned = [np.rot90(self.inputs, k, axes=(2, 3)) for k in range(4)]

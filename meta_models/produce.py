@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 
 from meta_models import checkpoint
 from meta_models.algorithms import InnerSettings, Tensors
+from meta_models.all_classes import RUN as ALL_CLASSES
+from meta_models.all_classes import learn_from_all
 from meta_models.benchmark import Subject, default_episodes, jobs, recipe_of
 from meta_models.calibrate import calibrate
 from meta_models.catalogue import ZOO, Published
@@ -85,6 +87,13 @@ def produce(
     n_calibrating = 50 if model.adapts_backbone else 1000 // len(splits.development)
     calibration = calibrate(path, splits.development, n_calibrating, seed=2)
     manifest = manifest.model_copy(update={"calibration": calibration})
+    if recipe.outer.all_classes_steps:
+        model = learn_from_all(model, recipe, splits, run, device=device, on_progress=on_progress)
+        training = _with_all_classes(manifest.training, recipe, run)
+        manifest = export(model, recipe, training, folder).model_copy(update={"calibration": calibration})
+        say(
+            f"{recipe.outer.all_classes_steps} steps more, from {sum(splits.n_classes[:2])} classes; graphs agree again"
+        )
     command = "innerloop meta-train " + ("--data FOLDER" if recipe.data.name == "folder" else recipe.name)
     figures = measure_figures(Subject(Published(folder, manifest), splits.test), command, episodes, say)
     manifest = manifest.model_copy(update={"benchmarks": figures})
@@ -203,6 +212,22 @@ def _development_accuracy(model: Classifier, recipe: Recipe, pools: Pools) -> fl
     """Percent, mean over the recipe's settings, on episodes that chose nothing else."""
     found = evaluate_settings(model, recipe, pools, seed=4)
     return round(100 * sum(accuracy.mean for accuracy in found) / len(found), 2)
+
+
+def _with_all_classes(training: Training, recipe: Recipe, run: Path) -> Training:
+    """What a card says where development classes were learned from at the end."""
+    state = checkpoint.load(run / ALL_CLASSES / checkpoint.CHECKPOINT, torch.device("cpu"))
+    note = (
+        f"The last {state.step} steps learned from development classes too; calibration and development accuracy are "
+        "of the weights before them."
+    )
+    return training.model_copy(
+        update={
+            "steps": training.steps + state.step,
+            "minutes": round(training.minutes + state.seconds / 60, 1),
+            "notes": " ".join(filter(None, (training.notes, note))),
+        }
+    )
 
 
 def _training(recipe: Recipe, splits: Splits, run: Path, notes: str, development: float) -> Training:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from meta_models.augment import AugmentSpec
 from meta_models.augment_sound import SoundAugmentSpec
@@ -58,6 +58,8 @@ class Outer(_Part):
     blend: float = 1.0
     """Share of the way from where the run began to where it ended that is published, for a run that begins from
     another's weights: less than all of it forgets less (Wortsman et al. 2022, arXiv:2109.01903)."""
+    all_classes_steps: int = 0
+    """Steps more, once everything is chosen, that learn from development classes too (`meta_models/all_classes.py`)."""
     seed: int = 0
     frozen: tuple[str, ...] = ()
     """Tensors whose names begin so stay as they start."""
@@ -66,6 +68,10 @@ class Outer(_Part):
     arXiv:1806.09055, with ξ = 0): few numbers, which say nothing on classes that the others know by heart."""
     development_lr: float = 5e-3
     precision: Literal["bfloat16", "float32"] = "bfloat16"
+
+    @property
+    def all_steps(self) -> int:
+        return self.steps + self.all_classes_steps
 
 
 class Development(_Part):
@@ -112,6 +118,12 @@ class Recipe(_Part):
     """What the family's paper reports, where it is known, and whether this one reaches it: a sentence of the card."""
     small_body: bool = False
     """Publish the shared body's weights once, in its graph, in eight bits."""
+
+    @model_validator(mode="after")
+    def _classes_may_come(self) -> Self:
+        if self.outer.all_classes_steps and "n_classes" in self.algorithm:
+            raise ValueError("all_classes_steps: a classifier of its training classes cannot learn others")
+        return self
 
     @property
     def episode_specs(self) -> tuple[EpisodeSpec, ...]:

@@ -46,7 +46,7 @@ class Teacher:
         classifier = build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
         if not isinstance(classifier, Pretrain) or learner.algorithm["name"] != Pretrain.name:
             raise ValueError(f"{recipe.name} cannot teach {learner.name}: both must be classifiers of all classes")
-        if (recipe.data, recipe.algorithm.get("n_classes")) != (learner.data, learner.algorithm.get("n_classes")):
+        if _classes(recipe) != _classes(learner):
             raise ValueError(f"{recipe.name} cannot teach {learner.name}: their classes differ")
         classifier.backbone.to(device)
         return cls(classifier, state.average)
@@ -56,3 +56,9 @@ class Teacher:
         """The episode with the teacher's logits of its examples."""
         inputs, _ = poured(episode)
         return replace(episode, taught=self.classifier.class_logits(self.meta_params, inputs, training=False))
+
+
+def _classes(recipe: Recipe) -> tuple[object, ...]:
+    """What the number of a class means: whose it is, and how it is turned."""
+    turned = {spec.symmetries for spec in recipe.episode_specs}
+    return recipe.data, recipe.algorithm.get("n_classes"), turned

@@ -59,14 +59,14 @@ def meta_train(
         read = read.model_copy(update={"name": name or (slug(data.resolve().name) if own else read.name)})
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
-            bar = progress.add_task("meta-training", total=read.outer.steps)
+            bar = progress.add_task("meta-training", total=read.outer.all_steps)
             every_minute = Throttle(60)
 
             def show(step: int, figures: dict[str, float]) -> None:
                 shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
                 progress.update(bar, completed=step, description=f"meta-training  {shown}")
                 if not err.is_terminal and every_minute():
-                    err.print(f"step {step} of {read.outer.steps}  {shown}", highlight=False)
+                    err.print(f"step {step} of {read.outer.all_steps}  {shown}", highlight=False)
 
             say = err if as_json else out
             manifest = produce(

@@ -140,7 +140,11 @@ def test_a_teacher_is_a_classifier_that_ended(
 
 @pytest.mark.parametrize(
     ("change", "error"),
-    [({"algorithm": {"name": "protonet"}}, "both must be"), ({"data": Data(split="vinyals")}, "their classes differ")],
+    [
+        ({"algorithm": {"name": "protonet"}}, "both must be"),
+        ({"data": Data(split="vinyals")}, "their classes differ"),
+        ({"episodes": {"n_way": 8, "n_shot": 1, "n_query": 3, "symmetries": "turns"}}, "their classes differ"),
+    ],
 )
 def test_only_a_classifier_of_the_same_classes_is_taught(
     splits: Splits, tmp_path: Path, change: dict[str, Any], error: str

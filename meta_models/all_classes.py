@@ -1,0 +1,51 @@
+"""Goes on learning once everything is chosen, from training and development classes together.
+
+What papers do whose classes are few, Snell et al. (2017) among them for Omniglot. Nothing can be chosen or measured on
+development classes after it; settings, thresholds and calibration stay those that were found before.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from meta_models.meta_train import OnProgress, meta_train
+from meta_models.recipe import Recipe
+from meta_models.settle import settled
+from meta_models.sources import Splits
+from meta_models.torch_model import TorchModel
+
+RUN = "all_classes"
+
+
+def learn_from_all(
+    model: TorchModel,
+    recipe: Recipe,
+    splits: Splits,
+    run: Path,
+    *,
+    device: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> TorchModel:
+    """`outer.all_classes_steps` outer steps more from where `model` is, begun with half the step size, in a folder of
+    their own within `run`."""
+    before = recipe.outer
+    outer = before.model_copy(
+        update={
+            "steps": before.all_classes_steps,
+            "outer_lr": before.outer_lr / 2,
+            "frozen": before.frozen + before.from_development,
+            "from_development": (),
+        }
+    )
+    # Without settings nothing is measured on classes that it learns from.
+    development = recipe.development.model_copy(update={"settings": ()})
+    more = recipe.model_copy(update={"outer": outer, "development": development, "taught_by": None})
+    pools = tuple(a.joined(b) for a, b in zip(splits.train, splits.development, strict=True))
+
+    def told(step: int, figures: dict[str, float]) -> None:
+        if on_progress:
+            on_progress(before.steps + step, figures)
+
+    every = Splits(pools, (), splits.test)
+    learned = meta_train(more, every, run / RUN, start=model.meta_params, device=device, on_progress=told)
+    return settled(learned, None, more, pools)
