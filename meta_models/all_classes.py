@@ -1,7 +1,8 @@
 """Goes on learning once everything is chosen, from training and development classes together.
 
-What papers do whose classes are few, Snell et al. (2017) among them for Omniglot. Nothing can be chosen or measured on
-development classes after it; settings, thresholds and calibration stay those that were found before.
+The code of Prototypical Networks does so for Omniglot (`scripts/train/few_shot/trainval.py` of
+https://github.com/jakesnell/prototypical-networks). Nothing can be chosen or measured on development classes after it;
+settings, thresholds and calibration stay those that were found before.
 """
 
 from __future__ import annotations

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from meta_models.datasets import ClassPool
 from meta_models.inputs.drawing import DrawingSpec
 from meta_models.inputs.picture import preprocess
-from tests.drawings import sketch
+from meta_models.own_classes import MIN_CLASSES, MIN_EXAMPLES
+from tests.drawings import png, sketch
 
 SPEC = DrawingSpec(size=28)
 
@@ -21,3 +24,15 @@ def pool() -> ClassPool:
     rows = np.arange(n_classes * n_examples).reshape(n_classes, n_examples)
     names = tuple(f"class {c}" for c in range(n_classes))
     return ClassPool(inputs, tuple(rows), names, np.repeat(np.arange(3), 8))
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As few classes of one's own as will do, a folder each, every second with a picture more."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for kind in range(MIN_CLASSES):
+        (folder / f"kind {kind}").mkdir()
+        for example in range(MIN_EXAMPLES + kind % 2):
+            (folder / f"kind {kind}" / f"{example}.png").write_bytes(png(kind, example))
+    (folder / ".hidden").mkdir()
+    return folder

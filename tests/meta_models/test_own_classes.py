@@ -18,17 +18,6 @@ from tests.drawings import blank, png
 RECIPE = load_recipe("own-drawings")
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
-    for kind in range(MIN_CLASSES):
-        (folder / f"kind {kind}").mkdir()
-        for example in range(MIN_EXAMPLES + kind % 2):
-            (folder / f"kind {kind}" / f"{example}.png").write_bytes(png(kind, example))
-    (folder / ".hidden").mkdir()
-    return folder
-
-
 def test_every_picture_is_in_its_class(pictures: Path) -> None:
     pool = load_classes(pictures, DrawingSpec())
     assert pool.n_classes == MIN_CLASSES

@@ -4,27 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from meta_models.catalogue import Catalogue
 from meta_models.checkpoint import CHECKPOINT
 from meta_models.manifest import META_PARAMS_FILE
-from meta_models.own_classes import MIN_CLASSES, MIN_EXAMPLES
 from meta_models.produce import produce
 from meta_models.recipe import load_recipe
-from tests.drawings import png
 
 STEPS, ALL_CLASSES_STEPS, EPISODES = 2, 3, 4
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
-    for kind in range(MIN_CLASSES):
-        (folder / f"kind {kind}").mkdir()
-        for example in range(MIN_EXAMPLES):
-            (folder / f"kind {kind}" / f"{example}.png").write_bytes(png(kind, example))
-    return folder
 
 
 def test_from_a_folder_to_a_card(pictures: Path, tmp_path: Path) -> None:
