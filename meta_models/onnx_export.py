@@ -32,6 +32,8 @@ def to_onnx(
         dynamic: by argument, axis and name of every size that is left open; a traced program has its own.
     """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports that torchvision is absent, each time
+    for optimizer in ("onnx_ir", "onnxscript"):  # they report every node, once torch has set up logging
+        logging.getLogger(optimizer).setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
         program = torch.onnx.export(

@@ -52,5 +52,6 @@ def provenance(recipe: Recipe, splits: Splits) -> dict[str, str]:
         return {**PHOTOS, **committed}
     if recipe.data.name == "text":
         return {**TEXT, "data": TEXT["data"].format(fold=recipe.data.fold), **committed}
-    classes = {"background": "background alphabets", "vinyals": "Vinyals et al. (2016) training characters"}
+    parts = "training and validation" if recipe.outer.all_classes_steps else "training"
+    classes = {"background": "background alphabets", "vinyals": f"Vinyals et al. (2016) {parts} characters"}
     return {**OMNIGLOT, "data": f"Omniglot, {classes[recipe.data.split]}", **committed}
