@@ -214,10 +214,19 @@ class Log:
     def lacks(self, wanted: Job) -> bool:
         return not any(asdict(wanted).items() <= asdict(row).items() for row in self.rows)
 
+    def forget_other_versions(self, manifests: Iterable[Manifest]) -> None:
+        """Drop the rows of these meta-models that are of another version."""
+        version = {manifest.name: manifest.reference for manifest in manifests}
+        self.rows = [r for r in self.rows if version.get(r.meta_model.split("@")[0], r.meta_model) == r.meta_model]
+        self._write()
+
     def add(self, row: Row) -> None:
         """Append, in place of a row of other weights or fewer episodes."""
         key = ("meta_model", "curve", "protocol", "n_way", "n_shot", "x")
         self.rows = [r for r in self.rows if any(getattr(r, k) != getattr(row, k) for k in key)] + [row]
+        self._write()
+
+    def _write(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(".tmp")
         temporary.write_text("".join(json.dumps(asdict(r)) + "\n" for r in self.rows))
@@ -233,6 +242,7 @@ def run(
 ) -> list[Cost]:
     """Measure what `log` lacks, with `default_episodes` unless told otherwise; costs are measured each time."""
     subjects = [Subject(p, splits(recipe_of(p.manifest)).test) for p in published]
+    log.forget_other_versions(subject.manifest for subject in subjects)
     for subject in subjects:
         for wanted in jobs(subject, episodes or default_episodes(subject.path.shares_body)):
             if log.lacks(wanted):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,12 @@ def test_measures_every_figure_once_and_writes_the_page(omniglot: Omniglot, tmp_
     assert not again
     benchmark.run(published, splits, log, again.append, episodes=4)
     assert len(again) == len(log.rows) == len(seen)
+
+    log.add(replace(seen[0], meta_model=f"{NAME}@0", accuracy=1.0))
+    log.add(replace(seen[0], meta_model="another@1"))
+    benchmark.run(published, splits, log, again.append, episodes=4)
+    kept = Counter(row.meta_model for row in benchmark.Log(tmp_path / "log").rows)
+    assert kept == {published[0].manifest.reference: len(seen), "another@1": 1}
 
     page = tmp_path / "page.md"
     page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
