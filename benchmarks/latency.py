@@ -2,8 +2,8 @@
 
 POST-to-ready is compared with one process that does the same to the same files and nothing else: decode, put in order,
 adapt (same graphs, same threads as the worker). How much of that is decoding is a column of its own. That process waits
-while the service works, as the worker waits while it does: a core that slept takes two to three percent longer over the
-same arithmetic than one that did not. A one-query prediction is compared with the ONNX run alone. Absolute times depend
+while the service works, as the worker waits while it does: a core that slept takes longer over the same arithmetic than
+one that did not. A one-query prediction is compared with the ONNX run alone. Absolute times depend
 on the machine and its load; the differences, medians over pairs of calls, are what the service costs.
 
     python -m benchmarks.latency --data data

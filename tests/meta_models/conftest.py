@@ -11,6 +11,7 @@ from meta_models.datasets import ClassPool
 from meta_models.inputs.drawing import DrawingSpec
 from meta_models.inputs.picture import preprocess
 from meta_models.own_classes import MIN_CLASSES, MIN_EXAMPLES
+from meta_models.sources import Protocol, Splits
 from tests.drawings import png, sketch
 
 SPEC = DrawingSpec(size=28)
@@ -36,3 +37,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / f"kind {kind}" / f"{example}.png").write_bytes(png(kind, example))
     (folder / ".hidden").mkdir()
     return folder
+
+
+@pytest.fixture
+def splits(pool: ClassPool) -> Splits:
+    """A group of classes for each part."""
+    train, development, test = (pool.subset(pool.class_groups == group) for group in range(3))
+    return Splits((train,), (development,), (Protocol("L", test, 1.0),))

@@ -15,7 +15,7 @@ from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.meta_train import LOG, meta_train
 from meta_models.recipe import Data, Development, Outer, Recipe
-from meta_models.sources import Protocol, Splits
+from meta_models.sources import Splits
 
 # More classes an episode than training or development classes alone have.
 RECIPE = Recipe(
@@ -28,12 +28,6 @@ RECIPE = Recipe(
     outer=Outer(steps=2, all_classes_steps=3, outer_lr=3e-3, precision="float32"),
     development=Development(n_episodes=2, within_group=0, settings=((5, 1),), n_query=2),
 )
-
-
-@pytest.fixture
-def splits(pool: ClassPool) -> Splits:
-    train, development, test = (pool.subset(pool.class_groups == group) for group in range(3))
-    return Splits((train,), (development,), (Protocol("L", test, 1.0),))
 
 
 def test_both_pools_are_learned_from_and_neither_is_measured(splits: Splits, tmp_path: Path) -> None:

@@ -12,12 +12,11 @@ import torch
 from meta_models.algorithms import ALGORITHMS, Episode, Tensors, meta_loss
 from meta_models.algorithms.pretrain import Pretrain, distance
 from meta_models.checkpoint import CHECKPOINT, RECIPE
-from meta_models.datasets import ClassPool
 from meta_models.meta_train import LOG, meta_train
 from meta_models.plots import plot_log
 from meta_models.pretrained import ENCODERS
 from meta_models.recipe import RECIPES, Data, Development, Outer, Recipe, load_recipe
-from meta_models.sources import Protocol, Splits
+from meta_models.sources import Splits
 from meta_models.teacher import Teacher
 from meta_models.torch_model import build_algorithm
 
@@ -37,12 +36,6 @@ def recipe(steps: int, algorithm: str = "protonet") -> Recipe:
         outer=Outer(steps=steps, outer_lr=3e-3, precision="float32", average=0.9),
         development=Development(every=4, n_episodes=5, within_group=0, settings=((5, 1),), n_query=3),
     )
-
-
-@pytest.fixture
-def splits(pool: ClassPool) -> Splits:
-    train, development, test = (pool.subset(pool.class_groups == group) for group in range(3))
-    return Splits((train,), (development,), (Protocol("L", test, 1.0),))
 
 
 class Interrupted(Exception):

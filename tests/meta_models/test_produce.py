@@ -17,7 +17,6 @@ def test_from_a_folder_to_a_card(pictures: Path, tmp_path: Path) -> None:
     recipe = load_recipe("own-drawings")
     outer = recipe.outer.model_copy(update={"steps": STEPS, "all_classes_steps": ALL_CLASSES_STEPS})
     small = {"backbone": {"name": "conv4", "width": 8}, "initialize_from": None, "outer": outer}
-    # 18 classes to learn from under eight symmetries; six more join them at the end.
     recipe = recipe.model_copy(update={**small, "episodes": {"n_way": 5, "n_shot": 1, "n_query": 2}})
     seen: list[int] = []
 
