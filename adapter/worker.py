@@ -28,6 +28,7 @@ from adapter.store import Claim, Records, Weights, connect
 from meta_models.catalogue import Catalogue, Published
 from meta_models.memory import keep_freed_memory
 from meta_models.on_demand import OnDemand
+from meta_models.threads import all_but_one
 
 if TYPE_CHECKING:
     from adapter.support_set import SupportSet
@@ -51,10 +52,7 @@ class Worker:
         from adapter.adapt import adapt
         from adapter.choosing import choose
 
-        # All cores but one: with a thread on every core, one that has to wait for the API or Redis holds up the others,
-        # and a step takes many times as long.
-        shared = max(1, ((os.cpu_count() or 1) - 1) // settings.worker_processes)
-        torch.set_num_threads(settings.worker_threads or shared)
+        torch.set_num_threads(settings.worker_threads or all_but_one(settings.worker_processes))
         keep_freed_memory()  # a third of what adapting every weight takes
         self.records = Records(connect(settings.records_url), settings)
         self.weights = Weights(connect(settings.weights_url))

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -43,6 +42,7 @@ from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.memory import keep_freed_memory
 from meta_models.serving import ServedModel
 from meta_models.serving_path import ServingPath
+from meta_models.threads import all_but_one
 from meta_models.torch_model import Arrays, TorchModel
 
 SETTINGS = ((5, 1), (5, 5), (20, 1), (20, 5))
@@ -78,7 +78,7 @@ def bare_process(name: str, calls: Connection) -> None:
 
 def as_a_worker() -> None:
     """Threads and memory of a worker of one process."""
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
+    torch.set_num_threads(all_but_one())
     keep_freed_memory()
 
 

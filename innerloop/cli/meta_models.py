@@ -76,6 +76,8 @@ def add(
     third are reported on the card. It is made on this machine, which needs the `train` extra.
     """
     try:
+        import torch
+
         from meta_models.encoders.publish import Card, add_encoder
     except ImportError as error:
         raise fail(f"a head is fitted with torch and onnx: pip install 'innerloop[train]' ({error})") from error
@@ -84,7 +86,9 @@ def add(
     from meta_models.encoders.files import find_encoder
     from meta_models.encoders.reading import Options
     from meta_models.publish import PublishError
+    from meta_models.threads import all_but_one
 
+    torch.set_num_threads(all_but_one())
     say = err if as_json else out
     with friendly(EncoderError, DataError, PublishError, ValueError, OSError):
         options = Options(

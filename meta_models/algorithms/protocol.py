@@ -138,6 +138,20 @@ class Settles(Protocol):
 
 
 @runtime_checkable
+class Discriminates(Protocol):
+    """An algorithm that can see features along the directions that tell classes apart which it has not learned from."""
+
+    @property
+    def discriminant(self) -> int:
+        """How many directions; 0 leaves features as they are."""
+        ...
+
+    def discriminate(self, meta_params: Tensors, features: Tensor, classes: Tensor) -> Tensors:
+        """meta_params with the directions of the body's features (n, d) of examples and their class numbers (n,)."""
+        ...
+
+
+@runtime_checkable
 class HoldsOut(Protocol):
     """An algorithm that knows what adapting without one of the examples would answer, and need not do it."""
 

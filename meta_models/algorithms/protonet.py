@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from meta_models.algorithms.bodies import SharedBody
+from meta_models.algorithms.discriminant import directions
 from meta_models.algorithms.protocol import (
     InnerSettings,
     OnStep,
@@ -24,6 +25,7 @@ from meta_models.algorithms.protocol import (
 )
 
 CENTRE = "features.running_mean"
+DIRECTIONS = "features.directions"
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,20 @@ class ProtoNet(SharedBody):
 
     `metric="cosine"` learns the scale with the backbone (Gidaris & Komodakis 2018, arXiv:1804.09458). With `mirror` a
     feature is the mean of a picture's and its mirror image's, each of unit length, once the backbone is trained. With
-    `centred` features of unit length lose the mean of the training classes' (Wang et al. 2019, arXiv:1911.04623).
+    `centred` features of unit length lose the mean of the training classes' (Wang et al. 2019, arXiv:1911.04623); with
+    `discriminant` that of the development classes', and are seen along so many directions that tell these apart best.
     """
 
     name: ClassVar[str] = "protonet"
     metric: Literal["euclidean", "cosine"] = "cosine"
     mirror: bool = False
     centred: bool = False
+    discriminant: int = 0
     inner: InnerSettings | None = None
+
+    def __post_init__(self) -> None:
+        if self.centred and self.discriminant:
+            raise ValueError("features lose one mean: that of training classes (centred) or of others (discriminant)")
 
     def init(self) -> Tensors:
         scale = 10.0 if self.metric == "cosine" else 1.0
@@ -56,10 +64,17 @@ class ProtoNet(SharedBody):
             features = functional.normalize(both, dim=-1).unflatten(0, (2, -1)).mean(0)
         else:
             features = super().body(meta_params, inputs)
-        return functional.normalize(features, dim=-1) - meta_params[CENTRE] if self.centred else features
+        if CENTRE not in meta_params:
+            return features
+        centred = functional.normalize(features, dim=-1) - meta_params[CENTRE]
+        return centred @ meta_params[DIRECTIONS] if DIRECTIONS in meta_params else centred
 
     def settle(self, meta_params: Tensors, features: Callable[[], Tensor]) -> Tensors:
         return {**meta_params, CENTRE: meta_params[CENTRE] + features().mean(0)} if self.centred else meta_params
+
+    def discriminate(self, meta_params: Tensors, features: Tensor, classes: Tensor) -> Tensors:
+        centre, found = directions(functional.normalize(features.float(), dim=-1), classes, self.discriminant)
+        return {**meta_params, CENTRE: centre, DIRECTIONS: found}
 
     def adapt(
         self,

@@ -67,7 +67,13 @@ def test_a_request_is_one_question(url: str, key: Key, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("before", "before_ms", "now", "now_ms"),
-    [(0, 0, 0, 0), (0, 0, 3, 90_000), (8, 30_000, 2, 90_000), (9, 59_000, 0, 119_000), (10, 1_000, 10, 61_000)],
+    [  # whole hits count: seconds away from where what the minute before weighs falls to the next one
+        (0, 0, 0, 0),
+        (0, 0, 3, 90_000),
+        (8, 34_000, 2, 94_000),
+        (9, 59_000, 0, 119_000),
+        (10, 4_000, 10, 64_000),
+    ],
 )
 def test_what_is_left_is_what_the_library_says(
     url: str, key: Key, before: int, before_ms: int, now: int, now_ms: int

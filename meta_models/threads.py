@@ -1,0 +1,14 @@
+"""How many threads arithmetic takes beside other work."""
+
+from __future__ import annotations
+
+import os
+
+
+def all_but_one(processes: int = 1) -> int:
+    """Threads of each of `processes` that adapt or measure on this machine, one core left free.
+
+    With a thread on every core, one that has to wait for somebody else holds up the others, and a step takes many times
+    as long.
+    """
+    return max(1, ((os.cpu_count() or 1) - 1) // processes)
