@@ -7,7 +7,6 @@ settings, thresholds and calibration stay those that were found before.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from meta_models.meta_train import OnProgress, meta_train
@@ -50,6 +49,4 @@ def learn_from_all(
 
     every = Splits(pools, (), splits.test)
     learned = meta_train(more, every, run / RUN, start=model.meta_params, device=device, on_progress=told)
-    # What was learned of classes while they were unseen stays as it is.
-    learned = replace(learned, meta_params={**model.meta_params, **learned.meta_params})
     return settled(learned, None, more, pools)

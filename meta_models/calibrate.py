@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from meta_models.algorithms import InnerSettings
 from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec
-from meta_models.evaluate import Classifier, Judge, episode_logits, pool_features
+from meta_models.evaluate import Classifier, episode_logits, pool_features
 from meta_models.manifest import FALSE_REJECT, Calibration
 from meta_models.measures import auroc, calibration_error, softmax
 from meta_models.serving import Features
+from meta_models.sources import Pools
 
 FALSE_REJECTS = (0.005, 0.01, 0.02, FALSE_REJECT, 0.1, 0.2, 0.3, 0.5)
 """Shares of known-class queries turned away, for which a threshold is stored."""
@@ -25,16 +24,16 @@ N_QUERY = 5
 
 
 def calibrate(
-    judges: Sequence[Judge], n_episodes: int, seed: int, inner: InnerSettings | None = None
+    classifier: Classifier, pools: Pools, n_episodes: int, seed: int, inner: InnerSettings | None = None
 ) -> tuple[Calibration, ...]:
     """One entry per setting of `GRID` for which a pool has classes, with one to spare, and examples; `n_episodes` of
     each such pool."""
     found: list[Calibration] = []
-    features = [pool_features(classifier, pool) for classifier, pool in judges]
+    features = [pool_features(classifier, pool) for pool in pools]
     for n_way, n_shot in GRID:
         parts = [
             _collect(classifier, pool, of_pool, n_way, n_shot, n_episodes, seed, inner)
-            for (classifier, pool), of_pool in zip(judges, features, strict=True)
+            for pool, of_pool in zip(pools, features, strict=True)
             if _has_episodes(pool, n_way, n_shot)
         ]
         if parts:

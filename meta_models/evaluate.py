@@ -31,10 +31,6 @@ class Classifier(Protocol):
     def logits(self, adapted: Arrays, features: Features) -> NDArray[np.float32]: ...
 
 
-Judge = tuple[Classifier, ClassPool]
-"""A classifier with classes that it has not learned from."""
-
-
 @dataclass(frozen=True)
 class Accuracy:
     """Mean over episodes with half the width of its 95% confidence interval, both in [0, 1]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from meta_models.all_classes import learn_from_all
 from meta_models.benchmark import Subject, default_episodes, jobs, recipe_of
 from meta_models.calibrate import calibrate
 from meta_models.catalogue import ZOO, Published
-from meta_models.evaluate import Accuracy, Judge, evaluate_all
+from meta_models.evaluate import Accuracy, Classifier, evaluate_all
 from meta_models.manifest import META_PARAMS_FILE, Figure, Manifest, Training
 from meta_models.meta_train import OnProgress, evaluate_settings, meta_train
 from meta_models.plots import plot_log
@@ -29,7 +29,6 @@ from meta_models.serving_path import ServingPath
 from meta_models.settle import settled
 from meta_models.sources import Pools, Splits, load_splits
 from meta_models.torch_model import TorchModel, build_algorithm
-from meta_models.unseen_classes import discriminated, discriminates, judged
 
 SEARCH_LOG = "search.jsonl"
 
@@ -74,23 +73,19 @@ def produce(
         notes = _what_it_brought(model, start, recipe, splits.development)
         say(notes)
     folder = zoo / recipe.name
-    judges, apart = judged(model, recipe, splits.development), discriminates(model)
-    development = _development_accuracy(judges, recipe)
+    development = _development_accuracy(model, recipe, splits.development)
     say(f"{development}% on development episodes, mean over {len(recipe.development.settings)} settings")
-    model = discriminated(model, recipe, splits.development)
     manifest = export(model, recipe, _training(recipe, splits, run, notes, development), folder)
     say("graphs agree with torch")
-    if not apart:
-        path = ServingPath(ServedModel(folder, manifest), TorchModel.load(folder, manifest))
-        judges = [(path, pool) for pool in splits.development]
-    if recipe.small_body and not apart:
-        development = _development_accuracy(judges, recipe)
+    path = ServingPath(ServedModel(folder, manifest), TorchModel.load(folder, manifest))
+    if recipe.small_body:
+        development = _development_accuracy(path, recipe, splits.development)
         say(f"{development}% with the body's weights in eight bits")
         training = manifest.training.model_copy(update={"development_accuracy": development})
         manifest = manifest.model_copy(update={"training": training})
     # Each episode of a network of its own costs passes through it.
-    n_calibrating = 50 if model.adapts_backbone else 1000 // len(judges)
-    calibration = calibrate(judges, n_calibrating, seed=2)
+    n_calibrating = 50 if model.adapts_backbone else 1000 // len(splits.development)
+    calibration = calibrate(path, splits.development, n_calibrating, seed=2)
     manifest = manifest.model_copy(update={"calibration": calibration})
     if recipe.outer.all_classes_steps:
         model = learn_from_all(model, recipe, splits, run, device=device, on_progress=on_progress)
@@ -213,9 +208,9 @@ def measure_figures(subject: Subject, command: str, episodes: int | None, say: S
     return tuple(figures)
 
 
-def _development_accuracy(judges: Sequence[Judge], recipe: Recipe) -> float:
+def _development_accuracy(model: Classifier, recipe: Recipe, pools: Pools) -> float:
     """Percent, mean over the recipe's settings, on episodes that chose nothing else."""
-    found = [accuracy for judge, pool in judges for accuracy in evaluate_settings(judge, recipe, (pool,), seed=4)]
+    found = evaluate_settings(model, recipe, pools, seed=4)
     return round(100 * sum(accuracy.mean for accuracy in found) / len(found), 2)
 
 

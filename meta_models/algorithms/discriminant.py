@@ -1,7 +1,5 @@
-"""The directions in which classes differ more than their examples do (Fisher 1936; Rao 1948 for several classes).
-
-Found on classes that the backbone never learned from: there features vary within a class as they will in use, which on
-training classes, whose variation was learned away, they no longer do. Speaker recognition fits its discriminants so.
+"""The directions in which classes differ more than their examples do: linear discriminants (Fisher 1936; Rao 1948 for
+several classes). Cosines along them compare what tells classes apart, and a prototype is as short as they are few.
 """
 
 from __future__ import annotations
@@ -9,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_RIDGE = 5.0
+_RIDGE = 2.0
 """Added to the variance within classes, in units of its mean over directions."""
 
 

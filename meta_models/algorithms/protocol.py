@@ -131,23 +131,9 @@ class OwnObjective(Protocol):
 class Settles(Protocol):
     """An algorithm that takes something from the training classes once the outer loop is over."""
 
-    def settle(self, meta_params: Tensors, features: Callable[[], Tensor]) -> Tensors:
-        """meta_params made of these and of the body's features of training examples as they are, (n, d), which are
-        computed when asked for."""
-        ...
-
-
-@runtime_checkable
-class Discriminates(Protocol):
-    """An algorithm that can see features along the directions that tell classes apart which it has not learned from."""
-
-    @property
-    def discriminant(self) -> int:
-        """How many directions; 0 leaves features as they are."""
-        ...
-
-    def discriminate(self, meta_params: Tensors, features: Tensor, classes: Tensor) -> Tensors:
-        """meta_params with the directions of the body's features (n, d) of examples and their class numbers (n,)."""
+    def settle(self, meta_params: Tensors, features: Callable[[], tuple[Tensor, Tensor]]) -> Tensors:
+        """meta_params made of these and of the body's features (n, d) of training examples as they are, with the numbers
+        of their classes (n,), which are computed when asked for."""
         ...
 
 

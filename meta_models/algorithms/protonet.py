@@ -35,7 +35,7 @@ class ProtoNet(SharedBody):
     `metric="cosine"` learns the scale with the backbone (Gidaris & Komodakis 2018, arXiv:1804.09458). With `mirror` a
     feature is the mean of a picture's and its mirror image's, each of unit length, once the backbone is trained. With
     `centred` features of unit length lose the mean of the training classes' (Wang et al. 2019, arXiv:1911.04623); with
-    `discriminant` that of the development classes', and are seen along so many directions that tell these apart best.
+    `discriminant` they are also seen along so many directions only, those that tell the training classes apart best.
     """
 
     name: ClassVar[str] = "protonet"
@@ -44,10 +44,6 @@ class ProtoNet(SharedBody):
     centred: bool = False
     discriminant: int = 0
     inner: InnerSettings | None = None
-
-    def __post_init__(self) -> None:
-        if self.centred and self.discriminant:
-            raise ValueError("features lose one mean: that of training classes (centred) or of others (discriminant)")
 
     def init(self) -> Tensors:
         scale = 10.0 if self.metric == "cosine" else 1.0
@@ -69,12 +65,12 @@ class ProtoNet(SharedBody):
         centred = functional.normalize(features, dim=-1) - meta_params[CENTRE]
         return centred @ meta_params[DIRECTIONS] if DIRECTIONS in meta_params else centred
 
-    def settle(self, meta_params: Tensors, features: Callable[[], Tensor]) -> Tensors:
-        return {**meta_params, CENTRE: meta_params[CENTRE] + features().mean(0)} if self.centred else meta_params
-
-    def discriminate(self, meta_params: Tensors, features: Tensor, classes: Tensor) -> Tensors:
-        centre, found = directions(functional.normalize(features.float(), dim=-1), classes, self.discriminant)
-        return {**meta_params, CENTRE: centre, DIRECTIONS: found}
+    def settle(self, meta_params: Tensors, features: Callable[[], tuple[Tensor, Tensor]]) -> Tensors:
+        if self.discriminant:
+            found, classes = features()
+            centre, along = directions(functional.normalize(found, dim=-1), classes, self.discriminant)
+            return {**meta_params, CENTRE: centre, DIRECTIONS: along}
+        return {**meta_params, CENTRE: meta_params[CENTRE] + features()[0].mean(0)} if self.centred else meta_params
 
     def adapt(
         self,

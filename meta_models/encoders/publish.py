@@ -115,7 +115,7 @@ def add_encoder(
         say("graphs agree with torch")
         path = _Computed(ServedModel(folder, manifest), TorchModel.load(folder, manifest))
         _, development, test = (centred(pool, chosen.head.centre) for pool in pools)
-        manifest = manifest.model_copy(update={"calibration": calibrate([(path, development)], N_EPISODES, seed=2)})
+        manifest = manifest.model_copy(update={"calibration": calibrate(path, (development,), N_EPISODES, seed=2)})
         subject = Subject(Published(folder, manifest), _protocols(test), path)
         command = f"innerloop meta-models add {name} --encoder ENCODER --data {'CSV' if data.is_file() else 'FOLDER'}"
         manifest = manifest.model_copy(update={"benchmarks": measure_figures(subject, command, episodes, say)})

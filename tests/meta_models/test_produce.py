@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from meta_models.catalogue import Catalogue
 from meta_models.checkpoint import CHECKPOINT
 from meta_models.manifest import META_PARAMS_FILE
@@ -15,12 +13,10 @@ from meta_models.recipe import load_recipe
 STEPS, ALL_CLASSES_STEPS, EPISODES = 2, 3, 4
 
 
-@pytest.mark.parametrize("discriminant", [0, 8])
-def test_from_a_folder_to_a_card(pictures: Path, tmp_path: Path, discriminant: int) -> None:
+def test_from_a_folder_to_a_card(pictures: Path, tmp_path: Path) -> None:
     recipe = load_recipe("own-drawings")
     outer = recipe.outer.model_copy(update={"steps": STEPS, "all_classes_steps": ALL_CLASSES_STEPS})
     small = {"backbone": {"name": "conv4", "width": 8}, "initialize_from": None, "outer": outer}
-    small["algorithm"] = {**recipe.algorithm, "discriminant": discriminant}
     recipe = recipe.model_copy(update={**small, "episodes": {"n_way": 5, "n_shot": 1, "n_query": 2}})
     seen: list[int] = []
 

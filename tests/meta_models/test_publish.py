@@ -63,7 +63,7 @@ def made(model: TorchModel, pool: ClassPool, tmp_path_factory: pytest.TempPathFa
         seed=0,
         command="pytest",
     )
-    fitted = calibrate([(path, pool_of_groups(pool))], 5, 0)
+    fitted = calibrate(path, (pool_of_groups(pool),), 5, 0)
     publish.write_manifest(manifest.model_copy(update={"benchmarks": (figure,), "calibration": fitted}), folder)
     return folder
 

@@ -1,4 +1,4 @@
-"""Directions learned from classes that training has not seen, and who is judged by which of them."""
+"""Features along the directions that tell training classes apart."""
 
 from __future__ import annotations
 
@@ -14,26 +14,21 @@ from meta_models.algorithms.protonet import DIRECTIONS
 from meta_models.datasets import ClassPool
 from meta_models.manifest import META_PARAMS_FILE
 from meta_models.publish import export
-from meta_models.recipe import Recipe
 from meta_models.serving import ServedModel
+from meta_models.settle import settled
 from meta_models.torch_model import TorchModel, build_algorithm
-from meta_models.unseen_classes import discriminated, judged
-from tests.meta_models.test_algorithms import SHAPE, VARIANTS, a_recipe, a_training
+from tests.meta_models.test_algorithms import SHAPE, a_recipe, a_training
 
-OPTIONS = {"name": "protonet", "discriminant": 40}
-BACKBONE = {"name": "conv4", "width": 64}
+RECIPE = a_recipe({"name": "protonet", "discriminant": 40}).model_copy(
+    update={"backbone": {"name": "conv4", "width": 64}}
+)
 
 
 @pytest.fixture
 def model() -> TorchModel:
     torch.manual_seed(1)
-    algorithm = build_algorithm(OPTIONS, BACKBONE, SHAPE)
+    algorithm = build_algorithm(RECIPE.algorithm, RECIPE.backbone, SHAPE)
     return TorchModel(algorithm, algorithm.init())
-
-
-@pytest.fixture
-def recipe() -> Recipe:
-    return a_recipe(OPTIONS).model_copy(update={"backbone": BACKBONE})
 
 
 def test_what_scatters_within_classes_counts_less() -> None:
@@ -61,47 +56,22 @@ def spread(features: NDArray[np.float32], n_classes: int) -> float:
     return float(means.var(0).sum() / unit.var(0).sum())
 
 
-def test_classes_stand_further_apart(model: TorchModel, recipe: Recipe, pool: ClassPool) -> None:
-    after = discriminated(model, recipe, (pool,))
-    assert after.features(pool.inputs).shape[1] == OPTIONS["discriminant"]
-    assert spread(after.features(pool.inputs), 24) > spread(model.features(pool.inputs), 24)
-
-
-def test_nobody_is_judged_by_classes_it_learned_from(model: TorchModel, recipe: Recipe, pool: ClassPool) -> None:
-    judges = judged(model, recipe, (pool,))
-    assert sorted(name for _, half in judges for name in half.class_names) == sorted(pool.class_names)
-    (one, first), (two, second) = judges
-    for classifier, other in ((one, second), (two, first)):
-        assert isinstance(classifier, TorchModel)
-        assert torch.equal(
-            classifier.meta_params[DIRECTIONS], discriminated(model, recipe, (other,)).meta_params[DIRECTIONS]
-        )
-
-
-def test_without_directions_the_model_itself_is_judged(pool: ClassPool) -> None:
-    algorithm = build_algorithm(VARIANTS["protonet-cosine"], BACKBONE, SHAPE)
-    plain, recipe = TorchModel(algorithm, algorithm.init()), a_recipe(VARIANTS["protonet-cosine"])
-    assert judged(plain, recipe, (pool,)) == [(plain, pool)]
-    assert discriminated(plain, recipe, (pool,)) is plain
-
-
-def test_two_means_are_refused() -> None:
-    with pytest.raises(ValueError, match="lose one mean"):
-        build_algorithm({**OPTIONS, "centred": True}, BACKBONE, SHAPE)
+def test_classes_stand_further_apart(model: TorchModel, pool: ClassPool) -> None:
+    after = settled(model, None, RECIPE, (pool,)).features(pool.inputs)
+    assert after.shape[1] == 40
+    assert spread(after, pool.n_classes) > spread(model.features(pool.inputs), pool.n_classes)
 
 
 @pytest.mark.parametrize("small_body", [False, True])
-def test_the_graph_has_them(
-    model: TorchModel, recipe: Recipe, pool: ClassPool, tmp_path: Path, small_body: bool
-) -> None:
+def test_the_graph_has_them(model: TorchModel, pool: ClassPool, tmp_path: Path, small_body: bool) -> None:
     """With `small_body` they are in the graph alone, in eight bits."""
-    after = discriminated(model, recipe, (pool,))
-    manifest = export(after, recipe.model_copy(update={"small_body": small_body}), a_training(), tmp_path)
+    after = settled(model, None, RECIPE, (pool,))
+    manifest = export(after, RECIPE.model_copy(update={"small_body": small_body}), a_training(), tmp_path)
     served = ServedModel(tmp_path, manifest)
     ours, theirs = after.features(pool.inputs[:9]), served.features(pool.inputs[:9])
     assert theirs == pytest.approx(ours, abs=0.05 * float(np.abs(ours).max()) if small_body else 1e-4)
     loaded = TorchModel.load(tmp_path, manifest)
     assert (DIRECTIONS in loaded.meta_params) is not small_body
     assert loaded.features(pool.inputs[:9]) == pytest.approx(theirs, abs=1e-4)
-    assert manifest.adapted_tensors == {"prototypes": ("n_way", OPTIONS["discriminant"])}
+    assert manifest.adapted_tensors == {"prototypes": ("n_way", 40)}
     assert ((tmp_path / META_PARAMS_FILE).stat().st_size < 500) is small_body
