@@ -121,9 +121,8 @@ def check_parity(served: ServedModel, model: TorchModel, n_draws: int = 5) -> fl
 
 
 def _kept(params: Tensors, recipe: Recipe) -> Tensors:
-    """What goes into the safetensors: with `small_body`, all but what is in the body's graph."""
-    in_graph = ("backbone.", "features.") if recipe.small_body else ()
-    return {name: t for name, t in params.items() if not name.startswith(in_graph)}
+    """What goes into the safetensors: with `small_body`, all but the backbone, which is in the body's graph."""
+    return {name: t for name, t in params.items() if not (recipe.small_body and name.startswith("backbone."))}
 
 
 def _hashes(folder: Path) -> dict[str, str]:

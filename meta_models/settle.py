@@ -28,11 +28,9 @@ def settled(model: TorchModel, start: Tensors | None, recipe: Recipe, pools: Poo
     if not isinstance(model.algorithm, Settles):
         return model
 
-    def features() -> tuple[Tensor, Tensor]:
-        members = [[own[:N_EXAMPLES] for own in pool.class_examples] for pool in pools]
-        found = [model.features(pool.inputs[np.concatenate(m)]) for pool, m in zip(pools, members, strict=True)]
-        sizes = [len(own) for m in members for own in m]
-        classes = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-        return torch.from_numpy(np.concatenate(found)).to(model.device), classes.to(model.device)
+    def features() -> Tensor:
+        rows = [np.concatenate([own[:N_EXAMPLES] for own in pool.class_examples]) for pool in pools]
+        found = [model.features(pool.inputs[some]) for pool, some in zip(pools, rows, strict=True)]
+        return torch.from_numpy(np.concatenate(found)).to(model.device)
 
     return replace(model, meta_params=model.algorithm.settle(params, features))

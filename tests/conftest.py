@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import pytest
 
 from adapter.config import Settings
 from innerloop.embedded import Embedded
+
+# Before torch is imported, here and in what tests start: with a thread on every core, one that waits for a server
+# beside it holds up the others.
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # noqa: TID251
 
 
 @pytest.fixture(scope="session")

@@ -131,9 +131,9 @@ class OwnObjective(Protocol):
 class Settles(Protocol):
     """An algorithm that takes something from the training classes once the outer loop is over."""
 
-    def settle(self, meta_params: Tensors, features: Callable[[], tuple[Tensor, Tensor]]) -> Tensors:
-        """meta_params made of these and of the body's features (n, d) of training examples as they are, with the numbers
-        of their classes (n,), which are computed when asked for."""
+    def settle(self, meta_params: Tensors, features: Callable[[], Tensor]) -> Tensors:
+        """meta_params made of these and of the body's features of training examples as they are, (n, d), which are
+        computed when asked for."""
         ...
 
 

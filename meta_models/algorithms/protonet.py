@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from meta_models.algorithms.bodies import SharedBody
-from meta_models.algorithms.discriminant import directions
 from meta_models.algorithms.protocol import (
     InnerSettings,
     OnStep,
@@ -25,7 +24,6 @@ from meta_models.algorithms.protocol import (
 )
 
 CENTRE = "features.running_mean"
-DIRECTIONS = "features.directions"
 
 
 @dataclass(frozen=True)
@@ -34,15 +32,13 @@ class ProtoNet(SharedBody):
 
     `metric="cosine"` learns the scale with the backbone (Gidaris & Komodakis 2018, arXiv:1804.09458). With `mirror` a
     feature is the mean of a picture's and its mirror image's, each of unit length, once the backbone is trained. With
-    `centred` features of unit length lose the mean of the training classes' (Wang et al. 2019, arXiv:1911.04623); with
-    `discriminant` they are also seen along so many directions only, those that tell the training classes apart best.
+    `centred` features of unit length lose the mean of the training classes' (Wang et al. 2019, arXiv:1911.04623).
     """
 
     name: ClassVar[str] = "protonet"
     metric: Literal["euclidean", "cosine"] = "cosine"
     mirror: bool = False
     centred: bool = False
-    discriminant: int = 0
     inner: InnerSettings | None = None
 
     def init(self) -> Tensors:
@@ -60,17 +56,10 @@ class ProtoNet(SharedBody):
             features = functional.normalize(both, dim=-1).unflatten(0, (2, -1)).mean(0)
         else:
             features = super().body(meta_params, inputs)
-        if CENTRE not in meta_params:
-            return features
-        centred = functional.normalize(features, dim=-1) - meta_params[CENTRE]
-        return centred @ meta_params[DIRECTIONS] if DIRECTIONS in meta_params else centred
+        return functional.normalize(features, dim=-1) - meta_params[CENTRE] if self.centred else features
 
-    def settle(self, meta_params: Tensors, features: Callable[[], tuple[Tensor, Tensor]]) -> Tensors:
-        if self.discriminant:
-            found, classes = features()
-            centre, along = directions(functional.normalize(found, dim=-1), classes, self.discriminant)
-            return {**meta_params, CENTRE: centre, DIRECTIONS: along}
-        return {**meta_params, CENTRE: meta_params[CENTRE] + features()[0].mean(0)} if self.centred else meta_params
+    def settle(self, meta_params: Tensors, features: Callable[[], Tensor]) -> Tensors:
+        return {**meta_params, CENTRE: meta_params[CENTRE] + features().mean(0)} if self.centred else meta_params
 
     def adapt(
         self,
