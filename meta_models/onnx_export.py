@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
 
 import onnx
+import onnxruntime
 import torch
 from torch import nn
 
@@ -52,6 +54,23 @@ def to_onnx(
     model.ir_version = IR_VERSION
     forget_origin(model)
     return model
+
+
+def computed_once(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with what it computes of its weights alone done beforehand, where convolutions are among that."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    if all(node.input[1] in weights for node in model.graph.node if node.op_type == "Conv"):
+        return model
+    with tempfile.TemporaryDirectory() as folder:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = f"{folder}/graph.onnx"
+        onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+        made = onnx.load(options.optimized_model_filepath)
+    used = {node.domain for node in made.graph.node}
+    for opset in [opset for opset in made.opset_import if opset.domain not in used]:  # ONNX Runtime names all it knows
+        made.opset_import.remove(opset)
+    return made
 
 
 def forget_origin(model: onnx.ModelProto) -> None:

@@ -16,7 +16,7 @@ from meta_models.teacher import Teacher
 from meta_models.training_episodes import Drawn, draw, fetch_episode
 
 CAPTURABLE = frozenset(
-    {"protonet", "pretrain", "contrastive", "matching", "relation", "maml", "meta_sgd", "meta_curvature"}
+    {"protonet", "committee", "pretrain", "contrastive", "matching", "relation", "maml", "meta_sgd", "meta_curvature"}
 )
 """Algorithms whose step never waits for the device and is the same from first to last: on CUDA it is recorded."""
 

@@ -29,7 +29,7 @@ from meta_models.manifest import (
     sha256,
 )
 from meta_models.measures import softmax
-from meta_models.onnx_export import to_onnx
+from meta_models.onnx_export import computed_once, to_onnx
 from meta_models.recipe import Recipe
 from meta_models.serving import BodyGraph, ServedModel
 from meta_models.torch_model import Arrays, TorchModel, as_floats
@@ -72,7 +72,7 @@ def export(
         if isinstance(recipe.input, TextSpec):  # texts and names go through it by themselves, at any length
             inputs, sizes = recipe.input.parts(inputs)[0][:, :16], {0: "n", 1: "length"}
         traced = to_onnx(_Body(model).eval(), (torch.from_numpy(inputs),), ["inputs"], ["features"], {"inputs": sizes})
-        onnx.save(traced, folder / BODY_FILE)
+        onnx.save(computed_once(traced), folder / BODY_FILE)
     _export_head(model, recipe, shapes, folder / HEAD_FILE)
     manifest = Manifest(
         name=recipe.name,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from meta_models.algorithms.anil import ANIL
 from meta_models.algorithms.cnaps import CNAPs
+from meta_models.algorithms.committee import Committee
 from meta_models.algorithms.contrastive import Contrastive
 from meta_models.algorithms.lstm_optimizer import LSTMOptimizer
 from meta_models.algorithms.maml import MAML
@@ -27,6 +28,7 @@ from meta_models.algorithms.views import LearnedViews
 ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
     "anil": ANIL,
     "cnaps": CNAPs,
+    "committee": Committee,
     "contrastive": Contrastive,
     "lstm_optimizer": LSTMOptimizer,
     "maml": MAML,

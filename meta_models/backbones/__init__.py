@@ -9,6 +9,7 @@ from torch import nn
 from meta_models.backbones.cells import Cells, MixedCells
 from meta_models.backbones.conv4 import Conv4
 from meta_models.backbones.encoder import Encoder
+from meta_models.backbones.equivariant import Equivariant
 from meta_models.backbones.identity import Identity
 from meta_models.backbones.mel_conv import MelConv
 from meta_models.backbones.residual import Residual
@@ -19,6 +20,7 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "cells": Cells,
     "conv4": Conv4,
     "encoder": Encoder,
+    "equivariant": Equivariant,
     "identity": Identity,
     "mel_conv": MelConv,
     "mixed_cells": MixedCells,

@@ -56,6 +56,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "adapts": "all",
         "inner": {"inner_steps": 3, "inner_lr": 0.01},
     },
+    "committee": {"name": "committee", "members": 2},
     "contrastive": {"name": "contrastive"},
     "vector-prototype": {"name": "standardized"},
     "vector-ridge": {"name": "standardized", "head_name": "ridge"},

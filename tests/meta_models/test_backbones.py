@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from meta_models.algorithms.protocol import init_backbone, n_features, with_backbone
 from meta_models.backbones import BACKBONES
 from meta_models.backbones.cells import OPERATIONS, Cells, MixedCells, strongest
+from meta_models.backbones.equivariant import SYMMETRIES, Equivariant
 
 EDGES = [(0, 1, "conv3"), (0, 2, "skip"), (1, 2, "separable3"), (0, 3, "max3"), (2, 3, "conv1"), (1, 3, "average3")]
 SMALL = {
     "cells": {"edges": EDGES, "width": 8},
     "conv4": {"width": 8},
+    "equivariant": {"stem": 8, "widths": (16, 24)},
     "mixed_cells": {"n_nodes": 3, "width": 8},
     "residual": {"stem": 4, "widths": (6, 8)},
     "resnet12": {"widths": (4, 6, 6, 8)},
@@ -32,6 +35,32 @@ def test_features(name: str, shape: tuple[int, int, int]) -> None:
     alone = with_backbone(backbone, params, inputs[2:3])
     torch.testing.assert_close(alone[0], features[2])
     assert float((features[0] - features[1]).abs().max()) > 1e-3, "two examples look the same"
+
+
+@pytest.mark.parametrize("symmetry", range(SYMMETRIES))
+def test_a_turned_or_mirrored_drawing_gives_the_same_features_elsewhere(symmetry: int) -> None:
+    torch.manual_seed(0)
+    network = Equivariant((1, 28, 28), 8, (16, 24, 16))
+    params = init_backbone(network)
+    drawing = torch.rand(3, 1, 28, 28)
+    with_backbone(network, params, torch.rand(9, 1, 28, 28), training=True)
+
+    def groups(inputs: Tensor) -> Tensor:
+        return with_backbone(network, params, inputs).unflatten(1, (SYMMETRIES, 2, 3, 3))
+
+    def changed(maps: Tensor) -> Tensor:
+        return torch.rot90(maps.flip(-1) if symmetry >= 4 else maps, symmetry % 4, dims=(-2, -1))
+
+    before, after = changed(groups(drawing)), groups(changed(drawing))
+    found = [[torch.allclose(before[:, a], after[:, b], atol=1e-5) for b in range(SYMMETRIES)] for a in range(8)]
+    assert all(sum(row) == 1 for row in found), "each group is found again in one place"
+    assert sorted(row.index(True) for row in found) == list(range(SYMMETRIES))
+    assert found[0][0] == (symmetry == 0), "a mirrored drawing is not the drawing"
+
+
+def test_channels_that_make_no_eight_groups_are_refused() -> None:
+    with pytest.raises(ValueError, match="multiples of 8"):
+        Equivariant((1, 28, 28), 8, (16, 20))
 
 
 def test_a_cell_that_nothing_leads_to_is_refused() -> None:
