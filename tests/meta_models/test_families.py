@@ -19,7 +19,7 @@ from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.publish import export
 from meta_models.torch_model import TorchModel, build_algorithm
-from tests.meta_models.test_algorithms import BACKBONE, SHAPE, VARIANTS, a_recipe, a_training, adapt, episode
+from tests.meta_models.test_algorithms import BACKBONE, SHAPE, VARIANTS, a_recipe, a_training, adapt, episode, predict
 
 CONV = "backbone.blocks.block2.conv.weight"
 
@@ -47,6 +47,41 @@ def test_what_is_learned_of_steps_starts_as_maml(pool: ClassPool, variant: str) 
     torch.testing.assert_close(learned["prototypes"], plain["prototypes"], atol=1e-3, rtol=1e-2)
     if variant != "maml++":  # which does not adapt normalisation
         torch.testing.assert_close(learned[CONV], plain[CONV])
+
+
+def test_a_committee_answers_with_the_mean_of_its_members(pool: ClassPool) -> None:
+    both, meta_params = build("committee")
+    one, _ = build({"name": "committee", "members": 1})
+    alone, _ = build("protonet-cosine")
+    e = episode(pool, [1] * 5)
+    members: list[Tensors] = [
+        {n.replace(f"backbone.{i}.", "backbone.0."): t for n, t in meta_params.items() if f"backbone.{1 - i}." not in n}
+        for i in range(2)
+    ]
+    answers = [predict(one, member, adapt(one, member, e), e.query_inputs) for member in members]
+    together = predict(both, meta_params, adapt(both, meta_params, e), e.query_inputs)
+    torch.testing.assert_close(together, (answers[0] + answers[1]) / 2)
+    assert float((answers[0] - answers[1]).abs().max()) > 1e-2, "the members are one"
+    named = {name.replace("backbone.0.", "backbone."): tensor for name, tensor in members[0].items()}
+    torch.testing.assert_close(predict(alone, named, adapt(alone, named, e), e.query_inputs), answers[0])
+
+
+def test_members_of_a_committee_learn_apart(pool: ClassPool) -> None:
+    """What one member learns does not depend on what the other knows."""
+    committee, meta_params = build("committee")
+    e, name = episode(pool, [1] * 5), "backbone.0.blocks.block2.conv.weight"
+    gradients: list[torch.Tensor] = []
+    for scale in (1.0, 3.0):
+        params = {n: t * scale if n.startswith("backbone.1.blocks.block1") else t for n, t in meta_params.items()}
+        params[name] = params[name].clone().requires_grad_()
+        loss, _ = meta_loss(committee, params, e, training=False)
+        gradients += torch.autograd.grad(loss, params[name])
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def test_a_committee_compares_by_cosine() -> None:
+    with pytest.raises(ValueError, match="by cosine"):
+        build({"name": "committee", "metric": "euclidean"})
 
 
 def test_a_clients_step_size_scales_the_learned_ones(pool: ClassPool) -> None:
