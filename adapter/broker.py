@@ -22,6 +22,13 @@ class QoS(virtual.QoS):
 class Channel(redis.Channel):
     QoS = QoS
 
+    def close(self) -> None:
+        """At once: kombu would wait up to a second for the next message, which nobody would take any more."""
+        if self._in_poll:
+            self._in_poll.disconnect()
+            self._in_poll = None
+        super().close()
+
 
 class Transport(redis.Transport):
     Channel = Channel

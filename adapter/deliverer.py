@@ -7,9 +7,11 @@ that takes long to resolve, holds up no request."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import httpcore
@@ -32,6 +34,7 @@ class Deliverer:
     def __init__(self, messages: Messages, reach: Reach) -> None:
         self._messages, self._reach = messages, reach
         self._stop = threading.Event()
+        self._wake: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="webhooks", daemon=True)
 
     def start(self) -> None:
@@ -40,9 +43,13 @@ class Deliverer:
     def stop(self) -> None:
         """Messages under way are sent again after their lease."""
         self._stop.set()
+        with contextlib.suppress(RuntimeError):  # its loop is over already
+            self._wake()
         self._thread.join(timeout=5)
 
     async def _run(self) -> None:
+        loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+        self._wake = lambda: loop.call_soon_threadsafe(stopped.set)
         under_way: set[asyncio.Task[None]] = set()
         async with httpcore.AsyncConnectionPool(
             max_connections=AT_A_TIME, max_keepalive_connections=0, network_backend=CheckedBackend(self._reach)
@@ -57,7 +64,8 @@ class Deliverer:
                     task = asyncio.create_task(self._deliver(pool, message))
                     under_way.add(task)
                     task.add_done_callback(under_way.discard)
-                await asyncio.sleep(PERIOD_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stopped.wait(), PERIOD_SECONDS)
             for task in under_way:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)

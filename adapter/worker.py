@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis
 from celery import Celery
-from celery.signals import worker_process_init, worker_process_shutdown, worker_shutdown
+from celery.signals import worker_process_init, worker_process_shutdown, worker_ready, worker_shutdown
 
 from adapter import support_set
 from adapter.config import Settings
@@ -26,7 +27,7 @@ from adapter.queue import ADAPT, celery_app
 from adapter.redis_store import now_ms
 from adapter.store import Claim, Records, Weights, connect
 from meta_models.catalogue import Catalogue, Published
-from meta_models.memory import keep_freed_memory
+from meta_models.memory import keep_freed_memory, kept_for_good
 from meta_models.on_demand import OnDemand
 from meta_models.threads import all_but_one
 
@@ -172,7 +173,8 @@ def make_app(settings: Settings) -> Celery:
     held: list[Worker] = []
 
     def start(**_: object) -> None:
-        held.append(Worker(settings))
+        with kept_for_good():
+            held.append(Worker(settings))
         # From here on this process can adapt: `/readyz` may say so.
         threading.Thread(target=_beat, args=(held[0].records,), name="heartbeat", daemon=True).start()
 
@@ -180,6 +182,7 @@ def make_app(settings: Settings) -> Celery:
         if held:
             held[0].records.retire(_name())
 
+    worker_ready.connect(_hear_signals, weak=False)
     worker_process_init.connect(start, weak=False)
     worker_process_shutdown.connect(end, weak=False)
     worker_shutdown.connect(end, weak=False)  # of a process that adapts by itself
@@ -198,6 +201,16 @@ def _beat(records: Records) -> None:
         except redis.RedisError as error:
             log.warning("heartbeat: %s", error)
         time.sleep(3)
+
+
+def _hear_signals(sender: Any, **_: object) -> None:
+    """Celery's loop sleeps on through a signal, up to a second: a byte that comes with it wakes it."""
+    woken, waking = socket.socketpair()
+    for end in (woken, waking):
+        end.setblocking(False)
+    sender.hub.add_reader(woken, woken.recv, 64)
+    signal.set_wakeup_fd(waking.fileno(), warn_on_full_buffer=False)
+    sender.waking = woken, waking  # live on, also where a lost connection empties the loop
 
 
 def _name() -> str:

@@ -27,6 +27,7 @@ from api.routes import (
     versions,
 )
 from api.services import Services
+from meta_models.memory import kept_for_good
 
 ABOUT = """Post a handful of labelled examples, get a model id; post queries to it, get answers.
 
@@ -39,8 +40,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        app.state.services = made = Services(settings, measured)
-        await made.start()
+        with kept_for_good():
+            app.state.services = made = Services(settings, measured)
+            await made.start()
         yield
         await made.stop()
 

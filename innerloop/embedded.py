@@ -215,13 +215,14 @@ class Embedded:
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not self.failure:
-            try:
-                if httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200:
-                    return
-            except httpx.HTTPError:
-                pass
-            time.sleep(0.05)
+        with httpx.Client(base_url=self.url, timeout=2) as asking:
+            while time.monotonic() < deadline and not self.failure:
+                try:
+                    if asking.get("/readyz").status_code == 200:
+                        return
+                except httpx.HTTPError:
+                    pass
+                time.sleep(0.05)
         raise ServeError(self.failure or f"not ready after 60 s; see the logs in {self.data / 'logs'}")
 
     def _stop(self) -> None:

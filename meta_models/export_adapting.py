@@ -179,7 +179,7 @@ def _trace(module: _Adapts, about: AdaptingAbout) -> onnx.ModelProto:
             _allow_non_fake_inputs=True,
         )(*example)
         program = torch.export.export(traced, example, dynamic_shapes=sizes, strict=False)
-        return to_onnx(program.run_decompositions(decompositions.table()), (), INPUTS, ("probabilities", "rejected"))
+        return to_onnx(program, (), INPUTS, ("probabilities", "rejected"))
 
 
 def _finish(model: onnx.ModelProto, about: AdaptingAbout) -> bytes:

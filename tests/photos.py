@@ -18,14 +18,15 @@ def scene(kind: int, example: int, size: tuple[int, int] = (96, 72)) -> Image.Im
     colours, ground = fixed.uniform(0, 255, (7, 3)), fixed.uniform(30, 225, (2, 3))
     places = places + hand.normal(0, 0.02, places.shape)
     width, height = size
-    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+    x, y = np.linspace(0, 1, width), np.linspace(0, 1, height)[:, None]
     light = np.clip(y + hand.normal(0, 0.05), 0, 1)[..., None]
-    pixels = ground[0] * (1 - light) + ground[1] * light
+    pixels = np.repeat(ground[0] * (1 - light) + ground[1] * light, width, 1)
     for (left, top), spread, colour in zip(places, widths, colours, strict=True):
-        weight = np.exp(-((x - left) ** 2 + (y - top) ** 2) / (2 * spread**2))[..., None]
-        pixels = pixels * (1 - weight) + colour * weight
-    pixels = pixels * hand.uniform(0.9, 1.1) + hand.normal(0, 4, pixels.shape)
-    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+        across, down = (np.exp(-(distance**2) / (2 * spread**2)) for distance in (x - left, y - top))
+        pixels += (down * across)[..., None] * (colour - pixels)
+    pixels *= hand.uniform(0.9, 1.1)
+    pixels += hand.normal(0, 4, pixels.shape)
+    return Image.fromarray(np.clip(pixels, 0, 255, out=pixels).astype(np.uint8))
 
 
 def jpeg(kind: int, example: int, size: tuple[int, int] = (96, 72)) -> bytes:

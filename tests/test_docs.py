@@ -45,11 +45,12 @@ def test_examples_of_keys_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_examples_of_own_encoders_run(tmp_path: Path) -> None:
-    """The files that the page takes for granted are there; a server reads its meta-models when it starts."""
-    encoders.photos(tmp_path / "photos", 18, 8)
+    """The files that the page takes for granted are there, as few as will do; a server reads its meta-models when it
+    starts."""
+    encoders.photos(tmp_path / "photos", 18, 6)
     encoders.photos(tmp_path / "new-classes", 3, 4)
     encoders.text_encoder(tmp_path / "my-text-encoder")
-    encoders.texts(tmp_path / "tickets.csv")
+    encoders.texts(tmp_path / "tickets.csv", 6)
     assert run("own-encoder.md", DEFAULT_URL, tmp_path, slice(0, 2)) == 2
     settings = Settings(port=0, data_dir=tmp_path / "data", meta_models_dir=tmp_path / "meta-models")
     with Embedded(settings) as running:

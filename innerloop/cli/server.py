@@ -77,7 +77,10 @@ def api() -> None:
 
 def worker() -> None:
     """Run a worker alone; INNERLOOP_REDIS_URL says where the jobs are."""
-    from adapter.worker import main
+    from meta_models.memory import kept_for_good
+
+    with kept_for_good():
+        from adapter.worker import main
 
     with friendly(ValueError):
         main(settings_of())

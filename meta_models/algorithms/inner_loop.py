@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -107,7 +108,7 @@ def balanced_weights(labels: Tensor, n_way: int) -> Tensor:
 
 
 def _gradient(chunk_loss: Callable[[Tensors, int], Tensor], fast_weights: Tensors, n: int) -> tuple[Tensors, Tensor]:
-    grad = torch.func.grad_and_value(chunk_loss)
+    grad = torch.func.grad_and_value(chunk_loss) if torch.is_grad_enabled() else partial(_last_gradient, chunk_loss)
     gradients, loss = grad(fast_weights, 0)
     start = CHUNK
     while start < n:  # not `range`: exported graphs have a symbol for n
@@ -116,3 +117,17 @@ def _gradient(chunk_loss: Callable[[Tensors, int], Tensor], fast_weights: Tensor
         loss = loss + part
         start += CHUNK
     return gradients, loss
+
+
+def _last_gradient(
+    chunk_loss: Callable[[Tensors, int], Tensor], fast_weights: Tensors, start: int
+) -> tuple[Tensors, Tensor]:
+    """As `torch.func.grad_and_value`, where nobody asks for the gradient of the gradient, as in a worker.
+
+    `torch.func` imports torch's compiler, which would be a second of every worker's start.
+    """
+    leaves = {name: w.detach().requires_grad_() for name, w in fast_weights.items()}
+    with torch.enable_grad():
+        loss = chunk_loss(leaves, start)
+    gradients = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+    return dict(zip(leaves, gradients, strict=True)), loss.detach()

@@ -73,12 +73,17 @@ def unit_length(rows: Tensor) -> Tensor:
     return rows * row_sums(rows * rows).clamp(min=1e-24).rsqrt()
 
 
+def _table(n: int, width: int) -> nn.Embedding:
+    """Undrawn: a checkpoint fills it, and drawing on the device `meta` would import torch's compiler, a second."""
+    return nn.Embedding.from_pretrained(torch.empty(n, width), freeze=False)
+
+
 class _Embeddings(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.word_embeddings = _table(config.vocab_size, config.hidden_size)
+        self.position_embeddings = _table(config.max_position_embeddings, config.hidden_size)
+        self.token_type_embeddings = _table(config.type_vocab_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
 
     def forward(self, ids: Tensor) -> Tensor:

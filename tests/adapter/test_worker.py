@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,18 @@ from adapter.worker import Worker
 from meta_models.catalogue import Catalogue
 from meta_models.inputs import Caps, DrawingSpec, PhotoSpec
 from tests.photos import INKS, inked
+
+
+def test_a_worker_starts_without_the_compiler_of_torch() -> None:
+    """It would be a third of the time; to load what every worker opens, and adapt once with each, needs none of it."""
+    code = (
+        "import sys; from functools import partial; from adapter.worker import _load; "
+        "from meta_models.catalogue import Catalogue; from meta_models.on_demand import OnDemand; "
+        "OnDemand(Catalogue(), partial(_load, device='cpu')); "
+        "print(sorted({'torch._dynamo', 'sympy'} & {*sys.modules}))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     encoders.text_encoder(where / "words", padding=1)
     encoders.photos(where / "photos")
     encoders.texts(where / "texts.csv")
-    for name, encoder, data in (("own-photos", "tiny", "photos"), ("own-texts", "words", "texts.csv")):
-        ran = innerloop(
-            where, "meta-models", "add", name, "--encoder", encoder, "--data", data, "--episodes", "50", "--json"
-        )
+
+    def add(name: str, encoder: str, data: str) -> None:
+        options = ("--encoder", encoder, "--data", data, "--episodes", "50", "--json")
+        ran = innerloop(where, "meta-models", "add", name, *options)
         assert ran.returncode == 0, ran.stderr
         assert json.loads(ran.stdout)["folder"] == f"meta-models/{name}"
+
+    with ThreadPoolExecutor() as pool:  # a core each
+        list(pool.map(add, ("own-photos", "own-texts"), ("tiny", "words"), ("photos", "texts.csv")))
     return where
 
 

@@ -34,6 +34,31 @@ def test_two_steps_by_hand(problem: tuple[Tensors, torch.Tensor, torch.Tensor]) 
     torch.testing.assert_close(fast["b"], b.detach())
 
 
+def test_a_worker_that_differentiates_no_further_gets_the_same(
+    problem: tuple[Tensors, torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit, in chunks too, with a weight that the loss does not see, and leaving `start` as it was."""
+    monkeypatch.setattr(inner_loop, "CHUNK", 13)
+    start, features, labels = problem
+    start = {**start, "unseen": torch.ones(2)}
+    told: dict[bool, list[float]] = {True: [], False: []}
+    fast: dict[bool, Tensors] = {}
+    for further in told:
+        with torch.set_grad_enabled(further):
+            fast[further] = inner_loop.inner_loop(
+                linear,
+                start,
+                features,
+                labels,
+                3,
+                InnerSettings(3, 0.1),
+                on_step=lambda _, loss, losses=told[further]: losses.append(loss),
+            )
+    assert told[True] == told[False]
+    assert all(torch.equal(fast[True][name], fast[False][name]) for name in start)
+    assert not any(w.requires_grad for w in (*start.values(), *fast[False].values()))
+
+
 def test_shares_replace_the_balance(problem: tuple[Tensors, torch.Tensor, torch.Tensor]) -> None:
     """An example without a share might as well be absent."""
     start, features, labels = problem

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -13,15 +15,33 @@ from meta_models.algorithms.named import Named
 from meta_models.augment_text import TextAugmentSpec, change_names
 from meta_models.backbones.identity import Identity
 from meta_models.inputs import Caps, TextSpec, UnreadableInput, modality_of
-from meta_models.manifest import read_manifest
+from meta_models.manifest import Manifest, read_manifest
 from meta_models.publish import check_parity, write_manifest
 from meta_models.serving import ServedModel
+from meta_models.torch_model import TorchModel
 from tests.texts import VOCABULARY, published, spec
 
 
 @pytest.fixture
 def text(tmp_path: Path) -> TextSpec:
     return spec(tmp_path / "tokenizer")
+
+
+class Published(NamedTuple):
+    folder: Path
+    model: TorchModel
+    manifest: Manifest
+
+    @property
+    def served(self) -> ServedModel:
+        return ServedModel(self.folder, self.manifest)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """An encoder with its weights as they are."""
+    folder = tmp_path_factory.mktemp("whole")
+    return Published(folder / "published", *published(spec(folder / "tokenizer"), folder / "published"))
 
 
 def ids(*words: str) -> list[int]:
@@ -82,41 +102,39 @@ def test_a_portable_spec_brings_its_tokenizer(text: TextSpec) -> None:
     assert "folder" not in text.model_dump()
 
 
-def test_an_embedding_does_not_depend_on_its_company(text: TextSpec, tmp_path: Path) -> None:
-    model, manifest = published(text, tmp_path / "published")
-    served = ServedModel(tmp_path / "published", manifest)
+def test_an_embedding_does_not_depend_on_its_company(text: TextSpec, whole: Published) -> None:
+    served = whole.served
     rows = text.examples(np.random.default_rng(1), np.arange(40) % 7)
     together = served.features(rows)
     assert together.shape == (40, 2, 64)
-    np.testing.assert_allclose(together, model.features(rows), atol=2e-6)
+    np.testing.assert_allclose(together, whole.model.features(rows), atol=2e-6)
     for i in range(40):
         np.testing.assert_array_equal(served.features(rows[i : i + 1])[0], together[i])
     np.testing.assert_array_equal(served.features(rows[::-1])[::-1], together)
 
 
-def test_a_text_without_class_name_has_a_name_of_zeros(text: TextSpec, tmp_path: Path) -> None:
-    model, manifest = published(text, tmp_path / "published")
+def test_a_text_without_class_name_has_a_name_of_zeros(text: TextSpec, whole: Published) -> None:
     row = text.read("my card", Caps())[None]
-    assert not ServedModel(tmp_path / "published", manifest).features(row)[:, 1].any()
-    assert not model.features(row)[:, 1].any()
+    assert not whole.served.features(row)[:, 1].any()
+    assert not whole.model.features(row)[:, 1].any()
 
 
-def test_eight_bit_weights_are_small_and_near(text: TextSpec, tmp_path: Path) -> None:
-    model, manifest = published(text, tmp_path / "whole")
+def test_eight_bit_weights_are_small_and_near(text: TextSpec, whole: Published, tmp_path: Path) -> None:
     _, small = published(text, tmp_path / "small", small_body=True)
-    sizes = [(tmp_path / name / "body.onnx").stat().st_size for name in ("whole", "small")]
+    sizes = [(folder / "body.onnx").stat().st_size for folder in (whole.folder, tmp_path / "small")]
     assert sizes[1] < 0.6 * sizes[0]  # of a graph this small, half is no weights
     rows = text.examples(np.random.default_rng(2), np.arange(30) % 5)
     near = ServedModel(tmp_path / "small", small).features(rows)
-    cosines = (near * model.features(rows)).sum(-1)
+    cosines = (near * whole.model.features(rows)).sum(-1)
     assert cosines.min() > 0.99
     one = ServedModel(tmp_path / "small", small).features(rows[3:4])
     np.testing.assert_array_equal(one[0], near[3])
-    assert check_parity(ServedModel(tmp_path / "whole", manifest), model) < 1e-4
+    assert check_parity(whole.served, whole.model) < 1e-4
 
 
-def test_a_published_folder_finds_its_own_tokenizer(text: TextSpec, tmp_path: Path) -> None:
-    _, manifest = published(text, tmp_path / "published")
+def test_a_published_folder_finds_its_own_tokenizer(whole: Published, tmp_path: Path) -> None:
+    manifest = whole.manifest
+    shutil.copytree(whole.folder, tmp_path / "published")
     figures = {"calibration": (), "benchmarks": ()}
     assert "tokenizer.json" in manifest.files
     with pytest.raises(Exception, match="without measured accuracy"):
