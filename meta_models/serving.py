@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import onnxruntime as ort
@@ -41,7 +41,7 @@ class ServedModel:
         """
         self.folder = folder
         self.manifest = manifest or read_manifest(folder)
-        self._body = graph_session(folder / BODY_FILE) if self.manifest.shares_body else None
+        self._body = BodyGraph(folder / BODY_FILE, self.manifest.input).opened() if self.manifest.shares_body else None
         self._head = graph_session(folder / HEAD_FILE)
 
     @property
@@ -50,7 +50,7 @@ class ServedModel:
 
     def features(self, inputs: NDArray[Any]) -> Features:
         """(n, *shape) to what `logits` reads; each row depends on its own input alone."""
-        return inputs if self._body is None else run_body(self._body, self.manifest.input, inputs)
+        return inputs if self._body is None else self._body(inputs)
 
     def logits(self, adapted: Arrays, features: Features) -> NDArray[np.float32]:
         """Query features to logits (n_query, n_way), in the adapted tensors' order of classes."""
@@ -59,27 +59,46 @@ class ServedModel:
         return _in_chunks(self._head, adapted, "features", features)
 
 
-def run_body(body: ort.InferenceSession, spec: InputSpec, inputs: NDArray[Any]) -> NDArray[np.float32]:
+def run_body(
+    body: ort.InferenceSession, spec: InputSpec, inputs: NDArray[Any], *, padded: bool = True
+) -> NDArray[np.float32]:
     """(n, *shape) through the graph of a shared body; of texts (n, 2, n_features), each with its class name."""
     if isinstance(spec, TextSpec):
         return np.stack([_embed(body, part) for part in spec.parts(inputs)], axis=1)
-    return _in_chunks(body, {}, "inputs", inputs)
+    return _in_chunks(body, {}, "inputs", inputs, padded=padded)
 
 
 @dataclass(frozen=True)
 class BodyGraph:
-    """A body that is a graph alone, such as an encoder of one's own; opened when it is first run."""
+    """The graph of a shared body; opened when it is first run."""
 
     path: Path
     spec: InputSpec
+
+    def opened(self) -> Self:
+        """Itself, ready to run."""
+        _ = self._padded
+        return self
+
+    def __call__(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """`run_body`."""
+        return run_body(self._session, self.spec, inputs, padded=self._padded)
 
     @cached_property
     def _session(self) -> ort.InferenceSession:
         return graph_session(self.path)
 
-    def __call__(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """`run_body`."""
-        return run_body(self._session, self.spec, inputs)
+    @cached_property
+    def _padded(self) -> bool:
+        """False where an input's features are the same to the bit alone, before another and behind one, as those of
+        convolutions are on a CPU: padding would double what one query costs."""
+        if isinstance(self.spec, TextSpec) or self._session.get_providers() != ["CPUExecutionProvider"]:
+            return True
+        pair = self.spec.examples(np.random.default_rng(0), np.arange(2))
+        runs = [_run(self._session, {"inputs": rows}) for rows in (pair, pair[::-1], pair[:1], pair[1:])]
+        first = np.stack([runs[0][0], runs[1][1], runs[2][0]])
+        second = np.stack([runs[0][1], runs[1][0], runs[3][0]])
+        return bool((first != first[0]).any() or (second != second[0]).any())
 
 
 def probabilities(logits: NDArray[np.float32], calibration: Calibration) -> NDArray[np.float64]:
@@ -106,7 +125,9 @@ def graph_session(
     return ort.InferenceSession(model, options, providers=[p for p in wanted if p in available])
 
 
-def _in_chunks(session: ort.InferenceSession, fixed: Arrays, name: str, rows: NDArray[Any]) -> NDArray[np.float32]:
+def _in_chunks(
+    session: ort.InferenceSession, fixed: Arrays, name: str, rows: NDArray[Any], *, padded: bool = True
+) -> NDArray[np.float32]:
     """Run `rows` a chunk at a time, each with padding behind it: a query's answer must not depend on its company.
 
     A one-row matrix product takes another code path than one of many rows, and the last few numbers of an array another
@@ -116,12 +137,16 @@ def _in_chunks(session: ort.InferenceSession, fixed: Arrays, name: str, rows: ND
     parts: list[NDArray[np.float32]] = []
     is_text = rows.dtype == np.int32
     chunk = _VECTOR_CHUNK if rows.ndim == 2 and not is_text else _CHUNK
-    n_padding = 0 if is_text else -(-_REGISTERS // math.prod(rows.shape[1:]))
+    n_padding = 0 if is_text or not padded else -(-_REGISTERS // math.prod(rows.shape[1:]))
     for start in range(0, len(rows), chunk):
         part = rows[start : start + chunk]
-        padded = np.concatenate([part, np.repeat(part[-1:], n_padding, axis=0)])
-        parts.append(np.asarray(session.run(None, {**fixed, name: padded})[0])[: len(part)])
+        together = np.concatenate([part, np.repeat(part[-1:], n_padding, axis=0)])
+        parts.append(_run(session, {**fixed, name: together})[: len(part)])
     return np.concatenate(parts)
+
+
+def _run(session: ort.InferenceSession, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+    return np.asarray(session.run(None, inputs)[0])
 
 
 def _embed(session: ort.InferenceSession, ids: NDArray[np.int32]) -> NDArray[np.float32]:
