@@ -41,8 +41,11 @@ class Cells(nn.Module):
     examples of its batch.
     """
 
-    def __init__(self, shape: tuple[int, int, int], edges: Sequence[Edge], width: int = 64) -> None:
-        """`shape` is one example's (channels, height, width).
+    def __init__(
+        self, shape: tuple[int, int, int], edges: Sequence[Edge], width: int = 64, *, pooled: bool = True
+    ) -> None:
+        """`shape` is one example's (channels, height, width). Unless `pooled`, no pooling follows the last cell: more
+        features for the same operations.
 
         Raises:
             ValueError: an edge leads backwards, or a node has no edge that leads to it.
@@ -56,19 +59,20 @@ class Cells(nn.Module):
         self.cells = nn.ModuleList(
             nn.ModuleList(self._layer(operation, width) for _, _, operation in self.edges) for _ in range(N_CELLS)
         )
-        halvings = 1 + N_CELLS
+        self.pooled = pooled
+        halvings = N_CELLS + pooled
         self.n_features = width * (shape[1] // 2**halvings) * (shape[2] // 2**halvings)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(n, channels, height, width) to (n, n_features)."""
         x = functional.max_pool2d(functional.relu(self.stem(inputs)), 2)
-        for cell in self.cells:
+        for number, cell in enumerate(self.cells, start=1):
             nodes = [x]
             for node in range(1, self.n_nodes):
                 arriving = (e for e, (_, end, _) in enumerate(self.edges) if end == node)
                 terms = [self._along(e, cell[e], nodes[self.edges[e][0]]) for e in arriving]  # pyright: ignore[reportIndexIssue]
                 nodes.append(functional.relu(torch.stack(terms).sum(0)))
-            x = functional.max_pool2d(nodes[-1], 2)
+            x = nodes[-1] if number == N_CELLS and not self.pooled else functional.max_pool2d(nodes[-1], 2)
         return x.flatten(1)
 
     def _layer(self, operation: str, width: int) -> nn.Module:
