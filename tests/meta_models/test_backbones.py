@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from meta_models.algorithms.protocol import init_backbone, n_features, with_backbone
 from meta_models.backbones import BACKBONES
@@ -66,6 +67,16 @@ def test_channels_that_make_no_eight_groups_are_refused() -> None:
 def test_a_cell_that_nothing_leads_to_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one to each node"):
         Cells((1, 28, 28), [(0, 2, "conv3")])
+
+
+def test_without_the_last_pooling_it_is_left_out_and_no_more() -> None:
+    torch.manual_seed(0)
+    pooled, whole = Cells((1, 28, 28), EDGES, 8), Cells((1, 28, 28), EDGES, 8, pooled=False)
+    whole.load_state_dict(pooled.state_dict())
+    inputs = torch.rand(3, 1, 28, 28)
+    maps = whole.eval()(inputs).unflatten(1, (8, 3, 3))
+    torch.testing.assert_close(max_pool2d(maps, 2).flatten(1), pooled.eval()(inputs))
+    assert n_features(whole) == 9 * n_features(pooled)
 
 
 def test_one_hot_mixture_is_the_cell_it_stands_for() -> None:
