@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -116,6 +117,20 @@ def test_a_small_body_answers_alike_and_holds_the_weights_alone(
     cosines = (here * there).sum(1) / (np.linalg.norm(here, axis=1) * np.linalg.norm(there, axis=1))
     assert cosines.min() > 0.999
     assert not np.array_equal(here, there)
+
+
+def test_what_a_network_computes_of_its_weights_is_computed_once(pool: ClassPool, tmp_path: Path) -> None:
+    """Filters that are one another's mirror images are written out: the graph holds plain convolutions."""
+    backbone = {"name": "equivariant", "stem": 8, "widths": [16, 16]}
+    recipe = a_recipe(VARIANTS["committee"]).model_copy(update={"backbone": backbone, "small_body": True})
+    algorithm = build_algorithm(recipe.algorithm, backbone, recipe.input.shape)
+    model = TorchModel(algorithm, algorithm.init())
+    served = ServedModel(tmp_path / "x", publish.export(model, recipe, a_training(), tmp_path / "x"))
+    operations = {node.op_type for node in onnx.load(tmp_path / "x" / "body.onnx").graph.node}
+    assert "Conv" in operations
+    assert not operations & {"Gather", "Transpose", "Slice", "BatchNormalization", "Sqrt"}
+    here, there = served.features(pool.inputs[:9]), model.features(pool.inputs[:9])
+    np.testing.assert_allclose(here, there, atol=0.02)  # but for eight bits
 
 
 def test_graphs_do_not_tell_where_they_were_made(published: Path) -> None:
