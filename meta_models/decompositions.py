@@ -21,7 +21,7 @@ class NotDecomposableError(NotImplementedError):
 
 
 def table() -> dict[Any, Callable[..., Any]]:
-    """torch's core decompositions and ours, for `make_fx` and `run_decompositions`."""
+    """torch's core decompositions and ours, for `make_fx`."""
     return {
         **torch.export.default_decompositions(),
         aten.convolution_backward.default: convolution_backward,

@@ -8,10 +8,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 from torch.nn import functional
 
-from meta_models.algorithms.protocol import Episode, Tensors, full_precision, init_backbone, query_loss
+from meta_models.algorithms.protocol import Episode, Tensors, init_backbone, loss_of_features, with_backbone
 from meta_models.algorithms.protonet import ProtoNet
 
 
@@ -36,7 +35,7 @@ class Committee(ProtoNet):
         tensors = {
             name.replace("backbone", f"backbone.{i}", 1): t for i, one in enumerate(members) for name, t in one.items()
         }
-        return {**tensors, "log_scale": torch.tensor(math.log(10.0))}
+        return {**tensors, "log_scale": super().init()["log_scale"]}
 
     def body(self, meta_params: Tensors, inputs: Tensor, *, training: bool = False) -> Tensor:
         return torch.cat(self._answers(meta_params, inputs, training=training), -1) / math.sqrt(self.members)
@@ -45,22 +44,18 @@ class Committee(ProtoNet):
         self, meta_params: Tensors, episode: Episode, *, training: bool, progress: float
     ) -> tuple[Tensor, Tensor]:
         """Mean over the members of each one's query loss, and of its accuracy."""
-        n_support = len(episode.support_labels)
         inputs = torch.cat([episode.support_inputs, episode.query_inputs])
-        found: list[Tensor] = []
-        for features in self._answers(meta_params, inputs, training=training):
-            with full_precision(features):
-                adapted = self.adapt(meta_params, features[:n_support], episode.support_labels, episode.n_way)
-                logits = self.head(meta_params, adapted, features[n_support:])
-                found.append(torch.stack(query_loss(logits, episode.query_labels)))
+        answers = self._answers(meta_params, inputs, training=training)
+        found = [torch.stack(loss_of_features(self, meta_params, features, episode)) for features in answers]
         loss, accuracy = torch.stack(found).mean(0)
         return loss, accuracy.detach()
 
     def _answers(self, meta_params: Tensors, inputs: Tensor, *, training: bool) -> list[Tensor]:
         """(n, n_features) of unit length, one a member."""
-        network, answers = self.backbone.train(training), list[Tensor]()
+        answers: list[Tensor] = []
         for i in range(self.members):
             prefix = f"backbone.{i}."
-            own = {name.removeprefix(prefix): t for name, t in meta_params.items() if name.startswith(prefix)}
-            answers.append(functional.normalize(functional_call(network, own, (inputs,)).float(), dim=-1))
+            own = {n.replace(prefix, "backbone.", 1): t for n, t in meta_params.items() if n.startswith(prefix)}
+            features = with_backbone(self.backbone, own, inputs, training=training)
+            answers.append(functional.normalize(features.float(), dim=-1))
         return answers

@@ -188,8 +188,15 @@ def meta_loss(
     """
     if isinstance(algorithm, OwnObjective):
         return algorithm.meta_loss(meta_params, episode, training=training, progress=progress)
+    inputs = torch.cat([episode.support_inputs, episode.query_inputs])
+    return loss_of_features(algorithm, meta_params, algorithm.body(meta_params, inputs, training=training), episode)
+
+
+def loss_of_features(
+    algorithm: Algorithm, meta_params: Tensors, features: Tensor, episode: Episode
+) -> tuple[Tensor, Tensor]:
+    """(query loss, accuracy) after adapting, from what the body made of the support examples and then the queries."""
     n_support = len(episode.support_labels)
-    features = algorithm.body(meta_params, torch.cat([episode.support_inputs, episode.query_inputs]), training=training)
     # What follows a shared body is small: it keeps full precision whatever the body ran in.
     with full_precision(features) if algorithm.shares_body else nullcontext():
         features = features.float()
