@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,10 @@ from adapter.config import Settings
 from adapter.errors import ErrorItem, Unprocessable
 from meta_models.inputs import Caps, InputSpec, Picture, UnreadableInput
 from meta_models.inputs.apart import Apart
+from meta_models.inputs.crew import Crew, Seen, Spec
+
+Read = NDArray[Any] | UnreadableInput
+"""An input as a meta-model reads it, or what is wrong with it."""
 
 _URL_SAFE = str.maketrans("-_", "+/")
 
@@ -37,9 +41,10 @@ class Payload:
 
 
 class Decoder:
-    """Reads inputs within the server's limits, sounds in processes of their own."""
+    """Reads inputs within the server's limits: sounds in processes of their own, many pictures on every core."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, helpers: int | None = None) -> None:
+        """`helpers` is the number of processes that read pictures beside this one; unless given, `Crew` knows."""
         self._caps = Caps(
             settings.max_image_bytes,
             settings.max_image_pixels,
@@ -48,10 +53,12 @@ class Decoder:
             settings.max_audio_seconds,
         )
         self._sounds = Apart()
+        self._crew = Crew(helpers)
 
     def close(self) -> None:
         """End what was started to read inputs."""
         self._sounds.close()
+        self._crew.close()
 
     def one(self, payload: Payload, spec: InputSpec, shape: tuple[int, ...] = ()) -> NDArray[Any]:
         """One input as the meta-model reads it.
@@ -71,34 +78,60 @@ class Decoder:
         check_shape(array.shape, shape)
         return array
 
-    def pixels(self, payload: Payload) -> NDArray[np.uint8]:
-        """One picture before any meta-model's pre-processing, as `Picture.decode` gives it.
+    def each(self, payloads: Sequence[Payload], spec: InputSpec, shape: tuple[int, ...] = ()) -> list[Read]:
+        """Inputs of one model, or what is wrong with each; unless given, the first that can be read sets the shape."""
+        if isinstance(spec, Picture):
+            seen = self.pictures(payloads, {spec.kind: spec})
+            return [one if isinstance(one, UnreadableInput) else one.fitted[spec.kind] for one in seen]
+        found: list[Read] = []
+        for payload in payloads:
+            try:
+                found.append(array := self.one(payload, spec, shape))
+            except UnreadableInput as error:
+                found.append(error)
+            else:
+                shape = shape or array.shape
+        return found
 
-        Raises:
-            UnreadableInput: what is wrong with it.
-        """
-        return Picture.decode(_content(payload, "image", encoded=True), self._caps)
+    def pictures(
+        self, payloads: Sequence[Payload], specs: Mapping[str, Spec], *, all_kinds: bool = False
+    ) -> list[Seen | UnreadableInput]:
+        """Pictures as the kind among `specs` that each looks like reads it, or as all of them do."""
+        contents: list[bytes | UnreadableInput] = []
+        for payload in payloads:
+            try:
+                contents.append(_content(payload, "image", encoded=True))
+            except UnreadableInput as error:
+                contents.append(error)
+        files = [content for content in contents if not isinstance(content, UnreadableInput)]
+        seen = iter(self._crew.look(files, specs, self._caps, all_kinds=all_kinds))
+        return [content if isinstance(content, UnreadableInput) else next(seen) for content in contents]
 
     def support(self, payloads: Sequence[Payload], spec: InputSpec, shape: tuple[int, ...] = ()) -> NDArray[Any]:
-        """All examples of a support set, (n, *shape); unless given, the first that can be read sets the shape.
+        """All examples of a support set, (n, *shape).
 
         Where class names say something to the meta-model, each example takes its own along.
 
         Raises:
             Unprocessable: lists every example that cannot be used.
         """
-
-        def read(number: int) -> NDArray[Any]:
-            nonlocal shape
-            array = self.one(payloads[number], spec, shape)
-            shape = shape or array.shape
-            return spec.with_name(array, payloads[number].label or "")
-
-        return every(payloads, read)
+        found = self.each(payloads, spec, shape)
+        return every(payloads, lambda number: spec.with_name(read(found[number]), payloads[number].label or ""))
 
 
-def every(payloads: Sequence[Payload], read: Callable[[int], NDArray[Any]]) -> NDArray[Any]:
-    """(n, *shape): what `read` makes of the number of each example.
+def read(found: Read) -> NDArray[Any]:
+    """What was read.
+
+    Raises:
+        UnreadableInput: why nothing was.
+    """
+    if isinstance(found, UnreadableInput):
+        raise found
+    return found
+
+
+def every(payloads: Sequence[Payload], example: Callable[[int], NDArray[Any]]) -> NDArray[Any]:
+    """(n, *shape): what `example` makes of the number of each example.
 
     Raises:
         Unprocessable: lists every example that cannot be used.
@@ -107,7 +140,7 @@ def every(payloads: Sequence[Payload], read: Callable[[int], NDArray[Any]]) -> N
     errors: list[ErrorItem] = []
     for number, payload in enumerate(payloads):
         try:
-            arrays.append(read(number))
+            arrays.append(example(number))
         except UnreadableInput as error:
             detail = f"example {number} (label {payload.label!r}): {error}"
             errors.append({"pointer": payload.pointer, "code": error.code, "detail": detail})

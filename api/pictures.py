@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from api import decode
 from api.decode import Decoder, Payload, every
 from meta_models.catalogue import Catalogue
 from meta_models.inputs import Picture, UnreadableInput
-from meta_models.inputs.drawing import looks_drawn
 from meta_models.manifest import Manifest
 
 KINDS = ("drawing", "photo")
@@ -63,25 +63,19 @@ def read(
         Unprocessable: lists every example that cannot be used.
     """
     specs = {kind: m.input for kind, m in of.items() if isinstance(m.input, Picture)}
-    looks = dict.fromkeys(KINDS, 0)
-    known: dict[tuple[int, str], NDArray[Any] | UnreadableInput] = {}
-    for number, payload in enumerate(payloads):
-        try:
-            pixels = decoder.pixels(payload)
-        except UnreadableInput as error:
-            known.update({(number, kind): error for kind in KINDS})
-            continue
-        look = "drawing" if looks_drawn(pixels) else "photo"
-        looks[look] += 1
-        for kind in KINDS if both else (look,):
-            known[number, kind] = _fitted(specs[kind], pixels)
+    seen = decoder.pictures(payloads, specs, all_kinds=both)
+    looks: dict[str, int] = dict.fromkeys(KINDS, 0)
+    for one in seen:
+        if not isinstance(one, UnreadableInput):
+            looks[one.look] += 1
 
     def as_kind(number: int, kind: str) -> NDArray[Any]:
-        if (number, kind) not in known:
+        one = seen[number]
+        if isinstance(one, UnreadableInput):
+            raise one
+        if kind not in one.fitted:
             return decoder.one(payloads[number], specs[kind])
-        if isinstance(found := known[number, kind], UnreadableInput):
-            raise found
-        return found
+        return decode.read(one.fitted[kind])
 
     kind, rival = sorted(KINDS, key=lambda kind: -looks[kind])
     inputs = every(payloads, lambda number: as_kind(number, kind))
@@ -91,10 +85,3 @@ def read(
         except UnreadableInput:  # no drawing on one of the photographs, say: then they are none
             pass
     return Reading(of[kind], inputs)
-
-
-def _fitted(spec: Picture, pixels: NDArray[np.uint8]) -> NDArray[np.uint8] | UnreadableInput:
-    try:
-        return spec.fit(pixels)
-    except UnreadableInput as error:
-        return error

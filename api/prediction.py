@@ -64,13 +64,9 @@ def decode(services: Services, record: ModelRecord, payloads: list[Payload] | ND
     spec, shape = services.catalogue.resolve(record.spec.meta_model).manifest.input, record.spec.input_shape
     if not isinstance(payloads, list):
         return _decode_array(spec, shape, payloads)
-    inputs: list[NDArray[Any]] = []
-    errors: dict[int, ItemError] = {}
-    for i, payload in enumerate(payloads):
-        try:
-            inputs.append(services.decoder.one(payload, spec, shape))
-        except UnreadableInput as error:
-            errors[i] = _item(error)
+    found = services.decoder.each(payloads, spec, shape)
+    inputs = [one for one in found if not isinstance(one, UnreadableInput)]
+    errors = {i: _item(one) for i, one in enumerate(found) if isinstance(one, UnreadableInput)}
     return Decoded(np.stack(inputs) if inputs else np.empty((0, *shape), spec.dtype), errors)
 
 

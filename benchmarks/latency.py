@@ -1,10 +1,11 @@
 """What the service adds to the arithmetic: HTTP against the bare call, in turn, in one run.
 
 POST-to-ready is compared with one process that does the same to the same files and nothing else: decode, put in order,
-adapt (same graphs, same threads as the worker). How much of that is decoding is a column of its own. That process waits
-while the service works, as the worker waits while it does: a core that slept takes longer over the same arithmetic than
-one that did not. A one-query prediction is compared with the ONNX run alone. Absolute times depend
-on the machine and its load; the differences, medians over pairs of calls, are what the service costs.
+adapt (same graphs, same threads as the worker). How much of that is decoding is a column of its own: that process
+decodes alone, the service decodes many pictures on every core. It waits while the service works, as the worker waits
+while it does: a core that slept takes longer over the same arithmetic than one that did not. A one-query prediction is
+compared with the ONNX run alone. Absolute times depend on the machine and its load; the differences, medians over pairs
+of calls, are what the service costs.
 
     python -m benchmarks.latency --data data
     chrt -r 1 python -m benchmarks.latency --data data    # ahead of whatever else a busy machine does
@@ -70,7 +71,7 @@ def bare(path: ServingPath, support: SupportSet) -> Arrays:
 def bare_process(name: str, calls: Connection) -> None:
     """Answer support sets of files with the milliseconds of decoding and of adapting to each, until one is empty."""
     as_a_worker()
-    path, decoder = serving_path(name), Decoder(Settings())
+    path, decoder = serving_path(name), Decoder(Settings(), helpers=0)
     while files := calls.recv():
         decoding, support = clock(lambda f=files: decoded(decoder, path, f))
         calls.send((decoding, clock(lambda s=support: bare(path, s))[0]))
@@ -90,7 +91,7 @@ def serving_path(name: str) -> ServingPath:
 
 def measure(client: Client, name: str, classes: TestClasses, n_way: int, n_shot: int, rounds: int) -> dict[str, Any]:
     """Medians of the calls and of their differences, made in turn `rounds` times, each on a support set never seen."""
-    path, decoder = serving_path(name), Decoder(Settings())
+    path, decoder = serving_path(name), Decoder(Settings(), helpers=0)
     served = path.served
     calls, theirs = get_context("spawn").Pipe()
     process = get_context("spawn").Process(target=bare_process, args=(name, theirs), daemon=True)

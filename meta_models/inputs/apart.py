@@ -3,24 +3,22 @@
     with Apart() as decode:
         samples, rate = decode(data, caps)
 
-A process is started by the first sound, kept for the next ones, and ends with the one that started it. They speak in
-a line of JSON and then bytes, both ways.
+A process is started by the first sound, kept for the next ones, and ends with the one that started it.
 """
 
 from __future__ import annotations
 
-import json
 import queue
-import subprocess
 import sys
 import threading
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from meta_models.inputs import child
 from meta_models.inputs.audio_file import decode
 from meta_models.inputs.reading import Caps, UnreadableInput
 
@@ -30,15 +28,13 @@ SECONDS = 20.0
 MEMORY = 512 * 2**20
 """Bytes that decoding may add to a process: several times what the largest sound takes."""
 
-_Process = subprocess.Popen[bytes]
-
 
 class Apart:
     """A decoder like `audio_file.decode`. Safe to share between threads: as many processes as sounds at a time."""
 
     def __init__(self, seconds: float = SECONDS) -> None:
         self._seconds = seconds
-        self._idle: queue.LifoQueue[_Process] = queue.LifoQueue()
+        self._idle: queue.LifoQueue[child.Child] = queue.LifoQueue()
 
     def __enter__(self) -> Self:
         return self
@@ -58,19 +54,19 @@ class Apart:
         try:
             process = self._idle.get_nowait()
         except queue.Empty:
-            return self._by(_start(), data, caps)
+            return self._by(child.start(__name__), data, caps)
         try:
             return self._by(process, data, caps)
         except _DecoderDied:  # perhaps of something else: a new one shows
-            return self._by(_start(), data, caps)
+            return self._by(child.start(__name__), data, caps)
 
-    def _by(self, process: _Process, data: bytes, caps: Caps) -> tuple[NDArray[np.float32], int]:
+    def _by(self, process: child.Child, data: bytes, caps: Caps) -> tuple[NDArray[np.float32], int]:
         timer = threading.Timer(self._seconds, process.kill)
         timer.start()
         try:
             found = _ask(process, data, caps)
         except (OSError, ValueError) as error:
-            _end(process)
+            child.end(process)
             raise _DecoderDied(
                 "undecodable_audio", "the sound is damaged: its decoder crashes or never ends"
             ) from error
@@ -84,63 +80,20 @@ class Apart:
     def close(self) -> None:
         """End all idle processes; one that works ends after its sound."""
         while not self._idle.empty():
-            _end(self._idle.get())
+            child.end(self._idle.get())
 
 
 class _DecoderDied(UnreadableInput):
     """In the middle of a sound."""
 
 
-def _start() -> _Process:
-    return subprocess.Popen(  # noqa: S603 - this very module
-        [sys.executable, "-m", __name__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # decoders complain there of each damaged frame
-    )
-
-
-def _ask(process: _Process, data: bytes, caps: Caps) -> tuple[NDArray[np.float32], int] | UnreadableInput:
-    assert process.stdin is not None  # noqa: S101 - for the type checker
-    assert process.stdout is not None  # noqa: S101
-    _send(process.stdin, asdict(caps), data)
-    about, answer = _receive(process.stdout)
+def _ask(process: child.Child, data: bytes, caps: Caps) -> tuple[NDArray[np.float32], int] | UnreadableInput:
+    to, source = child.pipes(process)
+    child.send(to, asdict(caps), data)
+    about, answer = child.receive(source)
     if "code" in about:
         return UnreadableInput(**about)
     return np.frombuffer(answer, np.float32), about["rate"]
-
-
-def _send(to: IO[bytes], about: dict[str, Any], data: bytes | memoryview) -> None:
-    to.write(json.dumps({**about, "bytes": len(data)}).encode() + b"\n")
-    to.write(data)
-    to.flush()
-
-
-def _receive(source: IO[bytes]) -> tuple[dict[str, Any], bytes]:
-    """
-    Raises:
-        ValueError: there is nothing more, or not all of it.
-    """
-    about = json.loads(source.readline())
-    size = about.pop("bytes")
-    data = source.read(size)
-    if len(data) < size:
-        raise ValueError(f"expected {size} bytes, found {len(data)}")
-    return about, data
-
-
-def _end(process: _Process) -> None:
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            try:
-                pipe.close()
-            except OSError:  # what was not sent yet has nowhere to go
-                continue
-    try:
-        process.wait(1)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def main() -> None:
@@ -157,15 +110,15 @@ def main() -> None:
     source, to = sys.stdin.buffer, sys.stdout.buffer
     while True:
         try:
-            caps, data = _receive(source)
+            caps, data = child.receive(source)
         except ValueError:  # nobody asks any more
             return
         try:
             samples, rate = decode(data, Caps(**caps))
         except UnreadableInput as error:
-            _send(to, {"code": error.code, "detail": str(error), "status": error.status}, b"")
+            child.send(to, {"code": error.code, "detail": str(error), "status": error.status}, b"")
         else:
-            _send(to, {"rate": rate}, np.ascontiguousarray(samples, np.float32).data.cast("B"))
+            child.send(to, {"rate": rate}, np.ascontiguousarray(samples, np.float32).data.cast("B"))
 
 
 if __name__ == "__main__":
