@@ -26,7 +26,7 @@ from pydantic import TypeAdapter
 from meta_models.inputs import Caps, DrawingSpec, PhotoSpec, Picture, UnreadableInput, child
 from meta_models.inputs.drawing import looks_drawn
 
-MOST = 7
+MOST = 3
 """Processes beside this one: each holds about 60 MB."""
 
 MANY, LARGE = 16, 2**20
