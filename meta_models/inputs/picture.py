@@ -87,6 +87,8 @@ class Picture(Described):
                 if picture.width * picture.height > caps.image_pixels:
                     size = f"{picture.width}x{picture.height}"
                     raise too_large("image", f"the image is {size}, at most {caps.image_pixels} pixels")
+                # A large JPEG need not be decoded finer than it is looked at.
+                picture.draft(None, (MAX_WORKING_SIDE, MAX_WORKING_SIDE))
                 picture.load()
                 return _flatten(picture)
         except Image.DecompressionBombError as error:  # raised before the size can be read

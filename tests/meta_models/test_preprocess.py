@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
 from meta_models.inputs.drawing import DrawingSpec
-from meta_models.inputs.picture import BlankImageError, preprocess
-from tests.drawings import sketch
+from meta_models.inputs.picture import BlankImageError, Picture, preprocess
+from meta_models.inputs.reading import Caps
+from tests.drawings import encoded, sketch, turned
+from tests.photos import scene
 
 SPEC = DrawingSpec()
 
@@ -51,6 +55,17 @@ def test_transparency(plain: Image.Image, ink: int) -> None:
     layer = Image.new("RGBA", plain.size, (ink, ink, ink, 0))
     layer.putalpha(ImageOps.invert(plain))
     assert difference(plain, layer) < 0.01
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("size", [(2400, 1800), (4000, 3000)])
+def test_a_large_jpeg_is_read_as_its_pixels_are(size: tuple[int, int], orientation: int) -> None:
+    file = turned(scene(1, 0).resize(size, Image.Resampling.BICUBIC), orientation)
+    with Image.open(io.BytesIO(file)) as whole:
+        pixels = encoded(ImageOps.exif_transpose(whole), "BMP")
+    read, expected = Picture.decode(file, Caps()), Picture.decode(pixels, Caps(image_bytes=len(pixels)))
+    assert read.shape == expected.shape
+    assert np.abs(read.astype(int) - expected).mean() < 1
 
 
 def test_exif_rotation(plain: Image.Image) -> None:
