@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -28,6 +27,7 @@ from api.rate import RateLimiter
 from api.streams import Streams
 from api.waiter import Waiter
 from meta_models.catalogue import Catalogue
+from meta_models.threads import cores
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class Services:
         self.streams = Streams(settings.records_url)
         # Redis calls are short; arithmetic is bounded by the cores so that requests queue here, not there.
         self._store_pool = ThreadPoolExecutor(16, thread_name_prefix="store")
-        self._compute_pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="compute")
+        self._compute_pool = ThreadPoolExecutor(cores(), thread_name_prefix="compute")
         self._reaper = Reaper(self.records, self.publisher)
         self.reach = Reach(settings.webhook_networks)
         self._deliverer = Deliverer(Messages(self.records.client, settings), self.reach)

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Self
@@ -25,15 +25,16 @@ from pydantic import TypeAdapter
 
 from meta_models.inputs import Caps, DrawingSpec, PhotoSpec, Picture, UnreadableInput, child
 from meta_models.inputs.drawing import looks_drawn
+from meta_models.threads import cores
 
 MOST = 3
-"""Processes beside this one: each holds about 60 MB."""
+"""Processes beside this one: each holds about 50 MB, besides the picture that it reads."""
 
 MANY, LARGE = 16, 2**20
 """Pictures, or bytes of them, that are worth asking others."""
 
-SECONDS = 20.0
-"""Until a process that keeps others waiting is ended, and another second for each of its pictures."""
+PATIENCE = 2.0
+"""Seconds until a process that keeps others waiting is ended, beside three times what they took themselves."""
 
 Spec = DrawingSpec | PhotoSpec
 
@@ -74,7 +75,7 @@ class Crew:
 
     def __init__(self, size: int | None = None) -> None:
         """`size` processes beside this one; unless given, one for each other core."""
-        self._size = min((os.cpu_count() or 1) - 1, MOST) if size is None else size
+        self._size = min(cores() - 1, MOST) if size is None else size
         self._idle: list[child.Child] = []
         self._running, self._closed, self._lock = 0, False, threading.Lock()
 
@@ -90,13 +91,19 @@ class Crew:
         """`see` of each."""
         helpers = self._take() if _worth(contents) else []
         found: list[Seen | UnreadableInput | None] = [None] * len(contents)
-        step = len(helpers) + 1
-        for i, one in enumerate(helpers, start=1):
-            _ask(one, contents[i::step], specs, caps, all_kinds)
-        for i in range(0, len(contents), step):
-            found[i] = see(contents[i], specs, caps, all_kinds=all_kinds)
-        for i, one in enumerate(helpers, start=1):
-            found[i::step] = self._answers(one, len(contents[i::step]), specs)
+        step, began = len(helpers) + 1, time.monotonic()
+        try:
+            for i, one in enumerate(helpers, start=1):
+                _ask(one, contents[i::step], specs, caps, all_kinds)
+            for i in range(0, len(contents), step):
+                found[i] = see(contents[i], specs, caps, all_kinds=all_kinds)
+            patience = PATIENCE + 3 * (time.monotonic() - began)  # this process had as many to read
+            for i in range(1, step):
+                found[i::step] = self._answers(helpers[0], patience, specs) or found[i::step]
+                del helpers[0]
+        finally:
+            for one in helpers:  # what they were asked is not waited for
+                self._lose(one)
         return [
             see(content, specs, caps, all_kinds=all_kinds) if seen is None else seen
             for content, seen in zip(contents, found, strict=True)
@@ -113,14 +120,22 @@ class Crew:
     def _take(self) -> list[child.Child]:
         """All that are idle; those that are missing are started for the next pictures."""
         with self._lock:
-            taken, missing = self._idle, self._size - self._running
-            self._idle, self._running = [], self._size
+            taken, self._idle = self._idle, []
+            missing = 0 if self._closed else max(0, self._size - self._running)
+            self._running += missing
         for _ in range(missing):
-            threading.Thread(target=self._start, name="crew", daemon=True).start()
+            try:
+                threading.Thread(target=self._start, name="crew", daemon=True).start()
+            except RuntimeError:  # no thread is to be had
+                self._one_less()
         return taken
 
     def _start(self) -> None:
-        one = child.start(__name__)
+        try:
+            one = child.start(__name__)
+        except OSError:
+            self._one_less()
+            return
         try:
             child.receive(child.pipes(one)[1])  # it is ready
         except (OSError, ValueError):
@@ -136,19 +151,22 @@ class Crew:
         child.end(one)
 
     def _lose(self, one: child.Child) -> None:
+        one.kill()
         child.end(one)
+        self._one_less()
+
+    def _one_less(self) -> None:
         with self._lock:
             self._running -= 1
 
-    def _answers(self, one: child.Child, n: int, specs: Mapping[str, Spec]) -> list[Seen | None]:
-        """What it saw of `n` pictures; None of what it could not read, and of all where it died."""
+    def _answers(self, one: child.Child, patience: float, specs: Mapping[str, Spec]) -> list[Seen | None]:
+        """What it saw, None of what it could not read; nothing where it died or took more than `patience` seconds."""
         try:
-            with _bounded(one, n):
+            with _bounded(one, patience):
                 about, data = child.receive(child.pipes(one)[1])
         except (OSError, ValueError):
             self._lose(one)
-            return [None] * n
-        self._keep(one)
+            return []
         examples = memoryview(data)
         found: list[Seen | None] = []
         for seen in about["seen"]:
@@ -158,6 +176,7 @@ class Crew:
                 fitted[kind] = np.frombuffer(examples, np.uint8, math.prod(shape)).reshape(shape)
                 examples = examples[math.prod(shape) :]
             found.append(Seen(seen["look"], fitted) if seen else None)
+        self._keep(one)
         return found
 
 
@@ -168,15 +187,18 @@ def _ask(one: child.Child, contents: Sequence[bytes], specs: Mapping[str, Spec],
         "caps": asdict(caps),
         "all_kinds": all_kinds,
     }
-    with contextlib.suppress(OSError), _bounded(one, len(contents)):  # where it died there will be no answer either
+    with contextlib.suppress(OSError), _bounded(one, PATIENCE):  # where it died there will be no answer either
         child.send(child.pipes(one)[0], about, *contents)
 
 
 @contextlib.contextmanager
-def _bounded(one: child.Child, n: int) -> Iterator[None]:
-    """End a process that takes too long over `n` pictures."""
-    timer = threading.Timer(SECONDS + n, one.kill)
-    timer.start()
+def _bounded(one: child.Child, seconds: float) -> Iterator[None]:
+    """End a process that takes too long."""
+    timer = threading.Timer(seconds, one.kill)
+    try:
+        timer.start()
+    except RuntimeError:  # no thread is to be had; nothing may wait without end
+        one.kill()
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -79,7 +80,7 @@ def test_others_do_read(started: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_that_does_not_answer_is_replaced(
     started: Crew, sign: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew, "SECONDS", 1.0)
+    monkeypatch.setattr(crew, "PATIENCE", 0.5)
     files = pictures(MANY)
     lost = started._idle[0]
     os.kill(lost.pid, sign)
@@ -99,6 +100,38 @@ def test_none_that_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(3):
             assert len(alone.look(pictures(MANY), SPECS, Caps())) == MANY
             wait_for(lambda: alone._running == 0)
+
+
+@pytest.mark.parametrize("name", ["start", "threads"])
+def test_none_for_a_while(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a process nor a thread is to be had; later they are."""
+
+    def none(*args: object, **more: object) -> None:
+        raise BlockingIOError if name == "start" else RuntimeError("can't start new thread")
+
+    with Crew(2) as short, monkeypatch.context() as now:
+        now.setattr(*((crew.child, "start") if name == "start" else (threading.Thread, "start")), none)
+        assert len(short.look(pictures(MANY), SPECS, Caps())) == MANY
+        wait_for(lambda: short._running == 0)
+        now.undo()
+        short.look(pictures(MANY), SPECS, Caps())
+        wait_for(lambda: len(short._idle) == 2)
+        now.setattr(threading.Thread, "start", none)
+        if name == "threads":
+            assert len(short.look(pictures(MANY), SPECS, Caps())) == MANY
+            assert short._running == 0
+
+
+def test_a_request_that_breaks_loses_none_for_good(started: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*args: object, **more: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as now:
+        now.setattr(crew, "see", breaks)
+        with pytest.raises(MemoryError):
+            started.look(pictures(MANY), SPECS, Caps())
+    started.look(pictures(MANY), SPECS, Caps())
+    wait_for(lambda: len(started._idle) == 2)
 
 
 def test_from_many_threads(started: Crew) -> None:
