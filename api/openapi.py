@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from api.answers import ANSWERS
 from api.arrays import NPY, NPZ
 from api.asking import VERSION
 from api.schemas import Problem
@@ -72,15 +73,23 @@ _SUPPORT_PARTS: dict[str, Any] = {
 _QUERY_PARTS: dict[str, Any] = {"inputs": _FILES, "top_k": {"type": "integer", "minimum": 1, "default": 5}}
 
 
-def body(model: type[BaseModel], parts: dict[str, Any]) -> dict[str, Any]:
-    """`openapi_extra` of a route that takes `model` as JSON or MessagePack, or the same as multipart `parts`."""
+def _support(name: str) -> dict[str, Any]:
+    """Labelled files as a form's parts: what a page that shows the document names them."""
+    return {f"{name}[ka]": ["@ka-1.png", "@ka-2.png"], f"{name}[na]": ["@na-1.png", "@na-2.png"]}
+
+
+_QUERIES: dict[str, Any] = {"inputs": ["@unknown-1.png", "@unknown-2.png"], "top_k": 3}
+
+
+def body(model: type[BaseModel], parts: dict[str, Any], form: dict[str, Any]) -> dict[str, Any]:
+    """`openapi_extra` of a route that takes `model` as JSON or MessagePack, or as multipart `parts`, such as `form`."""
     return {
         "requestBody": {
             "required": True,
             "content": {
                 "application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}},
                 "application/msgpack": {"schema": {"$ref": _REF.format(model=model.__name__)}},
-                "multipart/form-data": {"schema": _form(parts)},
+                "multipart/form-data": {"schema": _form(parts), "example": form},
             },
         }
     }
@@ -106,8 +115,13 @@ ADAPT_BODY = body(
         "ttl_seconds": {"type": "integer", "minimum": 60},
         "webhook": {"$ref": _REF.format(model="WebhookIn")},
     },
+    {"name": "letters", **_support("support")},
 )
-PREDICT_BODY = body(PredictRequest, {**_QUERY_PARTS, "version": {"type": "string", "pattern": f"^({VERSION})$"}})
+PREDICT_BODY = body(
+    PredictRequest,
+    {**_QUERY_PARTS, "version": {"type": "string", "pattern": f"^({VERSION})$"}},
+    _QUERIES,
+)
 PREDICT_BODY["requestBody"]["content"][NPY] = {
     "schema": {
         "type": "string",
@@ -116,12 +130,10 @@ PREDICT_BODY["requestBody"]["content"][NPY] = {
         "description": "Vectors, a row each, in one `.npy` file.",
     }
 }
-CLASSIFY_BODY = body(ClassifyRequest, {**_SUPPORT_PARTS, **_QUERY_PARTS})
-EXPORT_BODY = body(ExportRequest, {"format": {"type": "string", "enum": ["onnx", "safetensors"]}})
-
-
-EVALUATE_BODY = body(EvaluateRequest, _labelled_parts("queries"))
-EXAMPLES_BODY = body(ExamplesRequest, _labelled_parts("examples"))
+CLASSIFY_BODY = body(ClassifyRequest, {**_SUPPORT_PARTS, **_QUERY_PARTS}, {**_support("support"), **_QUERIES})
+EXPORT_BODY = body(ExportRequest, {"format": {"type": "string", "enum": ["onnx", "safetensors"]}}, {"format": "onnx"})
+EVALUATE_BODY = body(EvaluateRequest, _labelled_parts("queries"), _support("queries"))
+EXAMPLES_BODY = body(ExamplesRequest, _labelled_parts("examples"), _support("examples"))
 
 NPZ_ANSWER: dict[str, Any] = {
     "description": "Results in order; as arrays where `Accept` names `application/x-npz`: `probabilities` (n, n_way) "
@@ -185,6 +197,8 @@ def describe(app: FastAPI) -> None:
             _, extra = models_json_schema([(m, "validation") for m in _BODIES], ref_template=_REF)
             components = schema.setdefault("components", {})
             components["schemas"] = {**extra["$defs"], **components.get("schemas", {})}
+            for name, answer in ANSWERS.items():
+                components["schemas"][name]["examples"] = [answer]
             _drop_fastapi_errors(schema)
             _drop_null_parameters(schema)
             _make_keys_optional(schema)

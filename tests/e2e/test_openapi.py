@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -203,3 +204,29 @@ def test_answers_are_as_documented(http: httpx.Client, document: dict[str, Any])
         documented = document["paths"][path][method]["responses"][str(answer.status_code)]
         media = answer.headers["content-type"].split(";")[0]
         validator(document, documented["content"][media]["schema"]).validate(answer.json())
+
+
+def test_every_answer_and_every_form_has_an_example_that_fits(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    answers = [
+        content["application/json"]["schema"]
+        for operation in operations
+        for status, answer in operation["responses"].items()
+        if status.startswith("2") and "application/json" in (content := answer.get("content", {}))
+    ]
+    names = {schema["$ref"].rsplit("/", 1)[1] for schema in answers}
+    assert len(names) > 10
+    for name in names:
+        assert schemas[name].get("examples"), name
+    for schema in schemas.values():
+        for example in schema.get("examples", []):
+            Draft202012Validator({**schema, "components": document["components"]}).validate(example)
+    contents = [operation["requestBody"]["content"] for operation in operations if "requestBody" in operation]
+    forms = [content["multipart/form-data"] for content in contents if "multipart/form-data" in content]
+    assert len(forms) == 6
+    for form in forms:
+        known, patterns = form["schema"]["properties"], form["schema"].get("patternProperties", {})
+        assert form["example"]
+        for part in form["example"]:
+            assert part in known or any(re.match(pattern, part) for pattern in patterns), part
