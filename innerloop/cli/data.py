@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,9 +52,9 @@ def adapt(
 ) -> None:
     """Adapt to labelled files or texts; prints the model id."""
     told = {"url": webhook, **({"secret": webhook_secret} if webhook_secret else {})} if webhook else None
-    with friendly(*EXPECTED), Client(url, key) as client:
+    with friendly(*EXPECTED), Client(url, key) as client, naming(pairs := _pairs(source)):
         model = client.adapt(
-            _pairs(source),
+            pairs,
             name=name,
             meta_model=meta_model,
             inner_steps=inner_steps,
@@ -111,8 +114,8 @@ def classify(
         with friendly(*EXPECTED):
             results = offline.classify(onnx, _pairs(support), files, top_k=top_k)
     else:
-        with friendly(*EXPECTED), Client(url, key) as client:
-            results = client.classify(_pairs(support), files, meta_model=meta_model, top_k=top_k)["results"]
+        with friendly(*EXPECTED), Client(url, key) as client, naming(pairs := _pairs(support)):
+            results = client.classify(pairs, files, meta_model=meta_model, top_k=top_k)["results"]
     _show(files, results, as_json=as_json)
 
 
@@ -142,6 +145,19 @@ def evaluate(
 def as_version(text: str | None) -> Any:
     """As the client takes it."""
     return int(text) if text is not None and text.isdecimal() else text
+
+
+@contextmanager
+def naming(pairs: Sequence[tuple[str, Path | str]]) -> Generator[None]:
+    """Where a server refuses labelled examples, say which files they are."""
+    try:
+        yield
+    except InnerloopHTTPError as error:
+        for finding in error.errors:
+            found = re.match(r"/(support|examples)/(\d+)", finding.get("pointer") or "")
+            if found and isinstance(file := pairs[int(found[2])][1], Path):
+                finding["file"] = str(file)
+        raise
 
 
 def _pairs(source: Path) -> list[tuple[str, Path | str]]:

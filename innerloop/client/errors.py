@@ -26,7 +26,7 @@ class InnerloopHTTPError(Exception):
         problem: the problem document (RFC 9457).
         code: stable name of what went wrong.
         status: HTTP status.
-        errors: each finding with its `pointer`, `code` and `detail`.
+        errors: each finding with its `pointer`, `code` and `detail`; whoever knows which `file` it is may add that.
         retry_after: seconds that the server asks to wait, where it does.
     """
 
@@ -43,7 +43,8 @@ class InnerloopHTTPError(Exception):
 
     def __str__(self) -> str:
         lines = [f"{self.code} ({self.status}): {self.problem.get('detail')}"]
-        lines += [f"  {e.get('pointer', '')}: {e.get('detail')}" for e in self.errors[:5] if len(self.errors) > 1]
+        findings = self.errors if len(self.errors) > 1 else [e for e in self.errors if "file" in e]
+        lines += [f"  {e.get('file') or e.get('pointer', '')}: {e.get('detail')}" for e in findings[:5]]
         if len(self.errors) > 5:
             lines.append(f"  … and {len(self.errors) - 5} more")
         return "\n".join(lines)

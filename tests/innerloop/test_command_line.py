@@ -231,6 +231,16 @@ def test_errors_are_json_where_json_is_asked_for(run: Run, support: Path) -> Non
     assert "error" in run("predict", "mdl_none", "query-0.png", expect=ExitCode.REFUSED).stderr
 
 
+@pytest.mark.parametrize("ask", [("adapt", "support"), ("classify", "query-0.png", "--support", "support")])
+def test_a_broken_file_is_named(run: Run, support: Path, ask: tuple[str, ...]) -> None:
+    broken = support / "kind 1" / "1.png"
+    broken.write_bytes(broken.read_bytes()[:80])
+    refused = run(*ask, expect=ExitCode.REFUSED)
+    assert str(broken.relative_to(support.parent)) in refused.stderr
+    problem = json.loads(run(*ask, "--json", expect=ExitCode.REFUSED).stderr)["error"]
+    assert [finding["file"] for finding in problem["errors"]] == [str(broken.relative_to(support.parent))]
+
+
 def test_exit_codes_and_commands_are_documented(run: Run) -> None:
     page = (ROOT / "docs" / "command-line.md").read_text()
     for code in (0, 2, *ExitCode):
