@@ -85,6 +85,16 @@ def etag(record: ModelRecord, shown: str) -> str:
     return f'"{record.head.revision}-{hashlib.sha256(shown.encode()).hexdigest()[:12]}"'
 
 
+def check_if_match(if_match: str | None) -> None:
+    """Refuse what is no entity tag, whatever state the model is in.
+
+    Raises:
+        MalformedRequest: it is none.
+    """
+    if if_match is not None and if_match.strip() != "*" and not re.fullmatch(ETAGS, if_match.strip()):
+        raise MalformedRequest(f"If-Match takes an ETag in quotes, not {if_match!r}", pointer="If-Match")
+
+
 def expected_revision(if_match: str | None, record: ModelRecord) -> int | None:
     """The revision that must still be there, None where any will do (RFC 9110, section 13.1.1).
 
@@ -94,10 +104,9 @@ def expected_revision(if_match: str | None, record: ModelRecord) -> int | None:
         LostUpdate: it is not.
         MalformedRequest: not an entity tag.
     """
+    check_if_match(if_match)
     if if_match is None or if_match.strip() == "*":
         return None
-    if not re.fullmatch(ETAGS, if_match.strip()):
-        raise MalformedRequest(f"If-Match takes an ETag in quotes, not {if_match!r}", pointer="If-Match")
     revision = record.head.revision
     if revision not in [int(found[1]) for tag in if_match.split(",") if (found := _OURS.fullmatch(tag.strip()))]:
         raise LostUpdate(f"model {record.id} is at revision {revision}, not {if_match}; read it again and try anew")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapter.config import Settings
-from adapter.errors import ErrorItem, Unprocessable
+from adapter.errors import ErrorItem, TooLarge, Unprocessable
 from meta_models.inputs import Caps, InputSpec, Picture, UnreadableInput
 from meta_models.inputs.apart import Apart
 from meta_models.inputs.crew import Crew, Seen, Spec
@@ -135,18 +135,22 @@ def every(payloads: Sequence[Payload], example: Callable[[int], NDArray[Any]]) -
 
     Raises:
         Unprocessable: lists every example that cannot be used.
+        TooLarge: likewise, where all of them are over a cap.
     """
     arrays: list[NDArray[Any]] = []
     errors: list[ErrorItem] = []
+    statuses: set[int] = set()
     for number, payload in enumerate(payloads):
         try:
             arrays.append(example(number))
         except UnreadableInput as error:
             detail = f"example {number} (label {payload.label!r}): {error}"
             errors.append({"pointer": payload.pointer, "code": error.code, "detail": detail})
+            statuses.add(error.status)
     if errors:
         first = errors[0]
-        raise Unprocessable(
+        refusal = TooLarge if statuses == {TooLarge.status} else Unprocessable
+        raise refusal(
             f"{len(errors)} of {len(payloads)} examples cannot be used; the first: {first.get('detail')}",
             code=first.get("code", "unreadable_input"),
             errors=errors,

@@ -13,7 +13,7 @@ from adapter.quality import Quality, compare
 from adapter.support_set import SupportSet
 from adapter.versions import Idempotency
 from api import adaptation
-from api.asking import expected_revision, which_version
+from api.asking import check_if_match, expected_revision, which_version
 from api.decode import Payload
 from api.quality import word_comparison
 from api.schemas_quality import ExamplesComparison
@@ -45,9 +45,10 @@ async def grow(
     """Apply `change` to the newest support set and store the result as a new version.
 
     Raises:
-        NotFound, Expired, Unprocessable, LostUpdate, IdempotencyKeyInUse, NoWorker, QueueFull, StoreFull,
-        QuotaExceeded.
+        MalformedRequest, NotFound, Expired, Unprocessable, LostUpdate, IdempotencyKeyInUse, NoWorker, QueueFull,
+        StoreFull, QuotaExceeded.
     """
+    check_if_match(if_match)
     for _ in range(TRIES):
         base = await services.in_store(services.records.newest_kept, who.owner, model_id)
         # Before If-Match: a request that is sent again finds the state that it made itself.

@@ -3,10 +3,10 @@
 InnerloopHTTPError
 ├── MalformedRequest 400, Unauthorized 401, Forbidden 403, NotFound 404
 ├── Conflict 409: NotReady, Canceled, NotCancelable, IdempotencyKeyInUse
-├── Expired 410, PreconditionFailed 412, TooLarge 413, UnsupportedMediaType 415
+├── Expired 410, PreconditionFailed 412, UnsupportedMediaType 415
+├── TooLarge 413: ImageTooLarge, AudioTooLarge
 ├── Unprocessable 422: TooFewClasses, TooManyClasses, TooManyExamples, BadLabel, UndecodableImage, BlankImage,
-│   ImageTooLarge, UndecodableAudio, SilentAudio, ClippedAudio, AudioTooLarge, UnknownMetaModel,
-│   AdaptationFailed ─ AdaptationDiverged
+│   UndecodableAudio, SilentAudio, ClippedAudio, UnknownMetaModel, AdaptationFailed ─ AdaptationDiverged
 ├── Overloaded (try again after `retry_after`): RateLimited 429 ─ QuotaExceeded;
 │   QueueFull, StoreFull, NoWorker, StoreUnavailable 503
 └── ServerFault 500: ExportDiffers
@@ -130,7 +130,7 @@ class BlankImage(Unprocessable):
     codes = ("blank_image",)
 
 
-class ImageTooLarge(Unprocessable):
+class ImageTooLarge(TooLarge):
     codes = ("image_too_large",)
 
 
@@ -146,7 +146,7 @@ class ClippedAudio(Unprocessable):
     codes = ("clipped_audio",)
 
 
-class AudioTooLarge(Unprocessable):
+class AudioTooLarge(TooLarge):
     codes = ("audio_too_large",)
 
 

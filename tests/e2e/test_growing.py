@@ -317,3 +317,13 @@ def test_a_grown_model_answers_predictions_in_batches_alike(http: httpx.Client) 
     alone = [ask(http, path, [kind])["results"][0]["scores"] for kind in (4180, 4181, 4182)]
     assert [r["scores"] for r in together] == alone
     assert best(predict(http, path.rsplit("/", 1)[-1], [png(4182, 9)])) == ["new"]
+
+
+def test_a_tag_that_is_none_is_refused_whatever_was_made_before(http: httpx.Client) -> None:
+    model = adapt(http, drawn(2, 1, first=4170))
+    body, key = {"examples": support_of(drawn(1, 1, first=4175))}, {"Idempotency-Key": "grow 4170"}
+    path = f"/v1/models/{model['id']}/examples"
+    made = http.post(path, json=body, headers={**key, "Prefer": "wait=20"})
+    assert made.status_code == 201
+    assert http.post(path, json=body, headers=key).json()["version"] == made.json()["version"]
+    assert_problem(http.post(path, json=body, headers={**key, "If-Match": "{}"}), 400, "malformed_request")
