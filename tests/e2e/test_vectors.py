@@ -250,7 +250,7 @@ def test_labels_of_an_array(http: httpx.Client, labels: bytes, code: str) -> Non
 
 def test_too_many_dimensions(http: httpx.Client) -> None:
     wide = [{"label": label, "input": {"vector": [0.5] * 8193}} for label in "ab"]
-    found = assert_problem(http.post("/v1/models", json={"support": wide}), 422, "vector_too_large")
+    found = assert_problem(http.post("/v1/models", json={"support": wide}), 413, "vector_too_large")
     assert "1 to 8192 dimensions" in found["detail"]
 
 
