@@ -1,11 +1,36 @@
-"""What a server answered, as the OpenAPI document shows it: two drawings of each of two classes, then a third class."""
+"""What a server answered, rounded, as the OpenAPI document shows it: two drawings of each of two classes, then a third
+class."""
 
 from __future__ import annotations
 
 from typing import Any
 
+_ID = "mdl_2f6d0c3e9f0b4d7c8a55f3e1c9b7a6d4"
+
+_CLASSES = [{"name": "ka", "examples": 2}, {"name": "na", "examples": 2}]
+
+_ADAPTATION = {"inner_steps": None, "inner_lr": None}
+
+_OLD: dict[str, Any] = {
+    "method": "leave_one_out",
+    "folds": None,
+    "n": 4,
+    "accuracy": 1.0,
+    "ci95": [0.5101, 1.0],
+    "calibration_error": 0.0,
+    "per_class": [
+        {"name": "ka", "examples": 2, "n": 2, "accuracy": 1.0, "ci95": [0.3424, 1.0], "mistaken_for": None},
+        {"name": "na", "examples": 2, "n": 2, "accuracy": 1.0, "ci95": [0.3424, 1.0], "mistaken_for": None},
+    ],
+    "suspicious": [],
+    "warnings": ["class 'ka' has 2 examples; add 3", "class 'na' has 2 examples; add 3"],
+}
+"""Quality of the two classes."""
+
+_THIRD = {"name": "ma", "examples": 1, "n": 0, "accuracy": None, "ci95": None, "mistaken_for": None}
+
 _MODEL: dict[str, Any] = {
-    "id": "mdl_2f6d0c3e9f0b4d7c8a55f3e1c9b7a6d4",
+    "id": _ID,
     "object": "model",
     "status": "ready",
     "version": 1,
@@ -15,24 +40,11 @@ _MODEL: dict[str, Any] = {
     "meta_model": "omniglot-protonet@1",
     "modality": "image",
     "digest": "sha256:85079a4077ac1840a819c52f06ec838db6690f355b92044464f976d4d0a317a5",
-    "classes": [{"name": "ka", "examples": 2}, {"name": "na", "examples": 2}],
-    "adaptation": {"inner_steps": None, "inner_lr": None},
+    "classes": _CLASSES,
+    "adaptation": _ADAPTATION,
     "selection": None,
     "false_reject_rate": None,
-    "quality": {
-        "method": "leave_one_out",
-        "folds": None,
-        "n": 4,
-        "accuracy": 1.0,
-        "ci95": [0.5101, 1.0],
-        "calibration_error": 0.0,
-        "per_class": [
-            {"name": "ka", "examples": 2, "n": 2, "accuracy": 1.0, "ci95": [0.3424, 1.0], "mistaken_for": None},
-            {"name": "na", "examples": 2, "n": 2, "accuracy": 1.0, "ci95": [0.3424, 1.0], "mistaken_for": None},
-        ],
-        "suspicious": [],
-        "warnings": ["class 'ka' has 2 examples; add 3", "class 'na' has 2 examples; add 3"],
-    },
+    "quality": _OLD,
     "timings_ms": {"queue": 1.0, "adapt": 9.548, "total": 12.0},
     "created_at": "2026-06-01T12:18:05.243000Z",
     "expires_at": "2026-06-08T12:18:05.243000Z",
@@ -41,13 +53,13 @@ _MODEL: dict[str, Any] = {
 
 _VERSION: dict[str, Any] = {
     "object": "version",
-    "model": "mdl_2f6d0c3e9f0b4d7c8a55f3e1c9b7a6d4",
+    "model": _ID,
     "version": 2,
     "status": "ready",
     "stable": False,
     "digest": "sha256:af81bb307a983e663828bbf530d304990822cf10c833dc76b237279afc71a27c",
-    "classes": [{"name": "ka", "examples": 2}, {"name": "na", "examples": 2}, {"name": "ma", "examples": 1}],
-    "adaptation": {"inner_steps": None, "inner_lr": None},
+    "classes": [*_CLASSES, {"name": "ma", "examples": 1}],
+    "adaptation": _ADAPTATION,
     "change": {
         "kind": "examples_added",
         "base": 1,
@@ -67,23 +79,10 @@ _VERSION: dict[str, Any] = {
         },
     },
     "quality": {
-        "method": "leave_one_out",
-        "folds": None,
-        "n": 4,
-        "accuracy": 1.0,
-        "ci95": [0.5101, 1.0],
+        **_OLD,
         "calibration_error": 0.0001,
-        "per_class": [
-            {"name": "ka", "examples": 2, "n": 2, "accuracy": 1.0, "ci95": [0.3424, 1.0], "mistaken_for": None},
-            {"name": "na", "examples": 2, "n": 2, "accuracy": 1.0, "ci95": [0.3424, 1.0], "mistaken_for": None},
-            {"name": "ma", "examples": 1, "n": 0, "accuracy": None, "ci95": None, "mistaken_for": None},
-        ],
-        "suspicious": [],
-        "warnings": [
-            "class 'ma' has 1 example, which cannot check itself; add 4",
-            "class 'ka' has 2 examples; add 3",
-            "class 'na' has 2 examples; add 3",
-        ],
+        "per_class": [*_OLD["per_class"], _THIRD],
+        "warnings": ["class 'ma' has 1 example, which cannot check itself; add 4", *_OLD["warnings"]],
     },
     "timings_ms": {"queue": 7.0, "adapt": 1.693, "total": 9.0},
     "created_at": "2026-06-01T12:18:06.285000Z",
@@ -165,7 +164,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "Model": _MODEL,
     "ModelList": {"data": [_MODEL], "has_more": False, "next_cursor": None},
     "Predictions": {
-        "model": "mdl_2f6d0c3e9f0b4d7c8a55f3e1c9b7a6d4",
+        "model": _ID,
         "version": 1,
         "results": [
             {
@@ -208,14 +207,14 @@ ANSWERS: dict[str, dict[str, Any]] = {
                 "object": "example",
                 "label": "ka",
                 "source": "/support/1/input/image",
-                "preview": "/v1/models/mdl_2f6d0c3e9f0b4d7c8a55f3e1c9b7a6d4/examples/ex_14a623b2e1…/preview?version=2",
+                "preview": f"/v1/models/{_ID}/examples/ex_14a623b2e1…/preview?version=2",
             },
             {
                 "id": "ex_7f03ecb68b43c92d5de0aec9f1099cd9",
                 "object": "example",
                 "label": "ka",
                 "source": "/support/0/input/image",
-                "preview": "/v1/models/mdl_2f6d0c3e9f0b4d7c8a55f3e1c9b7a6d4/examples/ex_7f03ecb68b…/preview?version=2",
+                "preview": f"/v1/models/{_ID}/examples/ex_7f03ecb68b…/preview?version=2",
             },
         ],
         "has_more": False,

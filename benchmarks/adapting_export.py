@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from rich.progress import track
 from rich.table import Table
 
 from adapter.config import Settings
+from benchmarks.latency import clock
 from benchmarks.omniglot import TestClasses, test_classes
 from innerloop.client import Client
 from innerloop.embedded import Embedded
@@ -70,9 +69,9 @@ class Bench:
         rows = sample_episode(self.classes.pool, EpisodeSpec(n_way, n_shot, 5, within_group=1.0), SEED, number)
         support, queries = (self.classes.pool.inputs[r.ravel()] for r in (rows.support, rows.query))
         labels = np.repeat(np.arange(n_way), n_shot)
-        took, (here, _) = _clock(lambda: self.graph(support, labels, n_way, queries))
+        took, (here, _) = clock(lambda: self.graph(support, labels, n_way, queries))
         measured.graph_ms.append(took)
-        measured.torch_ms.append(_clock(lambda: self._in_torch(support, labels, n_way, queries))[0])
+        measured.torch_ms.append(clock(lambda: self._in_torch(support, labels, n_way, queries))[0])
         answer = self.client.classify(
             self.classes.support(rows),
             self.classes.queries(rows),
@@ -93,12 +92,6 @@ class Bench:
         model = self.torch_model
         adapted = model.adapt(model.features(support), labels, n_way, self.inner)
         return model.logits(adapted, model.features(queries))
-
-
-def _clock(call: Callable[[], Any]) -> tuple[float, Any]:
-    began = time.perf_counter()
-    result = call()
-    return (time.perf_counter() - began) * 1000, result
 
 
 def main() -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.latency import clock
 from meta_models.inputs import Caps, DrawingSpec, PhotoSpec
 from meta_models.inputs.crew import Crew, Spec
 
@@ -44,13 +43,6 @@ def _file(pixels: np.ndarray, format: str) -> bytes:
     return buffer.getvalue()
 
 
-def milliseconds(call: Callable[[], object]) -> float:
-    """Of one call."""
-    began = time.perf_counter()
-    call()
-    return (time.perf_counter() - began) * 1000
-
-
 def main() -> None:
     """Measure and write the table."""
     rng = np.random.default_rng(0)
@@ -64,7 +56,7 @@ def main() -> None:
         for what, files, specs in cases:
             times: list[tuple[float, float]] = []
             for _ in range(ROUNDS + 3):  # the first start the processes
-                by = [milliseconds(lambda c=c, f=files, s=specs: c.look(f, s, Caps())) for c in (alone, crew)]
+                by = [clock(lambda c=c, f=files, s=specs: c.look(f, s, Caps()))[0] for c in (alone, crew)]
                 times.append((by[0], by[1]))
             kept = np.array(times[3:])
             one, all_cores = np.median(kept, axis=0)

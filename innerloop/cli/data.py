@@ -154,8 +154,8 @@ def naming(pairs: Sequence[tuple[str, Path | str]]) -> Generator[None]:
         yield
     except InnerloopHTTPError as error:
         for finding in error.errors:
-            found = re.match(r"/(support|examples)/(\d+)", finding.get("pointer") or "")
-            if found and isinstance(file := pairs[int(found[2])][1], Path):
+            found = re.match(r"/support/(\d+)", finding.get("pointer") or "")
+            if found and isinstance(file := pairs[int(found[1])][1], Path):
                 finding["file"] = str(file)
         raise
 
