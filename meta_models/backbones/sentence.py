@@ -36,7 +36,13 @@ class Sentence(nn.Module):
         if ids.shape[1] != self._width:
             return self._embed(ids)
         texts, names = ids[:, : self._max_tokens], ids[:, self._max_tokens :]
-        return torch.stack([self._embed(_trimmed(texts)), self._names(names)], dim=1)
+        return torch.stack([self._by_length(texts), self._names(names)], dim=1)
+
+    def _by_length(self, ids: Tensor) -> Tensor:
+        """Texts of about the same length go through together: padding costs as much as tokens."""
+        order = (ids != PADDING).sum(1).argsort()
+        embedded = torch.cat([self._embed(_trimmed(ids[rows])) for rows in order.split(_TOGETHER)])
+        return embedded[order.argsort()]
 
     def _names(self, ids: Tensor) -> Tensor:
         distinct, which = torch.unique(ids, dim=0, return_inverse=True)
@@ -58,6 +64,10 @@ MINILM = {
     "intermediate_size": 1536,
     "max_position_embeddings": 512,
 }
+
+
+_TOGETHER = 32
+"""Texts of an episode that go through at once."""
 
 
 def _trimmed(ids: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from meta_models.backbones.bert import Bert, BertConfig
+from meta_models.backbones.sentence import Sentence
 
 CONFIG = {
     "vocab_size": 50,
@@ -70,3 +71,14 @@ def test_padding_changes_nothing(folder: Path) -> None:
     padded = model(torch.tensor([[5, 1, 9, 9]]), torch.tensor([[1, 1, 0, 0]]))
     torch.testing.assert_close(padded, alone)
     assert float(alone.norm()) == pytest.approx(1)
+
+
+def test_an_episode_in_any_order_gives_each_text_its_own_features() -> None:
+    """Longer than what goes through at once, so that the order has to be put back."""
+    torch.manual_seed(0)
+    sentence = Sentence((12,), max_tokens=8, **{name: n for name, n in CONFIG.items() if isinstance(n, int)})
+    sentence.load_state_dict({name: 0.3 * torch.randn_like(t) for name, t in sentence.state_dict().items()})
+    ids = torch.randint(1, 50, (70, 12)) * (torch.arange(12) % 8 < torch.randint(1, 9, (70, 1)))
+    with torch.no_grad():
+        together, alone = sentence(ids), torch.cat([sentence(row[None]) for row in ids])
+    assert torch.allclose(together, alone, atol=1e-6)
