@@ -1,7 +1,7 @@
-"""A sentence encoder: token ids to one unit vector a text, centred.
+"""A sentence encoder: token ids to one unit vector a text, less a vector that all of them share.
 
-All embeddings of one encoder share a large common part, which tells no classes apart: its mean over many texts is
-subtracted (Arora et al. 2017, "A simple but tough-to-beat baseline for sentence embeddings", in its simplest form).
+All embeddings of one encoder have a large common part, which tells no classes apart (Arora et al. 2017, "A simple but
+tough-to-beat baseline for sentence embeddings"): what is subtracted is learned, from zero. So far it stays near it.
 """
 
 from __future__ import annotations
