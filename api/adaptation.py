@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import secrets
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -94,11 +95,9 @@ N_OTHERS = 5
 
 
 def _modality(support: Sequence[Payload]) -> str:
-    """Of the first example; the others are held to it when they are read."""
-    if not support:
-        return "image"
-    first = support[0]
-    return first.modality or modality_of(first.content)
+    """Of most examples, or of the first among as many; the others are held to it when they are read."""
+    votes = Counter(payload.modality or modality_of(payload.content) for payload in support)
+    return votes.most_common(1)[0][0] if votes else "image"
 
 
 def _read(services: Services, given: AdaptInput, manifest: Manifest) -> Reading:

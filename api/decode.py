@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,18 +80,19 @@ class Decoder:
         return array
 
     def each(self, payloads: Sequence[Payload], spec: InputSpec, shape: tuple[int, ...] = ()) -> list[Read]:
-        """Inputs of one model, or what is wrong with each; unless given, the first that can be read sets the shape."""
+        """Inputs of one model, or what is wrong with each; unless given, the shape is that of most."""
         if isinstance(spec, Picture):
             seen = self.pictures(payloads, {spec.kind: spec})
             return [one if isinstance(one, UnreadableInput) else one.fitted[spec.kind] for one in seen]
         found: list[Read] = []
         for payload in payloads:
             try:
-                found.append(array := self.one(payload, spec, shape))
+                found.append(self.one(payload, spec, shape))
             except UnreadableInput as error:
                 found.append(error)
-            else:
-                shape = shape or array.shape
+        if not shape:
+            shape = _most_common_shape(found)
+            found = [_of_shape(one, shape) for one in found]
         return found
 
     def pictures(
@@ -117,6 +119,19 @@ class Decoder:
         """
         found = self.each(payloads, spec, shape)
         return every(payloads, lambda number: spec.with_name(read(found[number]), payloads[number].label or ""))
+
+
+def _most_common_shape(found: Sequence[Read]) -> tuple[int, ...]:
+    shapes = Counter(one.shape for one in found if not isinstance(one, UnreadableInput))
+    return shapes.most_common(1)[0][0] if shapes else ()
+
+
+def _of_shape(found: Read, shape: tuple[int, ...]) -> Read:
+    try:
+        check_shape(read(found).shape, shape)
+    except UnreadableInput as error:
+        return error
+    return found
 
 
 def read(found: Read) -> NDArray[Any]:

@@ -10,11 +10,9 @@ from typing import NoReturn, cast
 import msgpack
 
 from adapter.errors import MalformedRequest, TooLarge
+from api.schemas_requests import MAX_ITEMS
 
 MEDIA_TYPES = ("application/msgpack", "application/vnd.msgpack", "application/x-msgpack")
-
-MAX_ITEMS = 100_000
-"""Of one array or map; memory for them is taken before they are read."""
 
 
 def unpack(data: bytes) -> object:
@@ -24,7 +22,7 @@ def unpack(data: bytes) -> object:
         MalformedRequest: it is none, or more than one.
         TooLarge: an array or map has too many items.
     """
-    most = min(len(data), MAX_ITEMS)
+    most = min(len(data), MAX_ITEMS)  # memory for them is taken before they are read
     try:
         return cast(
             "object",

@@ -38,6 +38,10 @@ from api.schemas_requests import (
 MAX_PARTS = 10_000
 MAX_ZIP_RATIO = 200
 MAX_ZIP_BYTES = 256 * 2**20
+MAX_FINDINGS = 10_000
+"""Members and values that do not belong: a body with more has them counted, not listed."""
+SHOWN = 100
+"""Of them, in an answer."""
 
 _LABELLED = re.compile(r"(support|examples|queries)\[(.+)\]", re.DOTALL)
 
@@ -168,16 +172,24 @@ async def _json(request: Request, schema: type[Body]) -> Body:
         raise _as_problem(error) from error
 
 
-def _as_problem(error: ValidationError, prefix: str = "") -> MalformedRequest | Unprocessable:
+def _as_problem(error: ValidationError, prefix: str = "") -> MalformedRequest | TooLarge | Unprocessable:
+    n = error.error_count()
+    if n > MAX_FINDINGS:
+        return Unprocessable(
+            f"the body has {n} members or values that do not belong; see /docs", code="invalid_request"
+        )
     findings = error.errors(include_url=False, include_input=False, include_context=False)
-    if findings[0]["type"] == "json_invalid":
-        return MalformedRequest(f"the body is not JSON: {findings[0]['msg']}", code="invalid_json")
+    first = findings[0]
+    where = prefix + _pointer(first["loc"]) or "the body"
+    if first["type"] == "json_invalid":
+        return MalformedRequest(f"the body is not JSON: {first['msg']}", code="invalid_json")
+    if first["type"] == "too_long":
+        return TooLarge(f"{where}: {first['msg']}", code="body_too_large")
     errors: list[ErrorItem] = [
-        {"pointer": prefix + _pointer(f["loc"]), "code": "invalid_field", "detail": f["msg"]} for f in findings
+        {"pointer": prefix + _pointer(f["loc"]), "code": "invalid_field", "detail": f["msg"]} for f in findings[:SHOWN]
     ]
-    first = errors[0]
-    where = first.get("pointer") or "the body"
-    return Unprocessable(f"{where}: {first.get('detail')}", code="invalid_request", errors=errors)
+    others = f", and {n - 1} more" if n > 1 else ""
+    return Unprocessable(f"{where}: {first['msg']}{others}", code="invalid_request", errors=errors)
 
 
 def _pointer(location: Sequence[int | str]) -> str:

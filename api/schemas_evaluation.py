@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas import ItemError
 from api.schemas_quality import Interval
-from api.schemas_requests import PNG, In, SupportExample
+from api.schemas_requests import MAX_ITEMS, PNG, In, SupportExample
 
 _HALF: dict[str, Any] = {"n": 50, "recall": 0.96, "ci95": [0.87, 0.99], "precision": 0.96, "f1": 0.96}
 EXAMPLE: dict[str, Any] = {
@@ -38,7 +38,7 @@ EXAMPLE: dict[str, Any] = {
 class EvaluateRequest(In):
     """Queries whose label is known; the model has not seen them."""
 
-    queries: list[SupportExample] = Field(json_schema_extra={"minItems": 1})
+    queries: list[SupportExample] = Field(max_length=MAX_ITEMS, json_schema_extra={"minItems": 1})
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"queries": [{"label": "ka", "input": {"image": PNG}}]}]}

@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from adapter.models import Adaptation, ClassCount, ModelRecord, OriginKind, Status
 from api.schemas import ModelError, Timings, model_error, moment, timings, worded_quality
 from api.schemas_quality import ExamplesComparison, ModelQuality
-from api.schemas_requests import PNG, In, SupportExample
+from api.schemas_requests import MAX_ITEMS, PNG, In, SupportExample
 
 
 class ExamplesRequest(In):
     """Examples to add; a label that the model does not have is a new class."""
 
-    examples: list[SupportExample] = Field(json_schema_extra={"minItems": 1})
+    examples: list[SupportExample] = Field(max_length=MAX_ITEMS, json_schema_extra={"minItems": 1})
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"examples": [{"label": "na", "input": {"image": PNG}}]}]}

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
 
 from meta_models.inputs import MODALITIES
 
@@ -14,6 +22,10 @@ PNG = (
     "gyosrtkkTWYnV6QgNzKQEzkge0zD2eGhCpTP+QKZCROZgF3nZQAAAABJRU5ErkJggg=="
 )
 """A small drawing for examples."""
+
+
+MAX_ITEMS = 100_000
+"""Of one array or map of a body; what a server takes in one request is less."""
 
 
 def _whole(value: object) -> object:
@@ -33,10 +45,26 @@ class In(BaseModel):
 
 VersionIn = Annotated[Int, Field(ge=1, le=10**9)] | Literal["stable", "latest"] | None
 
+
+def _file(value: object) -> str | bytes:
+    if isinstance(value, str | bytes):
+        return value
+    raise ValueError("base64 is needed, or bytes where the body is MessagePack")
+
+
 FileIn = Annotated[
-    str | bytes, WithJsonSchema({"type": "string", "format": "byte", "contentEncoding": "base64"}), Field()
+    str | bytes,
+    PlainValidator(_file),
+    WithJsonSchema({"type": "string", "format": "byte", "contentEncoding": "base64"}),
 ]
 """Base64 in JSON, bytes in MessagePack."""
+
+Numbers = Annotated[list[float | None], FailFast(), WithJsonSchema({"type": "array", "items": {"type": "number"}})]
+"""Where a program writes null for what is no number, it is read as one that is missing; of what is neither, the first
+is told, not a million of them."""
+
+
+_ABSENT: Any = None
 
 
 def _left_out(schema: dict[str, Any]) -> None:
@@ -47,25 +75,25 @@ def _left_out(schema: dict[str, Any]) -> None:
 class Content(In):
     """One input: the member that names the meta-model's modality."""
 
-    image: FileIn | SkipJsonSchema[None] = Field(
-        default=None,
+    image: FileIn = Field(
+        default=_ABSENT,
         description="A PNG, JPEG, WebP, GIF, BMP or TIFF file: in base64, or as bytes where the body is MessagePack.",
         examples=[PNG],
         json_schema_extra=_left_out,
     )
-    audio: FileIn | SkipJsonSchema[None] = Field(
-        default=None,
+    audio: FileIn = Field(
+        default=_ABSENT,
         description="A WAV, FLAC, OGG or MP3 file of any rate, length and number of channels; as `image` is.",
         json_schema_extra=_left_out,
     )
-    text: str | SkipJsonSchema[None] = Field(
-        default=None,
+    text: str = Field(
+        default=_ABSENT,
         description="Words: a ticket, a question, a command.",
         examples=["my card has not arrived yet"],
         json_schema_extra=_left_out,
     )
-    vector: list[float] | SkipJsonSchema[None] = Field(
-        default=None,
+    vector: Numbers = Field(
+        default=_ABSENT,
         description="An embedding or a row of numbers; as many in every input of a model.",
         examples=[[0.12, -0.5, 0.33]],
         json_schema_extra=_left_out,
@@ -78,7 +106,7 @@ class Content(In):
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         found = [name for name in MODALITIES if name in self.model_fields_set]
-        if len(found) != 1 or getattr(self, found[0]) is None:
+        if len(found) != 1:
             raise ValueError(f"one of {', '.join(sorted(MODALITIES))} is needed, found {' and '.join(found) or 'none'}")
         return self
 
@@ -127,7 +155,7 @@ class AdaptOptions(In):
 class AdaptRequest(AdaptOptions):
     """A support set to adapt to."""
 
-    support: list[SupportExample] = Field(json_schema_extra={"minItems": 2})
+    support: list[SupportExample] = Field(max_length=MAX_ITEMS, json_schema_extra={"minItems": 2})
 
     model_config = ConfigDict(
         extra="forbid",
@@ -157,7 +185,7 @@ class PredictRequest(In):
 
     version: VersionIn = Field(default=None, description="As the query parameter `version`.")
 
-    inputs: list[QueryInput] = Field(json_schema_extra={"minItems": 1})
+    inputs: list[QueryInput] = Field(max_length=MAX_ITEMS, json_schema_extra={"minItems": 1})
     top_k: Int = Field(default=5, ge=1, description="Scores listed for each input, best first.")
 
     model_config = ConfigDict(
@@ -169,9 +197,9 @@ class ClassifyRequest(In):
     """A support set and queries in one request; nothing is kept."""
 
     meta_model: str | None = None
-    support: list[SupportExample] = Field(json_schema_extra={"minItems": 2})
+    support: list[SupportExample] = Field(max_length=MAX_ITEMS, json_schema_extra={"minItems": 2})
     adaptation: AdaptationIn = AdaptationIn()
-    inputs: list[QueryInput] = Field(json_schema_extra={"minItems": 1})
+    inputs: list[QueryInput] = Field(max_length=MAX_ITEMS, json_schema_extra={"minItems": 1})
     top_k: Int = Field(default=5, ge=1)
 
     model_config = ConfigDict(

@@ -48,12 +48,12 @@ class VectorSpec(Described):
         return data[: len(_MAGIC)] == _MAGIC
 
     def read(self, content: Any, caps: Caps) -> NDArray[np.float32]:
-        """A list of numbers, an array or the bytes of a `.npy` file to (n_dimensions,) float32.
+        """A list of numbers, where None is one that is missing, an array or a `.npy` file to (n_dimensions,) float32.
 
         Raises:
             UnreadableInput: what is wrong with it.
         """
-        array = load_npy(content) if isinstance(content, bytes) else np.asarray(content)
+        array = load_npy(content) if isinstance(content, bytes) else _as_array(content)
         if array.ndim != 1:
             raise UnreadableInput("bad_vector", f"a vector has one axis, this array has the shape {array.shape}")
         vector = to_float32(array)
@@ -80,6 +80,13 @@ class VectorSpec(Described):
         centres = rng.normal(size=(int(classes.max()) + 1, size))
         units = np.exp(rng.normal(size=size))
         return (units * (centres[classes] + 0.5 * rng.normal(size=(len(classes), size)))).astype(np.float32)
+
+
+def _as_array(content: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(content, np.float64 if isinstance(content, list) else None)
+    except (TypeError, ValueError) as error:
+        raise UnreadableInput("bad_vector", f"a vector is a list of numbers: {error}") from error
 
 
 def read_rows(

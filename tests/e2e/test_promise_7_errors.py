@@ -162,6 +162,28 @@ def test_bad_example_of_a_form_or_an_archive_is_named(http: httpx.Client) -> Non
     assert "b/broken one.png" in json.dumps(by_archive["errors"])
 
 
+def test_the_odd_one_out_is_named_wherever_it_stands(http: httpx.Client) -> None:
+    files = [("support[a]", ("README.md", b"# Drawings")), *parts_of(drawn(2, 2, first=1))]
+    found = assert_problem(http.post("/v1/models", files=files), 422)
+    assert [error["pointer"] for error in found["errors"]] == ["support[a] README.md"]
+
+
+@pytest.mark.parametrize(
+    ("faults", "code", "told"),
+    [
+        ([0] * 50_000, "invalid_request", 0),
+        ([0] * 500, "invalid_request", 100),
+        ([0] * 200_000, "body_too_large", 0),
+        ([{"label": "a", "input": {"vector": ["x"] * 200_000}}], "invalid_request", 1),
+    ],
+)
+def test_a_body_full_of_faults_gets_a_short_answer(http: httpx.Client, faults: list[Any], code: str, told: int) -> None:
+    answer = http.post("/v1/classify", json={"support": faults, "inputs": [{"vector": [1]}]})
+    found = assert_problem(answer, 413 if code == "body_too_large" else 422, code)
+    assert len(found.get("errors", [])) == told
+    assert len(answer.content) < 30_000
+
+
 def test_torn_form_is_not_taken_for_a_smaller_one(http: httpx.Client) -> None:
     """A body that ends before its closing boundary lacks something: nothing of it may be adapted to."""
     request = http.build_request("POST", "/v1/models", files=parts_of(drawn(2, 3, first=2760)))

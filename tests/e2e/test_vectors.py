@@ -163,6 +163,25 @@ def test_exactly_one_kind_of_input(http: httpx.Client) -> None:
         assert found["errors"][0]["pointer"].startswith("/support/0/input")
 
 
+def test_of_other_dimensions_than_most_is_named_even_where_it_is_the_first(http: httpx.Client) -> None:
+    rows = {"a": [1, 2, 3], "b": [1, 2], "c": [3, 1]}
+    support = [{"label": label, "input": {"vector": row}} for label, row in rows.items()]
+    found = assert_problem(http.post("/v1/models", json={"support": support}), 422, "wrong_dimensions")
+    assert [error["pointer"] for error in found["errors"]] == ["/support/0/input/vector"]
+
+
+def test_a_number_that_is_missing_is_named_and_the_rest_is_answered(http: httpx.Client) -> None:
+    support, labels, queries, _ = wine(3, 1)
+    inputs = inputs_json(queries)
+    inputs[0]["vector"][4] = None
+    body = {"support": support_json(support, labels), "inputs": inputs}
+    results = http.post("/v1/classify", json=body).json()["results"]
+    assert [r.get("error", {}).get("code") for r in results] == ["bad_vector", *[None] * (len(inputs) - 1)]
+    inputs[0]["vector"][4] = "x"
+    found = assert_problem(http.post("/v1/classify", json=body), 422, "invalid_request")
+    assert [error["pointer"] for error in found["errors"]] == ["/inputs/0/vector/4"]
+
+
 def test_other_dimensions_are_named(http: httpx.Client) -> None:
     support, labels, queries, _ = wine(2, 1)
     uneven = support_json(support, labels)
