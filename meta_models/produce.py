@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from meta_models.meta_train import OnProgress, evaluate_settings, meta_train
 from meta_models.plots import plot_log
 from meta_models.pretrained import ENCODERS, encoder_folder, encoder_tensors
 from meta_models.provenance import provenance
-from meta_models.publish import export, write_manifest
+from meta_models.publish import export, put_in_place, write_manifest
 from meta_models.recipe import Recipe
 from meta_models.serving import ServedModel
 from meta_models.serving_path import ServingPath
@@ -31,6 +32,8 @@ from meta_models.sources import Pools, Splits, load_splits
 from meta_models.torch_model import TorchModel, build_algorithm
 
 SEARCH_LOG = "search.jsonl"
+MADE = "published"
+"""Where a run keeps what it publishes until its last figure is measured."""
 
 Say = Callable[[str], None]
 """Told each finished stage in words."""
@@ -72,12 +75,12 @@ def produce(
     if start and recipe.data.name == "folder":
         notes = _what_it_brought(model, start, recipe, splits.development)
         say(notes)
-    folder = zoo / recipe.name
+    made = run / MADE
     development = _development_accuracy(model, recipe, splits.development)
     say(f"{development}% on development episodes, mean over {len(recipe.development.settings)} settings")
-    manifest = export(model, recipe, _training(recipe, splits, run, notes, development), folder)
+    manifest = export(model, recipe, _training(recipe, splits, run, notes, development), made)
     say("graphs agree with torch")
-    path = ServingPath(ServedModel(folder, manifest), TorchModel.load(folder, manifest))
+    path = ServingPath(ServedModel(made, manifest), TorchModel.load(made, manifest))
     if recipe.small_body:
         development = _development_accuracy(path, recipe, splits.development)
         say(f"{development}% with the body's weights in eight bits")
@@ -90,15 +93,16 @@ def produce(
     if recipe.outer.all_classes_steps:
         model = learn_from_all(model, recipe, splits, run, device=device, on_progress=on_progress)
         training = _with_all_classes(manifest.training, recipe, run)
-        manifest = export(model, recipe, training, folder).model_copy(update={"calibration": calibration})
+        manifest = export(model, recipe, training, made).model_copy(update={"calibration": calibration})
         say(
             f"{recipe.outer.all_classes_steps} steps more, from {sum(splits.n_classes[:2])} classes; graphs agree again"
         )
     command = "innerloop meta-train " + ("--data FOLDER" if recipe.data.name == "folder" else recipe.name)
-    figures = measure_figures(Subject(Published(folder, manifest), splits.test), command, episodes, say)
+    figures = measure_figures(Subject(Published(made, manifest), splits.test), command, episodes, say)
     manifest = manifest.model_copy(update={"benchmarks": figures})
-    write_manifest(manifest, folder)
-    say(f"published {manifest.reference} in {folder}")
+    put_in_place(manifest, made, zoo / recipe.name)
+    shutil.rmtree(made)
+    say(f"published {manifest.reference} in {zoo / recipe.name}")
     return manifest
 
 

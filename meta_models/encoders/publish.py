@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from meta_models.inputs import TextSpec
 from meta_models.manifest import MANIFEST_FILE, NAME, Limits, Manifest, Training, read_manifest, sha256
 from meta_models.own_classes import load_classes, part_of
 from meta_models.produce import measure_figures
-from meta_models.publish import export, write_manifest
+from meta_models.publish import export, put_in_place
 from meta_models.recipe import Data, Outer, Recipe
 from meta_models.serving import Features, ServedModel, graph_session, run_body
 from meta_models.serving_path import ServingPath
@@ -106,7 +105,6 @@ def add_encoder(
         chosen = choose_head(pools[0], pools[1], body.spec.shape, say)
         say(f"chosen: {chosen.head}")
         onnx.save(body.centred(chosen.head.centre).graph, graph)
-        zoo.mkdir(parents=True, exist_ok=True)
         folder = Path(made) / name
         recipe = _recipe(name, files, body, chosen, _next_version(zoo / name), card)
         training = _training(files, pools, chosen, card, (time.perf_counter() - began) / 60)
@@ -119,8 +117,7 @@ def add_encoder(
         subject = Subject(Published(folder, manifest), _protocols(test), path)
         command = f"innerloop meta-models add {name} --encoder ENCODER --data {'CSV' if data.is_file() else 'FOLDER'}"
         manifest = manifest.model_copy(update={"benchmarks": measure_figures(subject, command, episodes, say)})
-        write_manifest(manifest, folder)
-        _move(folder, zoo / name)
+        put_in_place(manifest, folder, zoo / name)
     say(f"published {manifest.reference} in {zoo / name}")
     return manifest
 
@@ -211,12 +208,3 @@ def _limits(body: Body) -> Limits:
 def _next_version(folder: Path) -> int:
     """One more than what is published there: adapted models name the version that they came from."""
     return read_manifest(folder).version + 1 if (folder / MANIFEST_FILE).is_file() else 1
-
-
-def _move(made: Path, folder: Path) -> None:
-    """Put it in its place whole, whatever happens in between."""
-    beside = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(beside, ignore_errors=True)
-    shutil.copytree(made, beside)
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 
 from meta_models import publish
 from meta_models.calibrate import FALSE_REJECTS, calibrate
@@ -117,6 +118,35 @@ def test_a_small_body_answers_alike_and_holds_the_weights_alone(
     cosines = (here * there).sum(1) / (np.linalg.norm(here, axis=1) * np.linalg.norm(there, axis=1))
     assert cosines.min() > 0.999
     assert not np.array_equal(here, there)
+
+
+def test_a_small_body_that_answers_otherwise_is_refused(
+    model: TorchModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other_filters(graph: onnx.ModelProto) -> onnx.ModelProto:
+        for tensor in graph.graph.initializer:
+            if len(tensor.dims) == 4:
+                tensor.CopyFrom(numpy_helper.from_array(np.ones(tensor.dims, np.float32), tensor.name))
+        return graph
+
+    monkeypatch.setattr(publish, "with_eight_bit_weights", other_filters)
+    recipe = a_recipe(VARIANTS["protonet-cosine"]).model_copy(update={"small_body": True})
+    with pytest.raises(publish.PublishError, match="in eight bits have a cosine"):
+        publish.export(model, recipe, a_training(), tmp_path / "x")
+
+
+def test_what_is_published_stays_until_the_next_one_is_whole(
+    published: Path, model: TorchModel, tmp_path: Path
+) -> None:
+    old = read_manifest(published)
+    made = publish.export(model, a_recipe(VARIANTS["protonet-cosine"]), a_training(), tmp_path / "made")
+    with pytest.raises(publish.PublishError, match="without measured accuracy"):
+        publish.put_in_place(made, tmp_path / "made", published)
+    assert read_manifest(published) == old
+    card = {"benchmarks": old.benchmarks, "calibration": old.calibration, "version": 9}
+    publish.put_in_place(made.model_copy(update=card), tmp_path / "made", published)
+    assert read_manifest(published).version == 9
+    assert not list(published.parent.glob(".*"))
 
 
 def test_what_a_network_computes_of_its_weights_is_computed_once(pool: ClassPool, tmp_path: Path) -> None:
