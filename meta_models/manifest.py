@@ -121,7 +121,7 @@ class Training(_Part):
     hardware: str
     notes: str = ""
     development_accuracy: float | None = None
-    """Percent, mean over the recipe's settings; what meta-models of one kind of data are chosen by."""
+    """Percent, mean over the recipe's settings; what the default of a kind is chosen by, but for drawings (`ALIASES`)."""
 
 
 class Manifest(_Part):
