@@ -55,7 +55,7 @@ class Content(In):
     )
     audio: FileIn | SkipJsonSchema[None] = Field(
         default=None,
-        description="A WAV, FLAC, OGG or MP3 file, 2,000 to 192,000 samples a second, at most 16 channels; as `image` is.",
+        description="A WAV, FLAC, OGG or MP3 file, 2,000 to 192,000 samples a second, 16 channels at most; as `image`.",
         json_schema_extra=_left_out,
     )
     text: str | SkipJsonSchema[None] = Field(
