@@ -62,8 +62,13 @@ class ServerLimits(BaseModel):
     max_image_pixels: int
     max_audio_bytes: int
     max_audio_seconds: float
+    max_audio_channels: int
     max_text_characters: int
+    max_vector_dimensions: int
     max_queries: int
+    max_rows: int = Field(description="Of one `.npy` file.")
+    max_parts: int = Field(description="Files of a form, or of an archive.")
+    max_archive_bytes: int = Field(description="Of an archive's files, unpacked.")
     max_wait_seconds: float
     max_ttl_seconds: int
     default_ttl_seconds: int

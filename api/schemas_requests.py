@@ -83,7 +83,7 @@ class Content(In):
     )
     audio: FileIn = Field(
         default=_ABSENT,
-        description="A WAV, FLAC, OGG or MP3 file of any rate, length and number of channels; as `image` is.",
+        description="A WAV, FLAC, OGG or MP3 file, 2,000 to 192,000 samples a second, 16 channels at most; as `image`.",
         json_schema_extra=_left_out,
     )
     text: str = Field(

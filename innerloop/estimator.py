@@ -17,6 +17,7 @@ from innerloop import tables
 from innerloop.client.clients import DEFAULT_URL, Client
 from innerloop.client.inputs import as_content
 from innerloop.client.vector_flows import VectorAnswers
+from innerloop.labels import check_apart, each_once, listed, paired
 
 if TYPE_CHECKING:
     from innerloop.client.inputs import Input
@@ -32,7 +33,8 @@ class FewShotClassifier:
     Pictures are encoded bytes, paths, Pillow images or arrays of pixels, (height, width[, channels]) each; sounds are
     encoded bytes, paths, or pairs of samples (n_samples[, channels]) and their number a second. Texts are strings, and
     what their labels say counts too. Vectors are the rows of a table, (n, n_features): embeddings of a model of yours,
-    or measurements. Labels may be anything whose `str` tells them apart; `predict` gives them back as they were.
+    or measurements. Inputs and labels come as lists, arrays or columns of a data frame. Labels are strings, numbers or
+    other single values that can be sorted and that their `str` tells apart; `predict` gives them back as they were.
 
     Args:
         meta_model: a published name or alias, or "auto" for the one that suits these examples; None takes the server's
@@ -92,12 +94,12 @@ class FewShotClassifier:
         """Adapt to inputs `X` with labels `y`, at least two classes; earlier examples are forgotten.
 
         Raises:
-            ValueError: lengths differ, or two labels have the same `str`.
+            ValueError: lengths differ, a label is missing or is several values, or two have the same `str`.
             InnerloopHTTPError: the server refuses; the message names each example.
         """
         if tables.is_table(X):
             return self._fit_vectors(*tables.checked_pair(self, X, y, reset=True))
-        inputs, labels = _paired(X, y)
+        inputs, labels = paired(X, y)
         return self._fit(inputs, labels)
 
     def partial_fit(
@@ -125,7 +127,7 @@ class FewShotClassifier:
                 vectors, names = np.concatenate([before[0], vectors]), np.concatenate([before[1], names])
             return self._fit_vectors(vectors, names)
         kept, known = before or ([], [])
-        inputs, labels = _paired(X, y)
+        inputs, labels = paired(X, y)
         return self._fit([*kept, *inputs], [*known, *labels])
 
     def predict(self, X: Sequence[Input] | NDArray[Any]) -> NDArray[Any]:  # noqa: N803
@@ -167,7 +169,7 @@ class FewShotClassifier:
     ) -> float:
         """Accuracy on labelled inputs."""
         if not tables.is_table(X):
-            X, y = _paired(X, y)  # noqa: N806
+            X, y = paired(X, y)  # noqa: N806
         return float(np.average(self.predict(X) == np.asarray(y), weights=sample_weight))
 
     def export(self, path: str | Path, format: Literal["onnx", "safetensors"] = "onnx") -> Path:
@@ -226,8 +228,8 @@ class FewShotClassifier:
 
     def _fit(self, inputs: list[Any], labels: list[Any]) -> Self:
         encoded = [as_content(given) for given in inputs]
-        _check_labels(labels)
-        classes = np.unique(np.asarray(labels))
+        check_apart(labels)
+        classes = each_once(labels)
         # As the array has them: a list of 1 and "b" becomes an array of text.
         named = [str(label) for label in np.asarray(labels)]
         with self._client() as client:
@@ -237,7 +239,7 @@ class FewShotClassifier:
         return self
 
     def _fit_vectors(self, vectors: NDArray[Any], labels: NDArray[Any]) -> Self:
-        _check_labels(labels.tolist())
+        check_apart(labels.tolist())
         classes = np.unique(labels)
         if len(classes) < 2:
             raise ValueError(f"at least 2 classes are needed, found 1 class: {classes[0]!r}")
@@ -269,8 +271,9 @@ class FewShotClassifier:
 
     def _ask(self, X: Sequence[Input] | NDArray[Any]) -> list[dict[str, Any]]:  # noqa: N803
         self._check_fitted()
+        inputs = listed(X, "inputs")
         with self._client() as client:
-            results = client.predict(self.model_id_, list(X), top_k=len(self.classes_), progress=self.progress)
+            results = client.predict(self.model_id_, inputs, top_k=len(self.classes_), progress=self.progress)
         errors = [
             f"input {i}: {r['error']['code']}: {r['error']['detail']}" for i, r in enumerate(results) if "error" in r
         ]
@@ -278,18 +281,3 @@ class FewShotClassifier:
             shown = "\n  ".join(errors[:5])
             raise ValueError(f"{len(errors)} of {len(results)} inputs cannot be classified:\n  {shown}")
         return results
-
-
-def _check_labels(labels: Sequence[Any]) -> None:
-    read_as: dict[str, set[Any]] = {}
-    for label in labels:
-        read_as.setdefault(str(label), set()).add(label)
-    if twice := [name for name, found in read_as.items() if len(found) > 1]:
-        raise ValueError(f"labels must differ as text; more than one reads {twice[0]!r}")
-
-
-def _paired(X: Any, y: Any) -> tuple[list[Any], list[Any]]:  # noqa: N803
-    inputs, labels = list(X), list(y)
-    if len(inputs) != len(labels):
-        raise ValueError(f"as many labels as inputs are needed, found {len(inputs)} inputs and {len(labels)} labels")
-    return inputs, labels

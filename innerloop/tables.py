@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from innerloop.labels import check_present
+
 
 def is_table(X: Any) -> bool:  # noqa: N803
     """Whether `X` is rows of numbers: two axes, or a list of vectors. Three axes and more are pictures."""
-    if hasattr(X, "toarray") or hasattr(X, "dtypes"):  # a sparse matrix, a data frame
+    if hasattr(X, "toarray"):  # a sparse matrix
         return True
     if isinstance(X, list | tuple):
         if not X or isinstance(X[0], str | bytes | Path):
@@ -25,7 +27,8 @@ def is_table(X: Any) -> bool:  # noqa: N803
     array = X if shape is not None else np.asarray(X) if hasattr(X, "__array__") else None
     if array is None or len(array.shape) > 2:
         return False
-    # One axis: numbers that lack an axis, which the check says, or paths, bytes and pictures as objects.
+    # Two axes: an array or a data frame. One: numbers that lack an axis, which the check says, or texts, paths, bytes
+    # and pictures as objects, a column of a data frame too.
     return len(array.shape) == 2 or getattr(array, "dtype", np.dtype(object)).kind in "fiubc"
 
 
@@ -44,6 +47,7 @@ def checked(estimator: Any, X: Any, *, reset: bool) -> NDArray[Any]:  # noqa: N8
 
 def checked_pair(estimator: Any, X: Any, y: Any, *, reset: bool) -> tuple[NDArray[Any], NDArray[Any]]:  # noqa: N803
     """The same with one label for each row."""
+    check_present(y)
     try:
         from sklearn.utils.multiclass import check_classification_targets
         from sklearn.utils.validation import validate_data

@@ -42,8 +42,12 @@ def load_classes(
         prepare: makes of one class's inputs (n, *shape) what the pool holds of them.
 
     Raises:
-        DataError: lists every example that cannot be used and every class that has too few.
+        DataError: lists every example that cannot be used and every class that has too few; or `source` is a CSV, and
+            what is read are no texts.
     """
+    if _is_csv(source) and spec.modality != "text":
+        wanted = "give a folder with a folder of files for each class"
+        raise DataError(f"{source}: a CSV is for texts, and {spec.modality} files are read here; {wanted}")
     classes = _contents(source)
     if len(classes) < n_classes:
         raise DataError(f"{source} has {len(classes)} classes, at least {n_classes} are needed")
@@ -70,7 +74,7 @@ def load_classes(
 
 def _contents(source: Path) -> dict[str, list[Content]]:
     """By class."""
-    if source.suffix.lower() == ".csv" and source.is_file():
+    if _is_csv(source):
         return _texts(source)
     if not source.is_dir():
         raise DataError(f"{source} is not a folder; it should hold one folder of files for each class")
@@ -79,6 +83,10 @@ def _contents(source: Path) -> dict[str, list[Content]]:
         folder.name: [(f"{folder.name}/{path.name}", path) for path in _visible(folder) if path.is_file()]
         for folder in folders
     }
+
+
+def _is_csv(source: Path) -> bool:
+    return source.suffix.lower() == ".csv" and source.is_file()
 
 
 def _visible(folder: Path) -> Iterator[Path]:

@@ -9,12 +9,16 @@ from fastapi import APIRouter, Depends
 from adapter.errors import NotFound
 from adapter.support_set import MAX_LABEL_LENGTH
 from api import limits
+from api.arrays import MAX_ROWS
 from api.auth import MayPredict
 from api.openapi import problems
+from api.requests import MAX_PARTS, MAX_ZIP_BYTES
 from api.schemas import MetaModel, MetaModelList
 from api.schemas_limits import KeyCard, ServerLimits
 from api.services import Services, services
 from meta_models.catalogue import UnknownMetaModelError
+from meta_models.inputs.audio_file import MAX_CHANNELS
+from meta_models.inputs.vector import MAX_DIMENSIONS
 
 router = APIRouter(prefix="/v1", tags=["meta-models"])
 
@@ -39,6 +43,11 @@ async def get_limits(s: S, who: MayPredict) -> ServerLimits:
     usage = await s.in_store(s.usage.days, who.owner, who.id)
     return ServerLimits(
         **s.settings.model_dump(include=set(ServerLimits.model_fields)),
+        max_audio_channels=MAX_CHANNELS,
+        max_vector_dimensions=MAX_DIMENSIONS,
+        max_rows=MAX_ROWS,
+        max_parts=MAX_PARTS,
+        max_archive_bytes=MAX_ZIP_BYTES,
         max_label_length=MAX_LABEL_LENGTH,
         key=KeyCard.of(who),
         quota=await limits.left(s, who, usage),

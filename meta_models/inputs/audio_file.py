@@ -6,6 +6,7 @@ libsndfile decodes WAV, FLAC, OGG (Vorbis and Opus) and MP3. What is refused by 
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,14 @@ MIN_RATE, MAX_RATE = 2_000, 192_000
 """Samples a second: below it nothing is heard, above it no recorder goes."""
 MAX_CHANNELS = 16
 
+SILENT = 1e-3
+"""Loudest sample, of full scale (-60 dB), that is still called silence."""
+
 _BLOCK = 2**16
 """Samples of each channel decoded at a time; only their mean is kept."""
+
+_OF_ITSELF = re.compile("exist|pipe|open|pointer|internal|malloc|system", re.IGNORECASE)
+"""What libsndfile says of files and memory, which mean nothing to someone who sent bytes."""
 
 
 def recognises(data: bytes) -> bool:
@@ -51,7 +58,9 @@ def decode(data: bytes, caps: Caps) -> tuple[NDArray[np.float32], int]:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             return _mono(file, caps), file.samplerate
     except soundfile.LibsndfileError as error:
-        raise UnreadableInput("undecodable_audio", f"the sound is damaged: {error.error_string}") from error
+        said = error.error_string
+        found = f"its {len(data)} bytes cannot be decoded" if _OF_ITSELF.search(said) else said
+        raise UnreadableInput("undecodable_audio", f"the sound is damaged: {found}") from error
 
 
 def _mono(file: Any, caps: Caps) -> NDArray[np.float32]:
@@ -62,19 +71,23 @@ def _mono(file: Any, caps: Caps) -> NDArray[np.float32]:
         raise too_large("audio", f"the sound has {file.channels} channels, at most {MAX_CHANNELS}")
     most = int(caps.audio_seconds * file.samplerate)
     parts: list[NDArray[np.float32]] = []
-    n = 0
+    n, loudest = 0, 0.0
     # What a header says of the length is no reason to allocate it.
     while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
         n += len(block)
         if n > most:
             raise too_large("audio", f"the sound lasts more than {caps.audio_seconds:g} seconds")
         parts.append(block.mean(1))
+        if file.channels > 1:
+            loudest = max(loudest, float(np.abs(block).max()))
     if not n:
         raise UnreadableInput("empty_audio", "the sound has no samples")
     samples = np.concatenate(parts)
     if not np.isfinite(samples).all():
         place = int(np.flatnonzero(~np.isfinite(samples))[0])
         raise UnreadableInput("undecodable_audio", f"sample {place} is {samples[place]}; every sample must be finite")
+    if loudest > SILENT >= np.abs(samples).max():
+        raise UnreadableInput("silent_audio", "no sound found: the channels cancel each other out; send one of them")
     return samples
 
 

@@ -1,4 +1,4 @@
-"""Turns a sound as a user has it into the samples a meta-model was trained on: of any rate, length and loudness.
+"""Turns a sound as a user has it into the samples a meta-model was trained on: of whatever rate, length and loudness.
 
 Runs unchanged on training data, in the API and on exported models; what it does is written in the manifest
 (`SoundSpec`). What is made of the samples, a spectrogram first of all, is in the served graph.
@@ -24,8 +24,8 @@ FULL_SCALE = 32_768
 PEAK = 32_000
 """Of the loudest sample, so that loudness does not matter."""
 
-SILENT = 1e-3
-"""Loudest sample, of full scale (-60 dB), that is still called silence."""
+SHORTEST = 0.01
+"""Seconds, about one period of a deep voice: a shorter sound is a click at most."""
 
 FLAT = 0.98
 """Of the loudest sample: what lies above counts as flat."""
@@ -105,13 +105,20 @@ def prepare(samples: NDArray[np.float32], rate: int, spec: SoundSpec) -> NDArray
     """The array form of `SoundSpec.read`: (n,) at `rate` to (1, n_samples).
 
     Raises:
-        UnreadableInput: silence, or so clipped that little of the sound is left.
+        UnreadableInput: too short, silence, or so clipped that little of the sound is left.
     """
+    if len(samples) < SHORTEST * rate:
+        lasts = f"it lasts {1000 * len(samples) / rate:.2g} ms, at least {1000 * SHORTEST:g} ms are needed"
+        raise UnreadableInput("silent_audio", f"no sound found: {lasts}")
     part = loudest(samples, round(spec.seconds * rate))
-    part = part - part.mean(dtype=np.float64)
+    mean = float(part.mean(dtype=np.float64))
+    part = part - mean
     magnitude = np.abs(part)
     peak = float(magnitude.max())
-    if peak <= SILENT:
+    if peak <= audio_file.SILENT:
+        if abs(mean) > audio_file.SILENT:
+            detail = f"no sound found: the samples hardly change, all are near {mean:.2g} of full scale"
+            raise UnreadableInput("silent_audio", detail)
         level = f"{20 * np.log10(peak):.0f} dB" if peak > 0 else "nothing at all"
         raise UnreadableInput("silent_audio", f"no sound found: the loudest sample is {level} of full scale")
     flat = float((magnitude >= FLAT * peak).mean())

@@ -10,9 +10,13 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import httpx
+import numpy as np
 
+from api.requests import MAX_ZIP_BYTES
 from innerloop.embedded import Embedded
 from tests.asking import assert_problem
+from tests.sounds import encoded, wav
+from tests.vectors import npy
 
 JSON = {"Content-Type": "application/json"}
 
@@ -54,3 +58,20 @@ def test_archive_bomb(http: httpx.Client) -> None:
             archive.writestr(path, data)
     answer = http.post("/v1/models", files={"archive": ("a.zip", buffer.getvalue())})
     assert_problem(answer, 413)
+
+
+def test_one_more_than_each_limit_is_refused(http: httpx.Client) -> None:
+    """Those that no setting changes."""
+    limits = http.get("/v1/limits").json()
+    assert limits["max_archive_bytes"] == MAX_ZIP_BYTES
+    wide = [{"label": label, "input": {"vector": [0.5] * (limits["max_vector_dimensions"] + 1)}} for label in "ab"]
+    assert_problem(http.post("/v1/models", json={"support": wide}), 413, "vector_too_large")
+    rows = {"support[a]": ("a.npy", npy(np.zeros((limits["max_rows"] + 1, 2), np.float32)))}
+    assert_problem(http.post("/v1/models", files=rows), 413, "too_many_inputs")
+    loud = {"support[a]": ("a.wav", encoded(np.ones((100, limits["max_audio_channels"] + 1))))}
+    assert_problem(http.post("/v1/models", files={**loud, "support[b]": ("b.wav", wav(1))}), 413, "audio_too_large")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for i in range(limits["max_parts"] + 1):
+            archive.writestr(f"a/{i}", b"")
+    assert_problem(http.post("/v1/models", files={"archive": ("a.zip", buffer.getvalue())}), 413, "archive_too_large")

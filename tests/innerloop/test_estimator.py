@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.base import clone, is_classifier
@@ -79,6 +81,23 @@ def test_labels_come_back_as_they_were(classifier: FewShotClassifier) -> None:
     assert list(classifier.classes_) == [4, 7, 30, 100]
 
 
+@pytest.mark.parametrize("dtype", [None, object, "category"])
+def test_columns_of_a_data_frame(classifier: FewShotClassifier, dtype: str | None) -> None:
+    """Of texts and labels, whatever the rows are numbered by."""
+    texts = ["where is my parcel?", "give me my money back", "it never came", "I want a refund"]
+    names = ["late", "refund", "late", "refund"]
+    frame = pd.DataFrame({"text": pd.Series(texts, dtype=dtype), "label": names}).set_index(pd.Index([7, 3, 9, 5]))
+    classifier.fit(frame["text"], frame["label"])
+    listed = FewShotClassifier(url=classifier.url).fit(texts, names)
+    assert classifier.model_id_ == listed.model_id_
+    assert list(classifier.predict(frame["text"])) == list(listed.predict(texts))
+    np.testing.assert_array_equal(classifier.predict_proba(frame["text"]), listed.predict_proba(texts))
+    assert classifier.score(frame["text"], frame["label"]) == listed.score(texts, names)
+    assert classifier.rejected(frame["text"]).shape == (4,)
+    parts = FewShotClassifier(url=classifier.url).partial_fit(frame["text"][:2], frame["label"][:2])
+    assert parts.partial_fit(frame["text"][2:], frame["label"][2:]).model_id_ == listed.model_id_
+
+
 def test_partial_fit_keeps_what_came_before(classifier: FewShotClassifier) -> None:
     held = pictures(5030)
     classifier.partial_fit(held[:6], LABELS[:6]).partial_fit(held[6:], LABELS[6:])
@@ -145,6 +164,40 @@ def test_what_cannot_be_done_says_so(classifier: FewShotClassifier) -> None:
     classifier.fit([png(5070, 0), png(5071, 0)], ["a", "b"])
     with pytest.raises(ValueError, match=r"1 of 2 inputs cannot be classified:\n  input 1: undecodable_image"):
         classifier.predict([png(5070, 1), b"\x89torn"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([("a", 1), ("b", 2)], r"label 0 is \('a', 1\); join its parts"),
+        ([("a", 1), ("b",)], "a label is a single value"),
+        (["a", None], "label 1 is missing"),
+        ([float("nan"), "b"], "label 0 is missing"),
+        ([object(), object()], "can be sorted"),
+        ("ab", r"labels come as a list, found one str; put it in brackets: \['ab'\]"),
+    ],
+)
+def test_labels_that_are_none(labels: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FewShotClassifier().fit(["one", "other"], labels)
+
+
+def test_labels_of_rows_that_are_none() -> None:
+    with pytest.raises(ValueError, match="label 1 is missing"):
+        FewShotClassifier().fit(np.eye(2), ["a", None])
+    with pytest.raises(ValueError, match="1d array"):
+        FewShotClassifier().fit(np.eye(2), [("a", 1), ("b", 2)])
+
+
+def test_one_text_is_no_list(classifier: FewShotClassifier) -> None:
+    """Python would take it for its characters."""
+    with pytest.raises(ValueError, match="inputs come as a list, found one str"):
+        classifier.fit("ab", ["a", "b"])
+    classifier.fit(["where is my parcel?", "give me my money back"], ["late", "refund"])
+    for ask in (classifier.predict, classifier.predict_proba, classifier.rejected):
+        for one in ("it never came", b"it never came", Path("it never came.txt")):
+            with pytest.raises(ValueError, match="put it in brackets"):
+                ask(one)
 
 
 @pytest.mark.parametrize(

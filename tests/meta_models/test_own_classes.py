@@ -67,6 +67,8 @@ def test_texts_come_from_a_csv(tmp_path: Path) -> None:
     assert [len(members) for members in pool.class_examples] == [6, 6]
     expected = spec.with_name(spec.read("where is card 1", Caps()), "lost 1")
     assert np.array_equal(pool.inputs[pool.class_examples[1][0]], expected)
+    with pytest.raises(DataError, match="a CSV is for texts, and image files are read here; give a folder"):
+        load_classes(tmp_path / "t.csv", DrawingSpec(), 2)
     (tmp_path / "u.csv").write_text("text,class\na,b\n")
     with pytest.raises(DataError, match="must have columns text and label, found text, class"):
         load_classes(tmp_path / "u.csv", spec, 2)

@@ -123,6 +123,22 @@ def test_silence_is_answered_in_words() -> None:
     read(encoded(3e-3 * melody(3) / np.abs(melody(3)).max(), subtype="FLOAT"))  # very quiet is not silent
 
 
+def test_why_nothing_is_heard_is_said() -> None:
+    turned_over = melody(3)[:, None] * np.array([1, -1])
+    for data, words in (
+        (encoded(np.full(8000, 0.5)), "hardly change, all are near 0.5 of full scale"),
+        (encoded(turned_over), "the channels cancel each other out"),
+        (silence(), "the loudest sample is nothing at all"),
+        (encoded(np.zeros((8000, 2))), "the loudest sample is nothing at all"),
+        (encoded(np.array([0.5])), "it lasts 0.12 ms, at least 10 ms are needed"),
+        (encoded(np.array([0.5, -0.5])), "it lasts 0.25 ms"),
+        (encoded(melody(3)[:79]), "it lasts 9.9 ms"),
+    ):
+        assert refusal(data).code == "silent_audio"
+        assert words in str(refusal(data))
+    read(encoded(melody(3)[2000:2080]))  # ten milliseconds are heard
+
+
 def test_a_clipped_recording_is_answered_in_words() -> None:
     error = refusal(clipped())
     assert error.code == "clipped_audio"
@@ -138,6 +154,7 @@ def test_what_is_no_sound() -> None:
         (b"\x00\x00\x00\x20ftypM4A " + bytes(50), "MP4 or M4A: convert it"),
         (b"RIFF\x24\x00\x00\x00WAVEfmt ", "damaged"),
         (encoded(melody(1), format="FLAC")[:60], "damaged"),
+        (encoded(melody(1), format="MP3")[:40], "the sound is damaged: its 40 bytes cannot be decoded"),
     ):
         assert refusal(data).code == "undecodable_audio"
         assert words in str(refusal(data))
