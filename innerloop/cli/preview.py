@@ -37,9 +37,10 @@ def preview(
     from innerloop.seen import look
     from meta_models.catalogue import Catalogue, UnknownMetaModelError
     from meta_models.inputs import UnreadableInput
+    from meta_models.manifest import ManifestError
 
     results: list[dict[str, Any]] = []
-    with friendly(UnknownMetaModelError, OSError):
+    with friendly(UnknownMetaModelError, ManifestError, OSError):
         catalogue, saved = Catalogue(own_meta_models()), set[Path]()
         if save is not None:
             save.mkdir(parents=True, exist_ok=True)

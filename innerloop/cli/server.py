@@ -30,10 +30,13 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None, as_jso
     """Run everything on this machine: Redis, a worker and the API. With --json one line says when it is ready."""
     from adapter.keys import keys_of_settings
     from innerloop.embedded import Embedded, ServeError
+    from meta_models.catalogue import Catalogue
 
     with friendly(ServeError, ValueError):
         settings = settings_of(host=host, port=port, data_dir=data_dir)
         keys_of_settings(settings.api_keys)  # malformed ones are refused before anything starts
+        if settings.meta_models_dir:
+            Catalogue(settings.meta_models_dir)  # so are damaged folders and names taken twice
         # One Ctrl-C or SIGTERM ends the wait below; the context then stops the parts in order.
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):

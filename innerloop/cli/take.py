@@ -67,12 +67,13 @@ def _export_adapting(name: str, output: Path, inner_steps: int | None, inner_lr:
         ) from error
     from meta_models.algorithms import InnerSettings
     from meta_models.decompositions import NotDecomposableError
+    from meta_models.manifest import ManifestError
     from meta_models.publish import PublishError
     from meta_models.threads import all_but_one
     from meta_models.torch_model import TorchModel
 
     torch.set_num_threads(all_but_one())
-    with friendly(UnknownMetaModelError, NotDecomposableError, PublishError, OSError):
+    with friendly(UnknownMetaModelError, ManifestError, NotDecomposableError, PublishError, OSError):
         published = Catalogue(own_meta_models()).resolve(name)
         model = TorchModel.load(published.folder, published.manifest)
         inner = model.algorithm.inner

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import typer
 from innerloop import Client
 from innerloop.cli.console import ExitCode
 from innerloop.embedded import Embedded
+from meta_models.catalogue import ZOO
 from tests.asking import META_MODELS
 from tests.drawings import png
 
@@ -28,8 +30,11 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def run(server: Embedded, tmp_path: Path) -> Run:
     """`innerloop` with arguments, from the folder `tmp_path`, against the session's server."""
 
-    def innerloop(*arguments: str, expect: int = 0, url: str = server.url) -> subprocess.CompletedProcess[str]:
-        environment = {"PYTHONPATH": str(ROOT), "INNERLOOP_URL": url, "PATH": "/usr/bin:/bin", "COLUMNS": "200"}
+    def innerloop(
+        *arguments: str, expect: int = 0, url: str = server.url, **settings: str
+    ) -> subprocess.CompletedProcess[str]:
+        common = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "COLUMNS": "200"}
+        environment = {**common, "INNERLOOP_URL": url, **settings}
         ran = subprocess.run(
             [sys.executable, "-m", "innerloop", *arguments],
             cwd=tmp_path,
@@ -239,6 +244,19 @@ def test_a_broken_file_is_named(run: Run, support: Path, ask: tuple[str, ...]) -
     assert str(broken.relative_to(support.parent)) in refused.stderr
     problem = json.loads(run(*ask, "--json", expect=ExitCode.REFUSED).stderr)["error"]
     assert [finding["file"] for finding in problem["errors"]] == [str(broken.relative_to(support.parent))]
+
+
+def test_names_of_the_package_are_not_taken(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "photo-resnet12").mkdir()
+    for name in ((), ("--name", "photo-resnet12")):
+        refused = run("meta-train", "--data", "photo-resnet12", *name, expect=ExitCode.REFUSED)
+        assert "choose a name like my-photo-resnet12" in refused.stderr
+    assert "cannot be a name" in run("meta-train", "--data", ".", "--name", "photo", expect=ExitCode.REFUSED).stderr
+    shutil.copytree(ZOO / "vector-ridge", tmp_path / "own" / "vector-ridge")
+    environment = {"INNERLOOP_META_MODELS_DIR": "own"}
+    for command in (("serve", "--port", "0"), ("preview", "hello")):
+        refused = run(*command, expect=ExitCode.REFUSED, **environment)
+        assert "both hold a meta-model vector-ridge" in " ".join(refused.stderr.split())
 
 
 def test_exit_codes_and_commands_are_documented(run: Run) -> None:
