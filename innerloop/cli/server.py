@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from innerloop.cli.console import AsJson, err, friendly, out, print_line
 
@@ -104,7 +105,7 @@ def _say_ready(url: str, data: Path, keyless: bool, *, as_json: bool) -> None:
     if as_json:
         print_line({"status": "ready", "url": url, "docs": f"{url}/docs", "data": str(data), "needs_key": keyless})
         return
-    out.print(f"Innerloop is ready at [bold]{url}[/]  (API docs: {url}/docs)", soft_wrap=True)
+    out.print(Text.assemble("Innerloop is ready at ", (url, "bold"), f"  (API docs: {url}/docs)"), soft_wrap=True)
     if keyless:
         out.print("no API keys yet, so nobody may ask: innerloop keys create OWNER", style="yellow")
     out.print(f"data in {data}; Ctrl-C stops it", style="dim", soft_wrap=True, highlight=False)
