@@ -143,7 +143,10 @@ def test_evaluate_is_the_servers_report(run: Run, support: Path, tmp_path: Path)
     assert json.loads(torn.stdout)["n"] == 3
     unreadable = json.loads(torn.stdout)["unreadable"]
     assert [(u["index"], u["file"]) for u in unreadable] == [(0, "absent.png"), (4, "torn.png")]
-    assert "unreadable_file absent.png: No such" in run("evaluate", model, "queries.csv", expect=ExitCode.SOME_UNREADABLE).stderr
+    assert (
+        "unreadable_file absent.png: No such"
+        in run("evaluate", model, "queries.csv", expect=ExitCode.SOME_UNREADABLE).stderr
+    )
     (tmp_path / "queries.csv").write_text("\n".join(["path,label", *rows]))
     (tmp_path / "strange.csv").write_text("path,label\nquery-0.png,stranger")
     problem = json.loads(run("evaluate", model, "strange.csv", "--json", expect=ExitCode.REFUSED).stderr)["error"]

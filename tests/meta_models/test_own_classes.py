@@ -67,6 +67,11 @@ def test_texts_come_from_a_csv(tmp_path: Path) -> None:
     assert [len(members) for members in pool.class_examples] == [6, 6]
     expected = spec.with_name(spec.read("where is card 1", Caps()), "lost 1")
     assert np.array_equal(pool.inputs[pool.class_examples[1][0]], expected)
+    (tmp_path / "s.csv").write_text("\n".join(["text, label", *(row.replace(",", ", ") + " " for row in rows)]))
+    assert load_classes(tmp_path / "s.csv", spec, 2, most=6).class_names == pool.class_names
+    (tmp_path / "l.csv").write_text("text,label\ncafé,a\n", encoding="latin-1")
+    with pytest.raises(DataError, match=r"l\.csv must be a CSV in UTF-8"):
+        load_classes(tmp_path / "l.csv", spec, 2)
     (tmp_path / "u.csv").write_text("text,class\na,b\n")
     with pytest.raises(DataError, match="must have columns text and label, found text, class"):
         load_classes(tmp_path / "u.csv", spec, 2)
