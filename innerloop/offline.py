@@ -18,8 +18,8 @@ from meta_models.exported import AdaptingClassifier, ExportedClassifier
 from meta_models.inputs import UnreadableInput
 
 Read = Callable[[bytes | str], NDArray[Any]]
-Given = Path | str
-"""A file, or a text."""
+Given = bytes | Path | str
+"""What is in a file, a file, or a text."""
 
 
 def predict(onnx: Path, files: Sequence[Given], *, top_k: int = 5) -> list[dict[str, Any]]:
@@ -43,7 +43,8 @@ def classify(
     """
     graph = AdaptingClassifier(onnx)
     read = [(label, path, _read(path, graph.read)) for label, path in support]
-    if broken := [f"{path}: {found['detail']}" for _, path, found in read if isinstance(found, dict)]:
+    named = [f"example {i}" if isinstance(given, bytes) else given for i, (_, given, _) in enumerate(read)]
+    if broken := [f"{n}: {f['detail']}" for n, (_, _, f) in zip(named, read, strict=True) if isinstance(f, dict)]:
         raise ValueError(f"{len(broken)} of {len(read)} examples cannot be used\n  " + "\n  ".join(broken[:5]))
     classes = tuple(sorted({label for label, _, _ in read}))
     labels = np.array([classes.index(label) for label, _, _ in read], dtype=np.int64)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from meta_models.inputs import InputSpec
-from meta_models.manifest import MANIFEST_FILE, Manifest, read_manifest
+from meta_models.manifest import MANIFEST_FILE, NAME, Manifest, ManifestError, read_manifest
 
 ZOO = Path(__file__).parent / "zoo"
 
@@ -35,15 +36,20 @@ class Catalogue:
     """All published meta-models, read and verified once."""
 
     def __init__(self, extra: Path | None = None) -> None:
-        """Reads the zoo, then `extra`, whose names win.
+        """Reads the zoo, then `extra`, whose names must be others.
 
         Raises:
-            ManifestError: a folder is incomplete or damaged.
+            ManifestError: a folder is incomplete or damaged, or has the name of another.
         """
         self._published: dict[str, Published] = {}
-        for root in [ZOO, *([extra] if extra else [])]:
-            for path in sorted(root.glob(f"*/{MANIFEST_FILE}")):
+        for root in [ZOO, *([extra] if extra and extra.resolve() != ZOO.resolve() else [])]:
+            for path in sorted(root.glob(f"[!.]*/{MANIFEST_FILE}")):
                 manifest = read_manifest(path.parent)
+                if there := self._published.get(manifest.name):
+                    raise ManifestError(
+                        f"{path.parent} and {there.folder} both hold a meta-model {manifest.name}, and answers would "
+                        "change with which one is served; publish yours under another name, or move its folder away"
+                    )
                 self._published[manifest.name] = Published(path.parent, manifest)
 
     def __iter__(self):
@@ -77,6 +83,15 @@ class Catalogue:
             known = ", ".join(sorted([*self.aliases, *(p.manifest.reference for p in self)]))
             raise UnknownMetaModelError(f"no meta-model {reference!r}; there are: {known}")
         return found
+
+
+def why_no_name(name: str) -> str | None:
+    """What keeps a meta-model of one's own from being called so; None: nothing."""
+    if not re.fullmatch(NAME, name) or name in (*ALIASES, "auto"):
+        return f"{name!r} cannot be a name: 2 to 41 of a-z, 0-9 and -, and no alias, is needed"
+    if (ZOO / name / MANIFEST_FILE).exists():
+        return f"{name} comes with this package, and its models would be lost to another; choose a name like my-{name}"
+    return None
 
 
 def _merit(manifest: Manifest) -> float | None:

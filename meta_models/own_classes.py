@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,14 +96,19 @@ def _visible(folder: Path) -> Iterator[Path]:
 
 def _texts(source: Path) -> dict[str, list[Content]]:
     found: dict[str, list[Content]] = {}
-    with source.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        if not {"text", "label"} <= set(rows.fieldnames or ()):
-            raise DataError(f"{source} must have columns text and label, found {', '.join(rows.fieldnames or ())}")
-        for number, row in enumerate(rows, 2):
-            if not row["label"] or row["text"] is None:
-                raise DataError(f"{source}, row {number}: text and label are needed")
-            found.setdefault(row["label"], []).append((f"row {number}", row["text"]))
+    try:
+        content = source.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{source} must be a CSV in UTF-8 with columns text and label; it is not UTF-8 text") from error
+    rows = csv.DictReader(io.StringIO(content, newline=""), skipinitialspace=True)
+    rows.fieldnames = names = [name.strip() for name in rows.fieldnames or ()]
+    if not {"text", "label"} <= set(names):
+        raise DataError(f"{source} must have columns text and label, found {', '.join(names)}")
+    for number, row in enumerate(rows, 2):
+        label = (row["label"] or "").strip()
+        if not label or row["text"] is None:
+            raise DataError(f"{source}, row {number}: text and label are needed")
+        found.setdefault(label, []).append((f"row {number}", row["text"]))
     return found
 
 

@@ -1,4 +1,7 @@
-"""Where people read: one rich console for results, one for progress and errors. Exit codes live here."""
+"""Where people read: one rich console for results, one for progress and errors. Exit codes live here.
+
+What is printed may be anybody's words, so brackets and colons in a string mean nothing; styles are given as `Text`.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,21 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import IntEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from innerloop.client.errors import InnerloopHTTPError, Overloaded, ServerUnreachable
 
-out = Console()
-err = Console(stderr=True)
+if TYPE_CHECKING:
+    from rich.table import Table
+
+out = Console(markup=False, emoji=False)
+err = Console(markup=False, emoji=False, stderr=True)
+_in_a_pipe = Console(markup=False, emoji=False, width=100_000)
+"""A row of a table is a line there, however long."""
 
 
 _wants_json: ContextVar[bool] = ContextVar("wants_json", default=False)
@@ -46,8 +55,16 @@ def fail(message: str, code: ExitCode = ExitCode.REFUSED, problem: dict[str, Any
     if _wants_json.get():
         err.out(json.dumps({"error": problem or {"detail": message}}), highlight=False)
     else:
-        err.print(f"[bold red]error[/] {message}", highlight=False)
+        err.print(Text.assemble(("error", "bold red"), f" {message}"))
     return typer.Exit(code)
+
+
+def note(message: str) -> None:
+    """Say on standard error what goes on all the same, in JSON, a line, where JSON was asked for."""
+    if _wants_json.get():
+        err.out(json.dumps({"warning": {"detail": message}}), highlight=False)
+    else:
+        err.print(Text.assemble(("note", "bold yellow"), f" {message}"))
 
 
 @contextmanager
@@ -60,6 +77,20 @@ def friendly(*expected: type[Exception]) -> Generator[None]:
         problem = error.problem if isinstance(error, InnerloopHTTPError) else None
         message = str(error.args[0]) if isinstance(error, KeyError) else str(error)
         raise fail(message, ExitCode.TRY_AGAIN if again else ExitCode.REFUSED, problem) from error
+
+
+def new_table(*headings: str) -> Table:
+    """Whose cells break into lines where there is no room for them; nothing is cut."""
+    from rich.table import Table
+
+    table = Table(box=None, header_style="dim")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def print_table(table: Table) -> None:
+    (out if out.is_terminal else _in_a_pipe).print(table)
 
 
 def print_json(value: Any) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
-from innerloop.cli.console import AsJson, ExitCode, err, friendly, out, print_json
-from innerloop.client import DEFAULT_URL, Client, InnerloopHTTPError, read_folder
+from innerloop.cli.console import AsJson, ExitCode, err, friendly, new_table, out, print_json, print_table
+from innerloop.cli.examples import Example, answered, given, labelled, pairs
+from innerloop.client import DEFAULT_URL, Client, InnerloopHTTPError
 
 Url = Annotated[str, typer.Option(envvar="INNERLOOP_URL", help="The server.")]
 Key = Annotated[str | None, typer.Option(envvar="INNERLOOP_API_KEY", help="Bearer key, where the server wants one.")]
@@ -52,9 +54,9 @@ def adapt(
 ) -> None:
     """Adapt to labelled files or texts; prints the model id."""
     told = {"url": webhook, **({"secret": webhook_secret} if webhook_secret else {})} if webhook else None
-    with friendly(*EXPECTED), Client(url, key) as client, naming(pairs := _pairs(source)):
+    with friendly(*EXPECTED), Client(url, key) as client, naming(support := labelled(source)):
         model = client.adapt(
-            pairs,
+            pairs(support),
             name=name,
             meta_model=meta_model,
             inner_steps=inner_steps,
@@ -65,12 +67,12 @@ def adapt(
         print_json(model)
         return
     classes = ", ".join(f"{c['name']} ({c['examples']})" for c in model["classes"])
-    out.print(f"[bold]{model['id']}[/]  {model['status']} in {model['timings_ms']['total']:.0f} ms", highlight=False)
+    out.print(Text.assemble((model["id"], "bold"), f"  {model['status']} in {model['timings_ms']['total']:.0f} ms"))
     out.print(f"{model['meta_model']}  {len(model['classes'])} classes: {classes}", style="dim", highlight=False)
 
 
 def predict(
-    given: Annotated[
+    files: Annotated[
         list[str],
         typer.Argument(metavar="MODEL FILES...", help="Model id, then files or texts; with --onnx, without the id."),
     ],
@@ -85,16 +87,16 @@ def predict(
     if onnx is not None:
         from innerloop import offline
 
-        files = given
         with friendly(*EXPECTED):
-            results = offline.predict(onnx, files, top_k=top_k)
+            results = answered(given(files), partial(offline.predict, onnx, top_k=top_k))
     else:
-        files = given[1:]
+        model, *files = files
         if not files:
             raise typer.BadParameter("give a model id and at least one file or text", param_hint="FILES")
         with friendly(*EXPECTED), Client(url, key) as client:
-            results = client.predict(given[0], files, top_k=top_k, version=as_version(version))
-    _show(files, results, as_json=as_json)
+            ask = partial(client.predict, model, top_k=top_k, version=as_version(version))
+            results = answered(given(files), ask)
+    _show(results, as_json=as_json)
 
 
 def classify(
@@ -112,11 +114,13 @@ def classify(
         from innerloop import offline
 
         with friendly(*EXPECTED):
-            results = offline.classify(onnx, _pairs(support), files, top_k=top_k)
+            ask = partial(offline.classify, onnx, pairs(labelled(support)), top_k=top_k)
+            results = answered(given(files), ask)
     else:
-        with friendly(*EXPECTED), Client(url, key) as client, naming(pairs := _pairs(support)):
-            results = client.classify(pairs, files, meta_model=meta_model, top_k=top_k)["results"]
-    _show(files, results, as_json=as_json)
+        with friendly(*EXPECTED), Client(url, key) as client, naming(examples := labelled(support)):
+            ask = partial(client.classify, pairs(examples), meta_model=meta_model, top_k=top_k)
+            results = answered(given(files), lambda inputs: ask(inputs)["results"])
+    _show(results, as_json=as_json)
 
 
 def evaluate(
@@ -129,15 +133,19 @@ def evaluate(
 ) -> None:
     """Accuracy of a model on labelled files, with its 95% interval; exit code 3 where some could not be read."""
     with friendly(*EXPECTED), Client(url, key) as client:
-        pairs = _pairs(source)
-        report = client.evaluate(model, pairs, version=as_version(version))
-    unreadable = report["unreadable"] = [{"file": str(pairs[u["index"]][1]), **u} for u in report["unreadable"]]
+        queries = labelled(source)
+        sent = [i for i, query in enumerate(queries) if not query.error]
+        report = client.evaluate(model, pairs([queries[i] for i in sent]), version=as_version(version))
+    broken = {i: {"index": i, "error": query.error} for i, query in enumerate(queries) if query.error}
+    broken |= {sent[u["index"]]: {**u, "index": sent[u["index"]]} for u in report["unreadable"]}
+    unreadable = report["unreadable"] = [{"file": queries[i].name, **broken[i]} for i in sorted(broken)]
     if as_json:
         print_json(report)
     else:
         _show_evaluation(report)
         for query in unreadable:
-            err.print(f"[red]{query['error']['code']}[/] {query['file']}: {query['error']['detail']}", highlight=False)
+            code, detail = query["error"]["code"], query["error"]["detail"]
+            err.print(Text.assemble((code, "red"), f" {query['file']}: {detail}"), soft_wrap=True)
     if unreadable:
         raise typer.Exit(ExitCode.SOME_UNREADABLE)
 
@@ -148,66 +156,49 @@ def as_version(text: str | None) -> Any:
 
 
 @contextmanager
-def naming(pairs: Sequence[tuple[str, Path | str]]) -> Generator[None]:
+def naming(examples: Sequence[Example]) -> Generator[None]:
     """Where a server refuses labelled examples, say which files they are."""
     try:
         yield
     except InnerloopHTTPError as error:
         for finding in error.errors:
             found = re.match(r"/support/(\d+)", finding.get("pointer") or "")
-            if found and isinstance(file := pairs[int(found[1])][1], Path):
-                finding["file"] = str(file)
+            if found and not (example := examples[int(found[1])]).is_text:
+                finding["file"] = example.name
         raise
 
 
-def _pairs(source: Path) -> list[tuple[str, Path | str]]:
-    """(label, file or text) pairs; paths in a CSV are relative to it."""
-    if source.is_dir():
-        return [*read_folder(source)]
-    with source.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if rows and {"text", "label"} <= rows[0].keys():
-        return [(row["label"], row["text"]) for row in rows]
-    if not rows or not {"path", "label"} <= rows[0].keys():
-        raise ValueError(f"{source} must be a folder of class folders or a CSV with columns path or text, and label")
-    return [(row["label"], source.parent / row["path"]) for row in rows]
-
-
-def _show(files: list[str], results: list[dict[str, Any]], *, as_json: bool) -> None:
+def _show(results: list[dict[str, Any]], *, as_json: bool) -> None:
     """Results of `predict` and `classify`."""
-    from rich.table import Table
-
     if as_json:
-        print_json([{"file": str(f), **r} for f, r in zip(files, results, strict=True)])
+        print_json(results)
     else:
-        table = Table("input", "answer", "scores", box=None, header_style="dim")
-        for path, result in zip(files, results, strict=True):
-            table.add_row(str(path), *_row(result))
-        out.print(table)
+        table = new_table("input", "answer", "scores")
+        for result in results:
+            table.add_row(result["file"], *_row(result))
+        print_table(table)
     if any("error" in result for result in results):
         raise typer.Exit(ExitCode.SOME_UNREADABLE)
 
 
-def _row(result: dict[str, Any]) -> tuple[str, str]:
+def _row(result: dict[str, Any]) -> tuple[Text, str]:
     if "error" in result:
-        return f"[red]{result['error']['code']}[/]", result["error"]["detail"]
+        return Text(result["error"]["code"], "red"), result["error"]["detail"]
     scores = "  ".join(f"{s['label']} {100 * s['probability']:.1f}%" for s in result["scores"])
-    return ("[yellow]unlike every class[/]" if result["rejected"] else f"[bold]{result['label']}[/]"), scores
+    return Text("unlike every class", "yellow") if result["rejected"] else Text(result["label"], "bold"), scores
 
 
 def _show_evaluation(report: dict[str, Any]) -> None:
-    from rich.table import Table
-
     if report["n"]:
         low, high = report["ci95"]
-        out.print(
-            f"accuracy [bold]{100 * report['accuracy']:.1f}%[/]  "
-            f"(95% CI {100 * low:.1f}–{100 * high:.1f}, n={report['n']}); {report['rejected']} rejected; "
-            f"calibration error {100 * report['calibration']['expected_calibration_error']:.1f}%",
-            highlight=False,
+        accuracy = (f"{100 * report['accuracy']:.1f}%", "bold")
+        rest = (
+            f"  (95% CI {100 * low:.1f}–{100 * high:.1f}, n={report['n']}); {report['rejected']} rejected; "
+            f"calibration error {100 * report['calibration']['expected_calibration_error']:.1f}%"
         )
-    table = Table("class", "n", "right", "most often taken for", box=None, header_style="dim")
+        out.print(Text.assemble("accuracy ", accuracy, rest))
+    table = new_table("class", "n", "right", "most often taken for")
     for row in report["per_class"]:
         right = "" if row["recall"] is None else f"{100 * row['recall']:.0f}%"
         table.add_row(row["name"], str(row["n"]), right, row["mistaken_for"] or "")
-    out.print(table)
+    print_table(table)

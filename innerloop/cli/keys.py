@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from innerloop.cli.console import AsJson, fail, friendly, out, print_json
+from innerloop.cli.console import AsJson, fail, friendly, new_table, out, print_json, print_table
 from innerloop.cli.server import DataDir, settings_of
 
 if TYPE_CHECKING:
@@ -56,15 +56,13 @@ def create(
     if as_json:
         print_json({**_shown(key, None), "key": text, "webhook_secret": key.webhook_secret})
         return
-    out.print(f"[bold]{text}[/]", highlight=False, soft_wrap=True)
+    out.print(text, style="bold", highlight=False, soft_wrap=True)
     out.print(f"webhook secret: {key.webhook_secret}", style="dim", highlight=False, soft_wrap=True)
     out.print(f"{key.id} of {owner}: keep both, they are not shown again", style="dim", highlight=False)
 
 
 def list_keys(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """All keys, the newest last; revoked and expired ones too."""
-    from rich.table import Table
-
     with _store(data_dir) as store:
         used = store.last_used()
         keys = sorted(store.copy().keys.values(), key=lambda key: key.created_ms)
@@ -72,13 +70,12 @@ def list_keys(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json(shown)
         return
-    table = Table(box=None, header_style="dim")
-    for column in ("key", "owner", "name", "scopes", "status", "created", "last used"):
-        table.add_column(column, no_wrap=column == "key")
+    table = new_table("key", "owner", "name", "scopes", "status", "created", "last used")
+    table.columns[0].no_wrap = True
     for row in shown:
         moments = [(row[at] or "–")[:10] for at in ("created_at", "last_used_at")]
         table.add_row(row["id"], row["owner"], row["name"], ", ".join(row["scopes"]), row["status"], *moments)
-    out.print(table)
+    print_table(table)
 
 
 def revoke(
@@ -102,8 +99,6 @@ def usage(
     as_json: AsJson = False,
 ) -> None:
     """What a key used, day by day (UTC)."""
-    from rich.table import Table
-
     from adapter.usage import UsageStore
 
     with _store(data_dir) as store, friendly(KeyError):
@@ -111,10 +106,10 @@ def usage(
     if as_json:
         print_json([day.model_dump(mode="json") for day in found])
         return
-    table = Table("day", "adaptations", "predictions", "seconds adapting", box=None, header_style="dim")
+    table = new_table("day", "adaptations", "predictions", "seconds adapting")
     for day in found:
         table.add_row(str(day.day), str(day.adaptations), str(day.predictions), f"{day.adapt_seconds:.1f}")
-    out.print(table)
+    print_table(table)
 
 
 @contextmanager

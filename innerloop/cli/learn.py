@@ -40,7 +40,7 @@ def meta_train(
     import torch
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from meta_models.catalogue import ZOO
+    from meta_models.catalogue import ZOO, why_no_name
     from meta_models.datasets import DataError
     from meta_models.produce import produce
     from meta_models.publish import PublishError
@@ -57,6 +57,8 @@ def meta_train(
             raise ValueError(f"{read.name} learns from your own classes: give --data FOLDER")
         data, zoo = data or Path("data"), zoo or (Path("meta-models") if own else ZOO)
         read = read.model_copy(update={"name": name or (slug(data.resolve().name) if own else read.name)})
+        if own and (why := why_no_name(read.name)):
+            raise ValueError(why if name else f"{why} with --name")
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
             bar = progress.add_task("meta-training", total=read.outer.all_steps)
@@ -79,7 +81,7 @@ def meta_train(
                 say=lambda text: say.print(text, highlight=False, soft_wrap=True),
                 on_progress=show,
             )
-        if zoo != ZOO:
+        if not why_no_name(read.name):
             say.print(f"serve it: INNERLOOP_META_MODELS_DIR={zoo} innerloop serve", highlight=False, soft_wrap=True)
         if as_json:
             print_json({"folder": str(zoo / manifest.name), **manifest.model_dump(mode="json")})

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from innerloop.cli.console import AsJson, err, fail, friendly, out, print_json
+from innerloop.cli.console import AsJson, err, fail, friendly, new_table, out, print_json, print_table
 from innerloop.cli.data import EXPECTED, Key, Url
 from innerloop.client import DEFAULT_URL, Client
 
@@ -30,16 +30,13 @@ def meta_models(context: typer.Context, url: Url = DEFAULT_URL, key: Key = None,
     """List the published meta-models of a server; `add` makes one of an encoder."""
     if context.invoked_subcommand is not None:
         return
-    from rich.table import Table
-
     with friendly(*EXPECTED), Client(url, key) as client:
         found = client.meta_models()
     if as_json:
         print_json(found)
         return
-    table = Table(
-        "meta-model", "alias", "algorithm", "inner steps", "accuracy, inductive (%)", box=None, header_style="dim"
-    )
+    table = new_table("meta-model", "alias", "algorithm", "inner steps", "accuracy, inductive (%)")
+    table.columns[0].no_wrap = True
     for card in found:
         figures = ", ".join(
             f"{f['protocol']} {f['n_way']}w{f['n_shot']}s {f['accuracy']:.1f}±{f['ci95']:.1f}"
@@ -47,7 +44,7 @@ def meta_models(context: typer.Context, url: Url = DEFAULT_URL, key: Key = None,
         )
         steps = card["inner_loop"]["inner_steps"] if card["inner_loop"] else "–"
         table.add_row(card["reference"], ", ".join(card["aliases"]), card["algorithm"], str(steps), figures)
-    out.print(table)
+    print_table(table)
 
 
 def add(
@@ -107,7 +104,7 @@ def add(
             options=options,
             card=Card(description, licence, source),
             episodes=episodes,
-            say=lambda text: say.print(text, highlight=False, soft_wrap=True, markup=False),
+            say=lambda text: say.print(text, highlight=False, soft_wrap=True),
         )
     say.print(f"serve it: INNERLOOP_META_MODELS_DIR={zoo} innerloop serve", highlight=False, soft_wrap=True)
     if as_json:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from innerloop.cli.console import AsJson, ExitCode, friendly, out, print_json
+from innerloop.cli.examples import given
 from innerloop.cli.take import own_meta_models
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def preview(
-    given: Annotated[list[str], typer.Argument(metavar="FILES...", help="Files or texts.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILES...", help="Files or texts.")],
     meta_model: Annotated[
         str | None, typer.Option(help="A published name or alias; default: the best of each input's kind.")
     ] = None,
@@ -37,26 +38,28 @@ def preview(
     from innerloop.seen import look
     from meta_models.catalogue import Catalogue, UnknownMetaModelError
     from meta_models.inputs import UnreadableInput
+    from meta_models.manifest import ManifestError
 
     results: list[dict[str, Any]] = []
-    with friendly(UnknownMetaModelError, OSError):
+    with friendly(UnknownMetaModelError, ManifestError, OSError):
         catalogue, saved = Catalogue(own_meta_models()), set[Path]()
         if save is not None:
             save.mkdir(parents=True, exist_ok=True)
-        for one in given:
-            picture = None
-            try:
-                seen = look(catalogue, one, meta_model)
-            except (UnreadableInput, OSError) as error:
-                result = {"error": {"code": getattr(error, "code", "unreadable_file"), "detail": str(error)}}
-            else:
-                picture = seen.preview.pixels
-                result: dict[str, Any] = {"meta_model": seen.meta_model, "words": seen.preview.words}
+        for one in given(files):
+            seen, error = None, one.error
+            if one.content is not None:
+                try:
+                    seen = look(catalogue, one.content, meta_model)
+                except UnreadableInput as broken:
+                    error = {"code": broken.code, "detail": str(broken)}
+            picture, result = None, {"error": error}
+            if seen is not None:
+                picture, result = seen.preview.pixels, {"meta_model": seen.meta_model, "words": seen.preview.words}
                 if save is not None and picture is not None:
-                    path = _free(save, Path(one).stem, saved)
+                    path = _free(save, Path(one.name).stem, saved)
                     path.write_bytes(seen.preview.png())
                     result["picture"] = str(path)
-            results.append({"file": one, **result})
+            results.append({"file": one.name, **result})
             if not as_json:
                 _show(results[-1], picture)
     if as_json:

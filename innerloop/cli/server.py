@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from innerloop.cli.console import AsJson, err, friendly, out, print_line
 
@@ -30,10 +31,13 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None, as_jso
     """Run everything on this machine: Redis, a worker and the API. With --json one line says when it is ready."""
     from adapter.keys import keys_of_settings
     from innerloop.embedded import Embedded, ServeError
+    from meta_models.catalogue import Catalogue
 
     with friendly(ServeError, ValueError):
         settings = settings_of(host=host, port=port, data_dir=data_dir)
         keys_of_settings(settings.api_keys)  # malformed ones are refused before anything starts
+        if settings.meta_models_dir:
+            Catalogue(settings.meta_models_dir)  # so are damaged folders and names taken twice
         # One Ctrl-C or SIGTERM ends the wait below; the context then stops the parts in order.
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -101,7 +105,7 @@ def _say_ready(url: str, data: Path, keyless: bool, *, as_json: bool) -> None:
     if as_json:
         print_line({"status": "ready", "url": url, "docs": f"{url}/docs", "data": str(data), "needs_key": keyless})
         return
-    out.print(f"Innerloop is ready at [bold]{url}[/]  (API docs: {url}/docs)", soft_wrap=True)
+    out.print(Text.assemble("Innerloop is ready at ", (url, "bold"), f"  (API docs: {url}/docs)"), soft_wrap=True)
     if keyless:
         out.print("no API keys yet, so nobody may ask: innerloop keys create OWNER", style="yellow")
     out.print(f"data in {data}; Ctrl-C stops it", style="dim", soft_wrap=True, highlight=False)

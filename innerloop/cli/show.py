@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
-from innerloop.cli.console import AsJson, err, friendly, out, print_json
+from innerloop.cli.console import AsJson, err, friendly, new_table, out, print_json, print_table
 from innerloop.cli.data import Key
 from innerloop.client import DEFAULT_URL
 
@@ -63,13 +64,12 @@ def demo(
             medians = {"adapt_ms": adapt_ms, "predict_ms": predict_ms}
             print_json({k: float(v) for k, v in {**figures, **medians}.items()} | {"picture": str(picture.resolve())})
             return
-        out.print(f"[bold]{line}[/]\n{speed}", highlight=False)
+        out.print(Text.assemble((line, "bold"), f"\n{speed}"))
         out.print(f"picture: {picture.resolve()}", soft_wrap=True, highlight=False)
 
 
 def _photos(rounds: int, url: str | None, key: str | None) -> None:
     from rich.progress import track
-    from rich.table import Table
 
     from innerloop.client import Client, InnerloopHTTPError
     from innerloop.demo_photos import N_QUERY, PHOTOGRAPHS, SHOTS, photographs, play
@@ -78,11 +78,11 @@ def _photos(rounds: int, url: str | None, key: str | None) -> None:
     with friendly(InnerloopHTTPError, ConnectionError, ServeError), _server(url) as where, Client(where, key) as client:
         shown = photographs()
         cells = [play(client, shown, n_shot, rounds) for n_shot in track(SHOTS, "adapting and asking", console=err)]
-    table = Table("patches a class", "Innerloop, %", "nearest mean colour, %", box=None, header_style="dim")
+    table = new_table("patches a class", "Innerloop, %", "nearest mean colour, %")
     for cell in cells:
         ours, colours = cell.worded()
-        table.add_row(str(cell.n_shot), f"[bold]{ours}[/]", colours)
-    out.print(table)
+        table.add_row(str(cell.n_shot), Text(ours, "bold"), colours)
+    print_table(table)
     of = (
         f"patches of {len(PHOTOGRAPHS)} photographs ({', '.join(PHOTOGRAPHS)}): adapted to the left halves, asked about"
     )
@@ -94,7 +94,6 @@ def _vectors(rounds: int, url: str | None, key: str | None) -> None:
     from functools import partial
 
     from rich.progress import track
-    from rich.table import Table
 
     from innerloop import FewShotClassifier
     from innerloop.client import InnerloopHTTPError
@@ -105,17 +104,16 @@ def _vectors(rounds: int, url: str | None, key: str | None) -> None:
         make = partial(FewShotClassifier, url=where, api_key=key, ttl_seconds=60)
         settings = [(table, n_shot) for table in TABLES for n_shot in SHOTS]
         cells = [play(make, *s, rounds) for s in track(settings, "adapting and asking", console=err)]
-    table = Table("table", "examples a class", "Innerloop, %", "logistic regression, %", box=None, header_style="dim")
+    table = new_table("table", "examples a class", "Innerloop, %", "logistic regression, %")
     for cell in cells:
         ours, theirs = cell.worded(lambda c: c.ours), cell.worded(lambda c: c.theirs)
-        table.add_row(cell.table, str(cell.n_shot), f"[bold]{ours}[/]", theirs)
-    out.print(table)
+        table.add_row(cell.table, str(cell.n_shot), Text(ours, "bold"), theirs)
+    print_table(table)
     out.print(f"means over {rounds} support sets with 95% intervals, 20 queries a class", style="dim", highlight=False)
 
 
 def _sounds(rounds: int, url: str | None, key: str | None) -> None:
     from rich.progress import track
-    from rich.table import Table
 
     from innerloop.client import Client, InnerloopHTTPError
     from innerloop.demo_sounds import MAKERS, NOISES, SHOTS, play
@@ -124,10 +122,10 @@ def _sounds(rounds: int, url: str | None, key: str | None) -> None:
     with friendly(InnerloopHTTPError, ConnectionError, ServeError), _server(url) as where, Client(where, key) as client:
         rows = [play(client, n_shot, rounds) for n_shot in track(SHOTS, "adapting and asking", console=err)]
     headings = ["no noise" if not noise else f"noise at {noise:g} of the sound" for noise in NOISES]
-    table = Table("examples a class", *(f"{heading}, %" for heading in headings), box=None, header_style="dim")
+    table = new_table("examples a class", *(f"{heading}, %" for heading in headings))
     for cells in rows:
         table.add_row(str(cells[0].n_shot), *(cell.worded() for cell in cells))
-    out.print(table)
+    print_table(table)
     kinds = f"{len(MAKERS)} kinds of made sounds ({', '.join(MAKERS)})"
     out.print(f"{kinds}, means over {rounds} support sets with 95% intervals", style="dim", highlight=False)
 
@@ -136,7 +134,6 @@ def _texts(rounds: int, url: str | None, key: str | None) -> None:
     from functools import partial
 
     from rich.progress import track
-    from rich.table import Table
 
     from innerloop import FewShotClassifier
     from innerloop.client import InnerloopHTTPError
@@ -148,10 +145,10 @@ def _texts(rounds: int, url: str | None, key: str | None) -> None:
         make = partial(FewShotClassifier, url=where, api_key=key, ttl_seconds=60)
         found = [play(make, n_shot, rounds) for n_shot in track(SHOTS, "adapting and asking", console=err)]
     headings = ("with class names, %", "labels that say nothing, %", "logistic regression on words, %")
-    table = Table("examples a class", *headings, box=None, header_style="dim")
+    table = new_table("examples a class", *headings)
     for n_shot, scores in zip(SHOTS, found, strict=True):
         table.add_row(str(n_shot), *map(with_interval, scores.T))
-    out.print(table)
+    print_table(table)
     of = f"{len(MESSAGES)} kinds of message to a shop"
     out.print(f"{of}; means over {rounds} support sets with 95% intervals", style="dim", highlight=False)
 

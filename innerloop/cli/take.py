@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from innerloop.cli.console import AsJson, err, fail, friendly, out, print_json
 from innerloop.cli.data import EXPECTED, Key, Url, Version, as_version
@@ -51,7 +52,7 @@ def export(
     if as_json:
         print_json(report)
     else:
-        out.print(f"[bold]{report['file']}[/]  {report['bytes'] / 1024:.0f} KB", soft_wrap=True, highlight=False)
+        out.print(Text.assemble((report["file"], "bold"), f"  {report['bytes'] / 1024:.0f} KB"), soft_wrap=True)
 
 
 def _export_adapting(name: str, output: Path, inner_steps: int | None, inner_lr: float | None) -> dict[str, Any]:
@@ -67,12 +68,13 @@ def _export_adapting(name: str, output: Path, inner_steps: int | None, inner_lr:
         ) from error
     from meta_models.algorithms import InnerSettings
     from meta_models.decompositions import NotDecomposableError
+    from meta_models.manifest import ManifestError
     from meta_models.publish import PublishError
     from meta_models.threads import all_but_one
     from meta_models.torch_model import TorchModel
 
     torch.set_num_threads(all_but_one())
-    with friendly(UnknownMetaModelError, NotDecomposableError, PublishError, OSError):
+    with friendly(UnknownMetaModelError, ManifestError, NotDecomposableError, PublishError, OSError):
         published = Catalogue(own_meta_models()).resolve(name)
         model = TorchModel.load(published.folder, published.manifest)
         inner = model.algorithm.inner

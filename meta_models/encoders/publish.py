@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from meta_models.benchmark import Subject
 from meta_models.calibrate import calibrate
-from meta_models.catalogue import ALIASES, Published
+from meta_models.catalogue import Published, why_no_name
 from meta_models.datasets import ClassPool
 from meta_models.encoders import EncoderError
 from meta_models.encoders.body import Body, make_body, try_body
@@ -24,7 +23,7 @@ from meta_models.encoders.files import EncoderFiles
 from meta_models.encoders.heads import Trial, centred, choose_head
 from meta_models.encoders.reading import Options
 from meta_models.inputs import TextSpec
-from meta_models.manifest import MANIFEST_FILE, NAME, Limits, Manifest, Training, read_manifest, sha256
+from meta_models.manifest import MANIFEST_FILE, Limits, Manifest, Training, read_manifest, sha256
 from meta_models.own_classes import load_classes, part_of
 from meta_models.produce import measure_figures
 from meta_models.publish import export, put_in_place
@@ -74,7 +73,7 @@ def add_encoder(
     """Publish an encoder as the meta-model `zoo/<name>`.
 
     Args:
-        name: of the meta-model; one that is there already gets the next version.
+        name: of the meta-model; one of yours that is there already gets the next version.
         files: the encoder.
         data: a folder of files for each class, or a CSV of text,label: at least 18 classes of at least 6 examples.
         zoo: where published meta-models are.
@@ -84,12 +83,12 @@ def add_encoder(
         say: told each stage in words.
 
     Raises:
-        EncoderError: the encoder cannot serve; the message says why.
+        EncoderError: the encoder cannot serve, or the name is taken; the message says why.
         DataError: the classes cannot be used; the message lists what is wrong with them.
         PublishError: the published graphs disagree with torch.
     """
-    if not re.fullmatch(NAME, name) or name in (*ALIASES, "auto"):
-        raise EncoderError(f"{name!r} cannot be a name: 2 to 41 of a-z, 0-9 and -, and no alias, is needed")
+    if why := why_no_name(name):
+        raise EncoderError(why)
     began = time.perf_counter()
     body = make_body(files, options)
     with tempfile.TemporaryDirectory(prefix="innerloop-encoder-") as made:

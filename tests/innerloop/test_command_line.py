@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +12,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 
 from innerloop import Client
 from innerloop.cli.console import ExitCode
 from innerloop.embedded import Embedded
+from meta_models.catalogue import ZOO
 from tests.asking import META_MODELS
 from tests.drawings import png
 
@@ -28,8 +31,11 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def run(server: Embedded, tmp_path: Path) -> Run:
     """`innerloop` with arguments, from the folder `tmp_path`, against the session's server."""
 
-    def innerloop(*arguments: str, expect: int = 0, url: str = server.url) -> subprocess.CompletedProcess[str]:
-        environment = {"PYTHONPATH": str(ROOT), "INNERLOOP_URL": url, "PATH": "/usr/bin:/bin", "COLUMNS": "200"}
+    def innerloop(
+        *arguments: str, expect: int = 0, url: str = server.url, **settings: str
+    ) -> subprocess.CompletedProcess[str]:
+        common = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "COLUMNS": "200"}
+        environment = {**common, "INNERLOOP_URL": url, **settings}
         ran = subprocess.run(
             [sys.executable, "-m", "innerloop", *arguments],
             cwd=tmp_path,
@@ -104,6 +110,11 @@ def test_exit_codes(run: Run, support: Path, tmp_path: Path) -> None:
         good, bad = json.loads(mixed.stdout)
         assert good["scores"][0]["label"] == "kind 0"
         assert bad["error"]["code"] == "undecodable_image"
+        mixed = run("predict", *how, "absent.png", "query-0.png", "support", "--json", expect=ExitCode.SOME_UNREADABLE)
+        absent, good, folder = json.loads(mixed.stdout)
+        assert good["scores"][0]["label"] == "kind 0"
+        assert [absent["error"]["code"], folder["error"]["code"]] == ["unreadable_file"] * 2
+        assert (absent["file"], folder["error"]["detail"]) == ("absent.png", "this is a folder; name the files in it")
     run("predict", "mdl_none", "query-0.png", expect=ExitCode.REFUSED)
     run("predict", "--onnx", "query-0.png", "query-0.png", expect=ExitCode.REFUSED)
     run("classify", "--onnx", "lines.onnx", "--support", "support", "query-0.png", expect=ExitCode.REFUSED)
@@ -126,10 +137,17 @@ def test_evaluate_is_the_servers_report(run: Run, support: Path, tmp_path: Path)
     assert re.search(r"accuracy 100\.0%.*n=3", shown)
     assert re.search(r"kind 2 +1 +100%", shown)
     (tmp_path / "torn.png").write_bytes(b"torn")
-    (tmp_path / "queries.csv").write_text("\n".join(["path,label", *rows, "torn.png,kind 0"]))
+    queries = ["path,label", "absent.png,kind 0", *rows, "torn.png,kind 0"]
+    (tmp_path / "queries.csv").write_text("\n".join(queries))
     torn = run("evaluate", model, "queries.csv", "--json", expect=ExitCode.SOME_UNREADABLE)
-    [unreadable] = json.loads(torn.stdout)["unreadable"]
-    assert (unreadable["index"], unreadable["file"]) == (3, "torn.png")
+    assert json.loads(torn.stdout)["n"] == 3
+    unreadable = json.loads(torn.stdout)["unreadable"]
+    assert [(u["index"], u["file"]) for u in unreadable] == [(0, "absent.png"), (4, "torn.png")]
+    assert (
+        "unreadable_file absent.png: No such"
+        in run("evaluate", model, "queries.csv", expect=ExitCode.SOME_UNREADABLE).stderr
+    )
+    (tmp_path / "queries.csv").write_text("\n".join(["path,label", *rows]))
     (tmp_path / "strange.csv").write_text("path,label\nquery-0.png,stranger")
     problem = json.loads(run("evaluate", model, "strange.csv", "--json", expect=ExitCode.REFUSED).stderr)["error"]
     assert problem["code"] == "unknown_class"
@@ -239,6 +257,102 @@ def test_a_broken_file_is_named(run: Run, support: Path, ask: tuple[str, ...]) -
     assert str(broken.relative_to(support.parent)) in refused.stderr
     problem = json.loads(run(*ask, "--json", expect=ExitCode.REFUSED).stderr)["error"]
     assert [finding["file"] for finding in problem["errors"]] == [str(broken.relative_to(support.parent))]
+
+
+def test_names_of_the_package_are_not_taken(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "photo-resnet12").mkdir()
+    for name in ((), ("--name", "photo-resnet12")):
+        refused = run("meta-train", "--data", "photo-resnet12", *name, expect=ExitCode.REFUSED)
+        assert "choose a name like my-photo-resnet12" in refused.stderr
+    assert "cannot be a name" in run("meta-train", "--data", ".", "--name", "photo", expect=ExitCode.REFUSED).stderr
+    shutil.copytree(ZOO / "vector-ridge", tmp_path / "own" / "vector-ridge")
+    environment = {"INNERLOOP_META_MODELS_DIR": "own"}
+    for command in (("serve", "--port", "0"), ("preview", "hello")):
+        refused = run(*command, expect=ExitCode.REFUSED, **environment)
+        assert "both hold a meta-model vector-ridge" in " ".join(refused.stderr.split())
+
+
+def test_brackets_are_shown_as_they_are(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mark.csv").write_text("text,label\nhello there,[red]a\nbye now,[/b]\nsee you :smile:,[bold]x[/bold]\n")
+    shown = run("adapt", "mark.csv").stdout
+    assert "[/b] (1), [bold]x[/bold] (1), [red]a (1)" in shown
+    model = shown.split()[0]
+    asked = run("predict", model, "hello [/b] :smile:").stdout
+    assert re.search(r"hello \[/b\] :smile: +(unlike|\[)", asked)
+    assert "[red]a" in asked
+    assert re.search(r"^ \[bold\]x\[/bold\] +1", run("evaluate", model, "mark.csv").stdout, re.MULTILINE)
+    assert "nope[/b]" in run("adapt", "nope[/b]", expect=ExitCode.REFUSED).stderr
+    assert "[/b]" in run("evaluate", "mdl_[/b]", "mark.csv", expect=ExitCode.REFUSED).stderr
+    assert "[/b]" in run("export", model, "-o", "x", "--format", "[/b]", expect=2).stderr
+    shown = run("predict", model, "no[/b].png", "hello", expect=ExitCode.SOME_UNREADABLE).stdout
+    assert re.search(r"no\[/b\]\.png +unreadable_file", shown)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"text,label\nhello,a\n\nbye, \n", "source.csv, row 4: no label"),
+        (b"text,label\nhello,a\nbye\n", "source.csv, row 3: no label"),
+        (b"text,label\nhello, world,a\n", "source.csv, row 2: more fields than columns"),
+        (b"text;label\nhello;a\n", "columns path or text, and label; its columns are text;label"),
+        (b"text,label\n", "it has no rows"),
+        ("text,label\ncafé,a\n".encode("latin-1"), "source.csv must be a folder of class folders, or a CSV in UTF-8"),
+        (png(1, 1), "source.csv must be a folder of class folders, or a CSV in UTF-8"),
+    ],
+)
+def test_a_csv_that_cannot_be_used_says_where(run: Run, tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "source.csv").write_bytes(content)
+    refused = run("adapt", "source.csv", expect=ExitCode.REFUSED)
+    assert says in " ".join(refused.stderr.split())
+
+
+def test_a_csv_as_spreadsheets_write_it(run: Run, tmp_path: Path) -> None:
+    rows = ["text, label", "hello there, a", '"hi, you",a ', "bye now, b", "", "see you,b"]
+    (tmp_path / "texts.csv").write_text("\r\n".join(rows), encoding="utf-8-sig")
+    model = json.loads(run("adapt", "texts.csv", "--json").stdout)
+    assert [(c["name"], c["examples"]) for c in model["classes"]] == [("a", 2), ("b", 2)]
+
+
+def test_a_file_of_rows_is_an_example_each(run: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for kind in range(2):
+        (tmp_path / "rows" / f"kind {kind}").mkdir(parents=True)
+        np.save(tmp_path / "rows" / f"kind {kind}" / "1.npy", rng.normal(4 * kind, 1, (5, 4)))
+    model = json.loads(run("adapt", "rows", "--json").stdout)
+    assert [(c["name"], c["examples"]) for c in model["classes"]] == [("kind 0", 5), ("kind 1", 5)]
+    asked = rng.normal(4 * np.array([[0], [1], [0]]), 1, (3, 4))
+    asked[2, 1] = np.nan
+    np.save(tmp_path / "2d.npy", asked)
+    np.save(tmp_path / "1d.npy", asked[1])
+    np.save(tmp_path / "objects.npy", np.array([None]), allow_pickle=True)
+    files = ("2d.npy", "1d.npy", "objects.npy")
+    run("export", model["id"], "-o", "rows.onnx")
+    for how in ((model["id"],), ("--onnx", "rows.onnx")):
+        results = json.loads(run("predict", *how, *files, "--json", expect=ExitCode.SOME_UNREADABLE).stdout)
+        assert [r["file"] for r in results] == ["2d.npy[0]", "2d.npy[1]", "2d.npy[2]", "1d.npy", "objects.npy"]
+        assert best(results[:2] + results[3:4]) == ["kind 0", "kind 1", "kind 1"]
+        assert [r["error"]["code"] for r in (results[2], results[4])] == ["bad_vector", "undecodable_vector"]
+    assert json.loads(run("evaluate", model["id"], "rows", "--json").stdout)["n"] == 10
+    np.save(tmp_path / "rows" / "kind 1" / "2.npy", np.full((2, 4), np.inf))
+    refused = run("adapt", "rows", expect=ExitCode.REFUSED)
+    assert "rows/kind 1/2.npy[0]: NaN or infinity" in refused.stderr
+
+
+def test_what_is_no_file_of_a_class_is_said(run: Run, support: Path) -> None:
+    (support / "kind 0" / "more").mkdir()
+    (support / "kind 0" / "more" / "2.png").write_bytes(png(6000, 2))
+    (support / "kind 3").mkdir()
+    noted = " ".join(run("adapt", "support").stderr.split())
+    assert "support/kind 0/more is not read" in noted
+    assert "support/kind 3 holds no file" in noted
+    lines = run("adapt", "support", "--json").stderr.splitlines()
+    assert len([json.loads(line)["warning"]["detail"] for line in lines]) == 2
+
+
+def test_in_a_pipe_nothing_is_cut(run: Run) -> None:
+    found = json.loads(run("meta-models", "--json").stdout)
+    lines = run("meta-models", COLUMNS="40").stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == [card["reference"] for card in found]
 
 
 def test_exit_codes_and_commands_are_documented(run: Run) -> None:

@@ -340,6 +340,8 @@ def test_too_few_classes_and_wrong_names_are_refused(tmp_path: Path) -> None:
     for name in ("text", "auto", "Mine!"):
         with pytest.raises(EncoderError, match="cannot be a name"):
             add_encoder(name, encoder, data, zoo=tmp_path / "zoo", say=quietly)
+    with pytest.raises(EncoderError, match=r"photo-resnet12 comes with this package.* like my-photo-resnet12"):
+        add_encoder("photo-resnet12", encoder, data, zoo=tmp_path / "zoo", say=quietly)
     assert not (tmp_path / "zoo").exists()
 
 

@@ -69,6 +69,11 @@ def test_texts_come_from_a_csv(tmp_path: Path) -> None:
     assert np.array_equal(pool.inputs[pool.class_examples[1][0]], expected)
     with pytest.raises(DataError, match="a CSV is for texts, and image files are read here; give a folder"):
         load_classes(tmp_path / "t.csv", DrawingSpec(), 2)
+    (tmp_path / "s.csv").write_text("\n".join(["text, label", *(row.replace(",", ", ") + " " for row in rows)]))
+    assert load_classes(tmp_path / "s.csv", spec, 2, most=6).class_names == pool.class_names
+    (tmp_path / "l.csv").write_text("text,label\ncafé,a\n", encoding="latin-1")
+    with pytest.raises(DataError, match=r"l\.csv must be a CSV in UTF-8"):
+        load_classes(tmp_path / "l.csv", spec, 2)
     (tmp_path / "u.csv").write_text("text,class\na,b\n")
     with pytest.raises(DataError, match="must have columns text and label, found text, class"):
         load_classes(tmp_path / "u.csv", spec, 2)

@@ -182,6 +182,13 @@ def test_a_user_folder_joins_the_catalogue(published: Path) -> None:
         catalogue.resolve("sketches@2")
 
 
+def test_nothing_replaces_what_comes_with_the_package(tmp_path: Path) -> None:
+    shutil.copytree(ZOO / "vector-ridge", tmp_path / "mine")
+    with pytest.raises(ManifestError, match=r"mine and .*vector-ridge both hold a meta-model vector-ridge"):
+        Catalogue(tmp_path)
+    assert len(list(Catalogue(ZOO))) == len(list(Catalogue()))
+
+
 def test_the_alias_names_the_best_by_protocol_l(published: Path) -> None:
     manifest = json.loads((published / MANIFEST_FILE).read_text())
     figure = {**manifest["benchmarks"][0], "protocol": "L", "n_way": 20, "n_shot": 1, "accuracy": 99.99}
