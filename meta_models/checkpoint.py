@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from meta_models.algorithms import Tensors
 
-CHECKPOINT, RECIPE = "checkpoint.safetensors", "recipe.json"
-"""Files in a run's folder: how far it is, and what it was told."""
+CHECKPOINT, RECIPE, CLASSES = "checkpoint.safetensors", "recipe.json", "classes.json"
+"""Files in a run's folder: how far it is, what it was told, and a digest of what it learns from."""
 
 
 @dataclass

@@ -13,11 +13,12 @@ from torch import Tensor, _foreach_lerp_  # pyright: ignore[reportPrivateImportU
 
 from meta_models import checkpoint
 from meta_models.algorithms import Algorithm, InnerSettings, Tensors
-from meta_models.checkpoint import CHECKPOINT, RECIPE, TrainState
+from meta_models.checkpoint import CHECKPOINT, TrainState
 from meta_models.evaluate import Accuracy, Classifier, evaluate_all, pool_features
 from meta_models.memory import keep_freed_memory
 from meta_models.outer_step import Learner
 from meta_models.recipe import Recipe
+from meta_models.same_run import keep_to_one
 from meta_models.sources import Pools, Splits
 from meta_models.teacher import Teacher
 from meta_models.torch_model import TorchModel, build_algorithm
@@ -42,7 +43,7 @@ def meta_train(
     Args:
         recipe: what to do.
         splits: from `load_splits`; test classes are not touched.
-        run: holds the checkpoint, the log and nothing else that matters.
+        run: holds the checkpoint, the log, what both are of, and nothing else that matters.
         start: meta_params to begin from, for a recipe with `initialize_from`. A run to be `taught_by` is looked for
             beside `run`.
         device: `cuda` where there is one unless told otherwise.
@@ -50,13 +51,15 @@ def meta_train(
 
     Returns:
         The averaged meta_params.
+
+    Raises:
+        ValueError: the checkpoint in `run` is of another recipe or of other classes.
     """
+    keep_to_one(run, recipe, splits)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     keep_freed_memory()
     torch.manual_seed(recipe.outer.seed)
     algorithm = build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
-    run.mkdir(parents=True, exist_ok=True)
-    (run / RECIPE).write_text(recipe.model_dump_json(indent=1))
     state = _begin_or_resume(algorithm, start, run, place)
     if place.type == "cuda" and state.step < recipe.outer.steps:
         state.hardware = torch.cuda.get_device_name(place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import torch
 
 from meta_models.algorithms import ALGORITHMS, Episode, Tensors, meta_loss
 from meta_models.algorithms.pretrain import Pretrain, distance
-from meta_models.checkpoint import CHECKPOINT, RECIPE
+from meta_models.checkpoint import CHECKPOINT, CLASSES, RECIPE
+from meta_models.datasets import ClassPool
 from meta_models.meta_train import LOG, meta_train
 from meta_models.plots import plot_log
 from meta_models.pretrained import ENCODERS
@@ -58,6 +60,52 @@ def test_resumes_exactly(splits: Splits, tmp_path: Path, algorithm: str) -> None
         meta_train(made, splits, tmp_path / "broken", device="cpu", on_progress=interrupt)
     resumed = meta_train(made, splits, tmp_path / "broken", device="cpu")
     assert all(torch.equal(t, resumed.meta_params[name]) for name, t in whole.meta_params.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"algorithm": {"name": "maml", "inner": {"inner_steps": 1, "inner_lr": 0.1}}}, 'algorithm then {"name": "pro'),
+        ({"outer": Outer(steps=8, precision="float32")}, "outer.steps then 4, now 8; outer.outer_lr then 0.003, now"),
+    ],
+)
+def test_another_recipe_never_goes_on_from_a_runs_weights(
+    splits: Splits, tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    meta_train(recipe(4), splits, tmp_path, device="cpu")
+    with pytest.raises(ValueError, match="Give another --name, or remove") as error:
+        meta_train(recipe(4).model_copy(update=change), splits, tmp_path, device="cpu")
+    assert told in str(error.value)
+
+
+def test_other_classes_never_go_on_from_a_runs_weights(splits: Splits, pool: ClassPool, tmp_path: Path) -> None:
+    meta_train(recipe(4), splits, tmp_path, device="cpu")
+    more = replace(splits, train=(pool.subset(pool.class_groups != 1),))
+    with pytest.raises(ValueError, match=r'classes to learn from then \{"classes": 8, .* now \{"classes": 16, '):
+        meta_train(recipe(4), more, tmp_path, device="cpu")
+    redrawn = replace(splits.development[0], inputs=255 - pool.inputs)
+    with pytest.raises(ValueError, match="classes to choose by then"):
+        meta_train(recipe(4), replace(splits, development=(redrawn,)), tmp_path, device="cpu")
+
+
+def test_what_decides_no_weight_may_change(splits: Splits, tmp_path: Path) -> None:
+    before = meta_train(recipe(4), splits, tmp_path, device="cpu").meta_params
+    changes = {"name": "another", "version": 2, "description": "new words", "development": Development(n_episodes=2)}
+    after = meta_train(recipe(4).model_copy(update=changes), splits, tmp_path, device="cpu").meta_params
+    assert all(torch.equal(t, after[name]) for name, t in before.items())
+
+
+def test_a_run_from_before_goes_on_as_far_as_its_folder_tells(splits: Splits, tmp_path: Path) -> None:
+    meta_train(recipe(4), splits, tmp_path, device="cpu")
+    (tmp_path / CLASSES).unlink()
+    told = json.loads((tmp_path / RECIPE).read_text())
+    del told["taught_by"], told["outer"]["cooldown"]
+    (tmp_path / RECIPE).write_text(json.dumps(told))
+    meta_train(recipe(4), splits, tmp_path, device="cpu")
+    with pytest.raises(ValueError, match=r"outer\.steps then 4, now 8"):
+        meta_train(recipe(8), splits, tmp_path, device="cpu")
+    (tmp_path / RECIPE).unlink()
+    meta_train(recipe(4), splits, tmp_path, device="cpu")
 
 
 def test_development_episodes_move_what_is_theirs_and_frozen_tensors_stay(splits: Splits, tmp_path: Path) -> None:
