@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from meta_models.algorithms import ALGORITHMS, Episode, Tensors, meta_loss
 from meta_models.algorithms.pretrain import Pretrain, distance
@@ -60,6 +62,32 @@ def test_resumes_exactly(splits: Splits, tmp_path: Path, algorithm: str) -> None
         meta_train(made, splits, tmp_path / "broken", device="cpu", on_progress=interrupt)
     resumed = meta_train(made, splits, tmp_path / "broken", device="cpu")
     assert all(torch.equal(t, resumed.meta_params[name]) for name, t in whole.meta_params.items())
+    assert logged(tmp_path / "broken") == logged(tmp_path / "whole")
+
+
+def logged(run: Path) -> list[dict[str, float]]:
+    lines = map(json.loads, (run / LOG).read_text().splitlines())
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+
+
+def test_a_line_lost_between_checkpoint_and_log_is_written_once(splits: Splits, tmp_path: Path) -> None:
+    meta_train(recipe(8), splits, tmp_path, device="cpu")
+    whole, lines = logged(tmp_path), (tmp_path / LOG).read_text().splitlines(keepends=True)
+    (tmp_path / LOG).write_text("".join(lines[:-1]))
+    for _ in range(2):
+        meta_train(recipe(8), splits, tmp_path, device="cpu")
+        assert logged(tmp_path) == whole
+
+
+def test_a_checkpoint_from_before_running_means_were_kept_goes_on(splits: Splits, tmp_path: Path) -> None:
+    whole = meta_train(recipe(8), splits, tmp_path, device="cpu").meta_params
+    with safe_open(tmp_path / CHECKPOINT, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+    save_file(tensors, tmp_path / CHECKPOINT, metadata={"run": json.dumps({"step": 8, "seconds": 1.5})})
+    (tmp_path / LOG).unlink()
+    again = meta_train(recipe(8), splits, tmp_path, device="cpu").meta_params
+    assert all(torch.equal(t, again[name]) for name, t in whole.items())
+    assert [set(line) for line in logged(tmp_path)] == [{"step", "5w1s"}]
 
 
 @pytest.mark.parametrize(
@@ -204,8 +232,9 @@ def test_learns_and_logs(splits: Splits, tmp_path: Path) -> None:
 
 
 def test_a_baseline_that_learns_nothing_is_measured(splits: Splits, tmp_path: Path) -> None:
-    model = meta_train(recipe(0, "maml"), splits, tmp_path, device="cpu")
-    (line,) = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    for _ in range(2):
+        model = meta_train(recipe(0, "maml"), splits, tmp_path, device="cpu")
+    (line,) = logged(tmp_path)
     assert line["step"] == 0
     assert line["5w1s"] > 0
     assert (tmp_path / CHECKPOINT).exists()
