@@ -57,4 +57,5 @@ def load(path: Path, device: torch.device) -> TrainState:
         for key in file.keys():  # noqa: SIM118 - not a dictionary
             part, name = key.split("|", 1)
             parts[part][name] = file.get_tensor(key)
-    return TrainState(**about, **parts)
+    since = {"hardware": about.get("hardware", "CPU"), "recent": about.get("recent", [])}
+    return TrainState(about["step"], about["seconds"], **parts, **since)
