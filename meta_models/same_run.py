@@ -58,7 +58,7 @@ def _deciding(recipe: dict[str, Any]) -> dict[str, Any]:
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [
-        f"{key} then {json.dumps(before[key])}, now {json.dumps(value)}"
+        f"{key}: then {json.dumps(before[key])}, now {json.dumps(value)}"
         for key, value in now.items()
         if key in before and before[key] != value
     ]

@@ -93,8 +93,8 @@ def test_a_checkpoint_from_before_running_means_were_kept_goes_on(splits: Splits
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"algorithm": {"name": "maml", "inner": {"inner_steps": 1, "inner_lr": 0.1}}}, 'algorithm then {"name": "pro'),
-        ({"outer": Outer(steps=8, precision="float32")}, "outer.steps then 4, now 8; outer.outer_lr then 0.003, now"),
+        ({"algorithm": {"name": "maml", "inner": {"inner_steps": 1, "inner_lr": 0.1}}}, 'algorithm: then {"name": "p'),
+        ({"outer": Outer(steps=8, precision="float32")}, "outer.steps: then 4, now 8; outer.outer_lr: then 0.003, now"),
     ],
 )
 def test_another_recipe_never_goes_on_from_a_runs_weights(
@@ -109,10 +109,10 @@ def test_another_recipe_never_goes_on_from_a_runs_weights(
 def test_other_classes_never_go_on_from_a_runs_weights(splits: Splits, pool: ClassPool, tmp_path: Path) -> None:
     meta_train(recipe(4), splits, tmp_path, device="cpu")
     more = replace(splits, train=(pool.subset(pool.class_groups != 1),))
-    with pytest.raises(ValueError, match=r'classes to learn from then \{"classes": 8, .* now \{"classes": 16, '):
+    with pytest.raises(ValueError, match=r'classes to learn from: then \{"classes": 8, .* now \{"classes": 16, '):
         meta_train(recipe(4), more, tmp_path, device="cpu")
     redrawn = replace(splits.development[0], inputs=255 - pool.inputs)
-    with pytest.raises(ValueError, match="classes to choose by then"):
+    with pytest.raises(ValueError, match="classes to choose by: then"):
         meta_train(recipe(4), replace(splits, development=(redrawn,)), tmp_path, device="cpu")
 
 
@@ -130,7 +130,7 @@ def test_a_run_from_before_goes_on_as_far_as_its_folder_tells(splits: Splits, tm
     del told["taught_by"], told["outer"]["cooldown"]
     (tmp_path / RECIPE).write_text(json.dumps(told))
     meta_train(recipe(4), splits, tmp_path, device="cpu")
-    with pytest.raises(ValueError, match=r"outer\.steps then 4, now 8"):
+    with pytest.raises(ValueError, match=r"outer\.steps: then 4, now 8"):
         meta_train(recipe(8), splits, tmp_path, device="cpu")
     (tmp_path / RECIPE).unlink()
     meta_train(recipe(4), splits, tmp_path, device="cpu")
