@@ -6,9 +6,10 @@ Every figure is one line of a log; a line that is there already is not measured 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,19 @@ from numpy.typing import NDArray
 
 from meta_models.algorithms import InnerSettings
 from meta_models.catalogue import Published
+from meta_models.datasets import DataError
 from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.evaluate import Accuracy, episode_logits, pool_features
+from meta_models.inputs import InputSpec
 from meta_models.manifest import META_PARAMS_FILE, Manifest
 from meta_models.measures import confidence_gap, softmax
-from meta_models.recipe import Recipe, load_recipe
+from meta_models.recipe import Data, Recipe, load_recipe
 from meta_models.serving import Features, ServedModel
 from meta_models.serving_path import ServingPath
 from meta_models.sources import Protocol, Splits
 from meta_models.torch_model import TorchModel
+
+logger = logging.getLogger("innerloop.benchmark")
 
 SETTINGS = ((5, 1), (5, 5), (20, 1), (20, 5))
 N_QUERY = 15
@@ -193,7 +198,7 @@ def jobs(subject: Subject, episodes: int) -> Iterator[Job]:
     if "L" not in subject.protocols:
         return
     if subject.manifest.inner_loop:
-        for steps in STEPS:
+        for steps in (s for s in STEPS if s <= subject.manifest.inner_loop.max_inner_steps):
             yield job("steps", "L", 20, 1, steps)
     for shots in SHOTS:
         yield job("shots", "L", 20, shots, shots, n_query=10)
@@ -212,7 +217,12 @@ class Log:
         self.rows = [Row(**json.loads(line)) for line in lines]
 
     def lacks(self, wanted: Job) -> bool:
-        return not any(asdict(wanted).items() <= asdict(row).items() for row in self.rows)
+        """Whether no row is of the same figure and weights, measured on at least as many episodes."""
+        same = [field.name for field in fields(Job) if field.name != "episodes"]
+        return not any(
+            row.episodes >= wanted.episodes and all(getattr(row, k) == getattr(wanted, k) for k in same)
+            for row in self.rows
+        )
 
     def forget_other_versions(self, manifests: Iterable[Manifest]) -> None:
         """Drop the rows of these meta-models that are of another version."""
@@ -221,7 +231,9 @@ class Log:
         self._write()
 
     def add(self, row: Row) -> None:
-        """Append, in place of a row of other weights or fewer episodes."""
+        """Append, in place of a row of other weights or fewer episodes; one as good as this is kept instead."""
+        if not self.lacks(row):
+            return
         key = ("meta_model", "curve", "protocol", "n_way", "n_shot", "x")
         self.rows = [r for r in self.rows if any(getattr(r, k) != getattr(row, k) for k in key)] + [row]
         self._write()
@@ -240,13 +252,33 @@ def run(
     on_row: Callable[[Row], None],
     episodes: int | None = None,
 ) -> list[Cost]:
-    """Measure what `log` lacks, with `default_episodes` unless told otherwise; costs are measured each time."""
-    subjects = [Subject(p, splits(recipe_of(p.manifest)).test) for p in published]
-    log.forget_other_versions(subject.manifest for subject in subjects)
-    for subject in subjects:
+    """Measure what `log` lacks, with `default_episodes` unless told otherwise; costs are measured each time.
+
+    Each meta-model is opened when it is its turn. One whose data are missing is left out, which a warning says.
+
+    Raises:
+        DataError: the data of all of them are missing.
+    """
+    tests: dict[tuple[Data, InputSpec], tuple[Protocol, ...]] = {}
+    costs: list[Cost] = []
+    missing: DataError | None = None
+    for one in published:
+        recipe = recipe_of(one.manifest)
+        try:
+            if (recipe.data, recipe.input) not in tests:
+                tests[recipe.data, recipe.input] = splits(recipe).test
+        except DataError as error:
+            missing = error
+            logger.warning("%s is not measured: %s", one.manifest.reference, error)
+            continue
+        subject = Subject(one, tests[recipe.data, recipe.input])
+        log.forget_other_versions([one.manifest])
         for wanted in jobs(subject, episodes or default_episodes(subject.path.shares_body)):
             if log.lacks(wanted):
                 row = subject.measure(wanted)
                 log.add(row)
                 on_row(row)
-    return [subject.cost() for subject in subjects]
+        costs.append(subject.cost())
+    if missing and not costs:
+        raise missing
+    return costs

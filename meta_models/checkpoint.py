@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from meta_models.algorithms import Tensors
 
-CHECKPOINT, RECIPE = "checkpoint.safetensors", "recipe.json"
-"""Files in a run's folder: how far it is, and what it was told."""
+CHECKPOINT, RECIPE, CLASSES = "checkpoint.safetensors", "recipe.json", "classes.json"
+"""Files in a run's folder: how far it is, what it was told, and a digest of what it learns from."""
 
 
 @dataclass
@@ -27,6 +27,7 @@ class TrainState:
         average: exponential average of `meta_params`, which is what gets published.
         moments: the optimiser's state, flattened to `<parameter>/<moment>`.
         hardware: what the last steps ran on.
+        recent: running means of loss and accuracy, for people to watch; empty before the first step.
     """
 
     step: int
@@ -35,24 +36,26 @@ class TrainState:
     average: Tensors
     moments: Tensors
     hardware: str = "CPU"
+    recent: list[float] = field(default_factory=list)
 
 
 def save(state: TrainState, path: Path) -> None:
     """Write atomically: an interrupted save leaves the previous checkpoint."""
     parts = {"meta_params": state.meta_params, "average": state.average, "moments": state.moments}
     flat = {f"{part}|{name}": t.detach().contiguous() for part, tensors in parts.items() for name, t in tensors.items()}
-    about = json.dumps({"step": state.step, "seconds": state.seconds, "hardware": state.hardware})
+    about = json.dumps({name: getattr(state, name) for name in ("step", "seconds", "hardware", "recent")})
     temporary = path.with_suffix(".tmp")
     save_file(flat, temporary, metadata={"run": about})
     temporary.replace(path)
 
 
 def load(path: Path, device: torch.device) -> TrainState:
-    """Read what `save` wrote."""
+    """Read what `save` wrote; older checkpoints lack hardware and running means."""
     parts: dict[str, Tensors] = {"meta_params": {}, "average": {}, "moments": {}}
     with safe_open(path, framework="pt", device=str(device)) as file:
         about = json.loads(file.metadata()["run"])
         for key in file.keys():  # noqa: SIM118 - not a dictionary
             part, name = key.split("|", 1)
             parts[part][name] = file.get_tensor(key)
-    return TrainState(about["step"], about["seconds"], **parts, hardware=about.get("hardware", "CPU"))
+    since = {"hardware": about.get("hardware", "CPU"), "recent": about.get("recent", [])}
+    return TrainState(about["step"], about["seconds"], **parts, **since)

@@ -13,11 +13,12 @@ from torch import Tensor, _foreach_lerp_  # pyright: ignore[reportPrivateImportU
 
 from meta_models import checkpoint
 from meta_models.algorithms import Algorithm, InnerSettings, Tensors
-from meta_models.checkpoint import CHECKPOINT, RECIPE, TrainState
+from meta_models.checkpoint import CHECKPOINT, TrainState
 from meta_models.evaluate import Accuracy, Classifier, evaluate_all, pool_features
 from meta_models.memory import keep_freed_memory
 from meta_models.outer_step import Learner
 from meta_models.recipe import Recipe
+from meta_models.same_run import keep_to_one
 from meta_models.sources import Pools, Splits
 from meta_models.teacher import Teacher
 from meta_models.torch_model import TorchModel, build_algorithm
@@ -42,7 +43,7 @@ def meta_train(
     Args:
         recipe: what to do.
         splits: from `load_splits`; test classes are not touched.
-        run: holds the checkpoint, the log and nothing else that matters.
+        run: holds the checkpoint, the log, what both are of, and nothing else that matters.
         start: meta_params to begin from, for a recipe with `initialize_from`. A run to be `taught_by` is looked for
             beside `run`.
         device: `cuda` where there is one unless told otherwise.
@@ -50,13 +51,15 @@ def meta_train(
 
     Returns:
         The averaged meta_params.
+
+    Raises:
+        ValueError: the checkpoint in `run` is of another recipe or of other classes.
     """
+    keep_to_one(run, recipe, splits)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     keep_freed_memory()
     torch.manual_seed(recipe.outer.seed)
     algorithm = build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
-    run.mkdir(parents=True, exist_ok=True)
-    (run / RECIPE).write_text(recipe.model_dump_json(indent=1))
     state = _begin_or_resume(algorithm, start, run, place)
     if place.type == "cuda" and state.step < recipe.outer.steps:
         state.hardware = torch.cuda.get_device_name(place)
@@ -64,10 +67,13 @@ def meta_train(
     algorithm.backbone.to(place)
     teacher = Teacher.of_run(run.parent / recipe.taught_by, recipe, place) if recipe.taught_by else None
     learners = _learners(algorithm, recipe, state, splits, teacher)
-    began, recent = time.monotonic() - state.seconds, _Recent()
+    began, recent = time.monotonic() - state.seconds, _Recent(state.recent, place)
     torch.backends.cudnn.benchmark = True
     told = 1 if place.type == "cpu" else 50  # to look is to wait for the device
 
+    if (state.step or not recipe.outer.steps) and not _is_logged(run / LOG, state.step):
+        # A kill came between checkpoint and line; or a baseline, which learns nothing beforehand.
+        _record(algorithm, state, recent, splits.development, recipe, run, place)
     while state.step < recipe.outer.steps:
         watched = [learner.step(state.step) for learner in learners]
         state.step += 1
@@ -78,9 +84,7 @@ def meta_train(
             on_progress(state.step, recent.figures())
         if state.step % recipe.development.every == 0 or state.step == recipe.outer.steps:
             state.moments = {name: t for learner in learners for name, t in learner.moments().items()}
-            _record(algorithm, state, recent.figures(), splits.development, recipe, run, place)
-    if recipe.outer.steps == 0:  # a baseline that learns nothing beforehand
-        _record(algorithm, state, {}, splits.development, recipe, run, place)
+            _record(algorithm, state, recent, splits.development, recipe, run, place)
     return TorchModel(algorithm, {k: v.detach() for k, v in state.average.items()}, place)
 
 
@@ -107,17 +111,18 @@ def _learners(
 def _record(
     algorithm: Algorithm,
     state: TrainState,
-    recent: dict[str, float],
+    recent: _Recent,
     development: Pools,
     recipe: Recipe,
     run: Path,
     place: torch.device,
 ) -> None:
     """Checkpoint, then measure on development classes and log."""
+    state.recent = recent.means()
     checkpoint.save(state, run / CHECKPOINT)
     model = TorchModel(algorithm, {k: v.detach() for k, v in state.average.items()}, place)
     figures = development_accuracy(model, recipe, development)
-    _log(run / LOG, {"step": state.step, "seconds": round(state.seconds, 1), **recent, **figures})
+    _log(run / LOG, {"step": state.step, "seconds": round(state.seconds, 1), **recent.figures(), **figures})
 
 
 def development_accuracy(model: TorchModel, recipe: Recipe, pools: Pools) -> dict[str, float]:
@@ -167,16 +172,24 @@ def _average(state: TrainState, decay: float) -> None:
 class _Recent:
     """Running means of the last steps, for people to watch; read from the device only when they look."""
 
-    def __init__(self) -> None:
-        self._figures: Tensor | None = None
+    def __init__(self, means: list[float], device: torch.device) -> None:
+        """`means` are those of an earlier part of the run, if any."""
+        self._figures = torch.tensor(means, device=device) if means else None
 
     def add(self, loss: Tensor, accuracy: Tensor) -> None:
         new = torch.stack([loss, accuracy])
         self._figures = new if self._figures is None else 0.98 * self._figures + 0.02 * new
 
+    def means(self) -> list[float]:
+        """Of loss and accuracy; none before the first step."""
+        return [] if self._figures is None else self._figures.tolist()
+
     def figures(self) -> dict[str, float]:
-        loss, accuracy = [0.0, 0.0] if self._figures is None else self._figures.tolist()
-        return {"loss": round(loss, 4), "accuracy": round(accuracy, 4)}
+        return {name: round(mean, 4) for name, mean in zip(("loss", "accuracy"), self.means(), strict=False)}
+
+
+def _is_logged(path: Path, step: int) -> bool:
+    return path.exists() and any(json.loads(line)["step"] == step for line in path.read_text().splitlines())
 
 
 def _log(path: Path, line: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from meta_models.manifest import META_PARAMS_FILE, Figure, Manifest, Training
 from meta_models.meta_train import OnProgress, evaluate_settings, meta_train
 from meta_models.plots import plot_log
 from meta_models.pretrained import ENCODERS, encoder_folder, encoder_tensors
-from meta_models.provenance import provenance
+from meta_models.provenance import command, provenance
 from meta_models.publish import export, put_in_place, write_manifest
 from meta_models.recipe import Recipe
 from meta_models.serving import ServedModel
@@ -97,8 +97,7 @@ def produce(
         say(
             f"{recipe.outer.all_classes_steps} steps more, from {sum(splits.n_classes[:2])} classes; graphs agree again"
         )
-    command = "innerloop meta-train " + ("--data FOLDER" if recipe.data.name == "folder" else recipe.name)
-    figures = measure_figures(Subject(Published(made, manifest), splits.test), command, episodes, say)
+    figures = measure_figures(Subject(Published(made, manifest), splits.test), command(recipe), episodes, say)
     manifest = manifest.model_copy(update={"benchmarks": figures})
     put_in_place(manifest, made, zoo / recipe.name)
     shutil.rmtree(made)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from meta_models.recipe import Recipe
+from pathlib import PurePosixPath
+
+from meta_models.recipe import COMMITTED, Recipe
 from meta_models.sources import Splits
 
 VECTORS = {
@@ -39,19 +41,26 @@ OMNIGLOT = {"licence": "MIT", "source": "https://github.com/brendenlake/omniglot
 
 def provenance(recipe: Recipe, splits: Splits) -> dict[str, str]:
     """The members `recipe`, `data`, `licence` and `source` of a card."""
-    committed = {"recipe": f"meta_models/recipes/{recipe.name}.toml"}
+    read = {"recipe": recipe.file or "made in Python"}
     if recipe.data.name == "folder":
         n = sum(len(rows) for pool in splits.train for rows in pool.class_examples)
-        about = {"data": f"{n} pictures of {splits.n_classes[0]} classes of one's own", "licence": "not stated"}
-        return {**about, "recipe": "meta_models/recipes/own-drawings.toml", "source": "a folder"}
+        about = {"data": f"{n} examples of {splits.n_classes[0]} classes of one's own", "licence": "not stated"}
+        return {**about, **read, "source": "a folder"}
     if recipe.data.name == "vectors":
-        return {**VECTORS, **committed}
+        return {**VECTORS, **read}
     if recipe.data.name == "sounds":
-        return {**SOUNDS, **committed}
+        return {**SOUNDS, **read}
     if recipe.data.name == "photos":
-        return {**PHOTOS, **committed}
+        return {**PHOTOS, **read}
     if recipe.data.name == "text":
-        return {**TEXT, "data": TEXT["data"].format(fold=recipe.data.fold), **committed}
+        return {**TEXT, "data": TEXT["data"].format(fold=recipe.data.fold), **read}
     parts = "training and validation" if recipe.outer.all_classes_steps else "training"
     classes = {"background": "background alphabets", "vinyals": f"Vinyals et al. (2016) {parts} characters"}
-    return {**OMNIGLOT, "data": f"Omniglot, {classes[recipe.data.split]}", **committed}
+    return {**OMNIGLOT, "data": f"Omniglot, {classes[recipe.data.split]}", **read}
+
+
+def command(recipe: Recipe) -> str:
+    """What makes the same meta-model again."""
+    file = PurePosixPath(recipe.file or recipe.name)
+    read = file.stem if str(file.parent) == COMMITTED else file.name
+    return f"innerloop meta-train {read}" + (" --data FOLDER" if recipe.data.name == "folder" else "")

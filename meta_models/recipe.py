@@ -16,6 +16,8 @@ from meta_models.inputs import DrawingSpec, InputSpec
 from meta_models.manifest import NAME
 
 RECIPES = Path(__file__).parent / "recipes"
+COMMITTED = "meta_models/recipes"
+"""The same as cards name it."""
 
 
 class _Part(BaseModel):
@@ -81,7 +83,7 @@ class Development(_Part):
     n_episodes: int = 200
     within_group: float = 1.0
     settings: tuple[tuple[int, int], ...] = ((20, 1), (5, 5))
-    """(n_way, n_shot) pairs; the first one chooses the checkpoint."""
+    """(n_way, n_shot) pairs; what is chosen is chosen by their mean."""
     n_query: int = 10
     label_noise: float = 0.0
     """Share of support examples with a wrong label."""
@@ -97,6 +99,8 @@ class Search(_Part):
 class Recipe(_Part):
     """One meta-model, from data to published folder."""
 
+    file: str = Field(default="", exclude=True)
+    """Where `load_recipe` read it, as a card says: a path in this repository, or the name of a file elsewhere."""
     name: str = Field(pattern=NAME)
     version: int = 1
     description: str
@@ -153,6 +157,7 @@ def load_recipe(name_or_path: str) -> Recipe:
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
         raise FileNotFoundError(f"no recipe {name_or_path!r}; committed recipes: {known}; or name a .toml file")
-    recipe = Recipe.model_validate(tomllib.loads(path.read_text()))
+    file = f"{COMMITTED}/{path.name}" if path.resolve().parent == RECIPES.resolve() else path.name
+    recipe = Recipe.model_validate({**tomllib.loads(path.read_text()), "file": file})
     _ = recipe.episode_specs, recipe.augment_spec  # a wrong field fails here, not after an hour
     return recipe

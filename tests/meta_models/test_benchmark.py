@@ -11,7 +11,7 @@ import pytest
 
 from meta_models import benchmark, report
 from meta_models.catalogue import Catalogue
-from meta_models.datasets import ClassPool, Omniglot
+from meta_models.datasets import ClassPool, DataError, Omniglot
 from meta_models.episodes import EpisodeSpec
 from meta_models.evaluate import evaluate
 from meta_models.recipe import Recipe, load_recipe
@@ -73,6 +73,49 @@ def test_measures_every_figure_once_and_writes_the_page(omniglot: Omniglot, tmp_
     assert text.endswith("after\n")
     assert "old" not in text
     assert (tmp_path / "plots" / "accuracy.png").stat().st_size > 10_000
+
+
+def test_a_row_of_more_episodes_stays(tmp_path: Path) -> None:
+    log = benchmark.Log(tmp_path / "log")
+    row = benchmark.Row("m@1", "a", "table", "L", 5, 1, 15, 0, 1000, seed=0, accuracy=90.0, ci95=1.0)
+    log.add(row)
+    few = replace(row, episodes=20, accuracy=80.0)
+    assert not log.lacks(few)
+    log.add(few)
+    assert log.rows == [row]
+    other_weights = replace(few, weights="b")
+    assert log.lacks(other_weights)
+    log.add(other_weights)
+    assert log.rows == benchmark.Log(tmp_path / "log").rows == [other_weights]
+
+
+def test_no_more_steps_are_measured_than_the_inner_loop_learned(omniglot: Omniglot) -> None:
+    published = Catalogue().resolve("omniglot-mamlpp")
+    subject = benchmark.Subject(published, split(omniglot, benchmark.recipe_of(published.manifest)).test)
+    assert [job.x for job in benchmark.jobs(subject, 2) if job.curve == "steps"] == [0, 1, 2, 3, 5]
+
+
+def test_missing_data_are_told_and_the_rest_is_measured(
+    omniglot: Omniglot, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    read: list[str] = []
+
+    def splits(recipe: Recipe) -> Splits:
+        read.append(recipe.name)
+        if recipe.data.name != "omniglot":
+            raise DataError("photographs are not there")
+        return split(omniglot, recipe)
+
+    published = [Catalogue().resolve(name) for name in ("photo-conv4", NAME, "omniglot-matching")]
+    log = benchmark.Log(tmp_path / "log")
+    costs = benchmark.run(published, splits, log, lambda _: None, episodes=2)
+    measured = [one.manifest.reference for one in published[1:]]
+    assert [cost.meta_model for cost in costs] == measured
+    assert {row.meta_model for row in log.rows} == set(measured)
+    assert read == ["photo-conv4", NAME]  # classes that two share are read once
+    assert "is not measured: photographs are not there" in caplog.text
+    with pytest.raises(DataError, match="photographs are not there"):
+        benchmark.run(published[:1], splits, log, lambda _: None, episodes=2)
 
 
 def test_a_page_without_a_place_for_figures_is_left_alone(tmp_path: Path) -> None:

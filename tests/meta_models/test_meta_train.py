@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from meta_models.algorithms import ALGORITHMS, Episode, Tensors, meta_loss
 from meta_models.algorithms.pretrain import Pretrain, distance
-from meta_models.checkpoint import CHECKPOINT, RECIPE
+from meta_models.checkpoint import CHECKPOINT, CLASSES, RECIPE
+from meta_models.datasets import ClassPool
 from meta_models.meta_train import LOG, meta_train
 from meta_models.plots import plot_log
 from meta_models.pretrained import ENCODERS
@@ -58,6 +62,78 @@ def test_resumes_exactly(splits: Splits, tmp_path: Path, algorithm: str) -> None
         meta_train(made, splits, tmp_path / "broken", device="cpu", on_progress=interrupt)
     resumed = meta_train(made, splits, tmp_path / "broken", device="cpu")
     assert all(torch.equal(t, resumed.meta_params[name]) for name, t in whole.meta_params.items())
+    assert logged(tmp_path / "broken") == logged(tmp_path / "whole")
+
+
+def logged(run: Path) -> list[dict[str, float]]:
+    lines = map(json.loads, (run / LOG).read_text().splitlines())
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+
+
+def test_a_line_lost_between_checkpoint_and_log_is_written_once(splits: Splits, tmp_path: Path) -> None:
+    meta_train(recipe(8), splits, tmp_path, device="cpu")
+    whole, lines = logged(tmp_path), (tmp_path / LOG).read_text().splitlines(keepends=True)
+    (tmp_path / LOG).write_text("".join(lines[:-1]))
+    for _ in range(2):
+        meta_train(recipe(8), splits, tmp_path, device="cpu")
+        assert logged(tmp_path) == whole
+
+
+def test_a_checkpoint_from_before_running_means_were_kept_goes_on(splits: Splits, tmp_path: Path) -> None:
+    whole = meta_train(recipe(8), splits, tmp_path, device="cpu").meta_params
+    with safe_open(tmp_path / CHECKPOINT, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+    save_file(tensors, tmp_path / CHECKPOINT, metadata={"run": json.dumps({"step": 8, "seconds": 1.5})})
+    (tmp_path / LOG).unlink()
+    again = meta_train(recipe(8), splits, tmp_path, device="cpu").meta_params
+    assert all(torch.equal(t, again[name]) for name, t in whole.items())
+    assert [set(line) for line in logged(tmp_path)] == [{"step", "5w1s"}]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"algorithm": {"name": "maml", "inner": {"inner_steps": 1, "inner_lr": 0.1}}}, 'algorithm: then {"name": "p'),
+        ({"outer": Outer(steps=8, precision="float32")}, "outer.steps: then 4, now 8; outer.outer_lr: then 0.003, now"),
+    ],
+)
+def test_another_recipe_never_goes_on_from_a_runs_weights(
+    splits: Splits, tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    meta_train(recipe(4), splits, tmp_path, device="cpu")
+    with pytest.raises(ValueError, match="Give another --name, or remove") as error:
+        meta_train(recipe(4).model_copy(update=change), splits, tmp_path, device="cpu")
+    assert told in str(error.value)
+
+
+def test_other_classes_never_go_on_from_a_runs_weights(splits: Splits, pool: ClassPool, tmp_path: Path) -> None:
+    meta_train(recipe(4), splits, tmp_path, device="cpu")
+    more = replace(splits, train=(pool.subset(pool.class_groups != 1),))
+    with pytest.raises(ValueError, match=r'classes to learn from: then \{"classes": 8, .* now \{"classes": 16, '):
+        meta_train(recipe(4), more, tmp_path, device="cpu")
+    redrawn = replace(splits.development[0], inputs=255 - pool.inputs)
+    with pytest.raises(ValueError, match="classes to choose by: then"):
+        meta_train(recipe(4), replace(splits, development=(redrawn,)), tmp_path, device="cpu")
+
+
+def test_what_decides_no_weight_may_change(splits: Splits, tmp_path: Path) -> None:
+    before = meta_train(recipe(4), splits, tmp_path, device="cpu").meta_params
+    changes = {"name": "another", "version": 2, "description": "new words", "development": Development(n_episodes=2)}
+    after = meta_train(recipe(4).model_copy(update=changes), splits, tmp_path, device="cpu").meta_params
+    assert all(torch.equal(t, after[name]) for name, t in before.items())
+
+
+def test_a_run_from_before_goes_on_as_far_as_its_folder_tells(splits: Splits, tmp_path: Path) -> None:
+    meta_train(recipe(4), splits, tmp_path, device="cpu")
+    (tmp_path / CLASSES).unlink()
+    told = json.loads((tmp_path / RECIPE).read_text())
+    del told["taught_by"], told["outer"]["cooldown"]
+    (tmp_path / RECIPE).write_text(json.dumps(told))
+    meta_train(recipe(4), splits, tmp_path, device="cpu")
+    with pytest.raises(ValueError, match=r"outer\.steps: then 4, now 8"):
+        meta_train(recipe(8), splits, tmp_path, device="cpu")
+    (tmp_path / RECIPE).unlink()
+    meta_train(recipe(4), splits, tmp_path, device="cpu")
 
 
 def test_development_episodes_move_what_is_theirs_and_frozen_tensors_stay(splits: Splits, tmp_path: Path) -> None:
@@ -156,8 +232,9 @@ def test_learns_and_logs(splits: Splits, tmp_path: Path) -> None:
 
 
 def test_a_baseline_that_learns_nothing_is_measured(splits: Splits, tmp_path: Path) -> None:
-    model = meta_train(recipe(0, "maml"), splits, tmp_path, device="cpu")
-    (line,) = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    for _ in range(2):
+        model = meta_train(recipe(0, "maml"), splits, tmp_path, device="cpu")
+    (line,) = logged(tmp_path)
     assert line["step"] == 0
     assert line["5w1s"] > 0
     assert (tmp_path / CHECKPOINT).exists()

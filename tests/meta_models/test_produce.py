@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from meta_models.catalogue import Catalogue
 from meta_models.checkpoint import CHECKPOINT
 from meta_models.manifest import META_PARAMS_FILE
 from meta_models.produce import produce
-from meta_models.recipe import load_recipe
+from meta_models.provenance import command, provenance
+from meta_models.recipe import RECIPES, load_recipe
+from meta_models.sources import Splits
 
 STEPS, ALL_CLASSES_STEPS, EPISODES = 2, 3, 4
 
@@ -37,6 +41,10 @@ def test_from_a_folder_to_a_card(pictures: Path, tmp_path: Path) -> None:
     manifest = Catalogue(tmp_path / "zoo").resolve("own-drawings").manifest
     assert manifest.training.steps == STEPS + ALL_CLASSES_STEPS
     assert "learned from development classes too" in manifest.training.notes
+    assert manifest.training.recipe == "meta_models/recipes/own-drawings.toml"
+    assert {figure.command for figure in manifest.benchmarks} == {
+        f"innerloop meta-train own-drawings --data FOLDER --episodes {EPISODES}"
+    }
     assert manifest.calibration
     assert {(figure.episodes, figure.protocol) for figure in manifest.benchmarks} == {(EPISODES, "own classes")}
 
@@ -47,3 +55,13 @@ def test_from_a_folder_to_a_card(pictures: Path, tmp_path: Path) -> None:
     again = Catalogue(tmp_path / "zoo").resolve("own-drawings").manifest
     assert again.files[META_PARAMS_FILE] == manifest.files[META_PARAMS_FILE]
     assert again.model_copy(update={"files": manifest.files}) == manifest
+
+
+@pytest.mark.parametrize("name", ["omniglot-protonet", "own-drawings"])
+def test_a_card_names_the_recipe_that_was_read(splits: Splits, tmp_path: Path, name: str) -> None:
+    mine, data = tmp_path / "mine.toml", " --data FOLDER" if name == "own-drawings" else ""
+    mine.write_text((RECIPES / f"{name}.toml").read_text())
+    for given, file, read in ((name, f"meta_models/recipes/{name}.toml", name), (str(mine), "mine.toml", "mine.toml")):
+        recipe = load_recipe(given).model_copy(update={"name": "another"})
+        assert provenance(recipe, splits)["recipe"] == file
+        assert command(recipe) == f"innerloop meta-train {read}{data}"

@@ -1,0 +1,80 @@
+"""What a run is of, kept in its folder: weights of one recipe and one set of classes never go on as another's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from meta_models.checkpoint import CHECKPOINT, CLASSES, RECIPE
+from meta_models.recipe import Recipe
+from meta_models.sources import Pools, Splits
+
+NOT_LEARNED = ("name", "version", "description", "development", "search", "beside_paper", "small_body")
+AFTERWARDS = ("outer.blend", "outer.all_classes_steps")
+"""Of a recipe: what the outer loop's weights do not depend on, though the published folder may."""
+
+
+def keep_to_one(run: Path, recipe: Recipe, splits: Splits) -> None:
+    """Write down in folder `run` what it is of; where it has a checkpoint, compare instead, as far as the folder tells.
+
+    Raises:
+        ValueError: the checkpoint is of another recipe or of other classes.
+    """
+    now = recipe.model_dump(mode="json")
+    # Embeddings are computed, and come out a little different on another machine.
+    exact = recipe.data.name != "vectors"
+    classes = {
+        "classes to learn from": _digest(splits.train, exact),
+        "classes to choose by": _digest(splits.development, exact),
+    }
+    if not (run / CHECKPOINT).exists():
+        run.mkdir(parents=True, exist_ok=True)
+        (run / RECIPE).write_text(json.dumps(now, indent=1))
+        (run / CLASSES).write_text(json.dumps(classes, indent=1))
+        return
+    changed = _changed(_deciding(_read(run / RECIPE)), _deciding(now)) + _changed(_read(run / CLASSES), classes)
+    if changed:
+        raise ValueError(
+            f"the weights in {run} were learned otherwise than is asked for now: {'; '.join(changed)}. "
+            f"Give another --name, or remove {run} to begin again"
+        )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _deciding(recipe: dict[str, Any]) -> dict[str, Any]:
+    """What decides the weights. Parts whose members the recipe's own types name are taken apart: a run may be older
+    than a member."""
+    told: dict[str, Any] = {}
+    for key, value in recipe.items():
+        taken_apart = key in ("input", "data", "outer")
+        told |= {f"{key}.{member}": one for member, one in value.items()} if taken_apart else {key: value}
+    return {key: value for key, value in told.items() if key not in (*NOT_LEARNED, *AFTERWARDS)}
+
+
+def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    return [
+        f"{key}: then {json.dumps(before[key])}, now {json.dumps(value)}"
+        for key, value in now.items()
+        if key in before and before[key] != value
+    ]
+
+
+def _digest(pools: Pools, exact: bool) -> dict[str, Any]:
+    """Sizes and sha256 of classes by name, group and examples; of these only number and shape unless `exact`."""
+    sha256, n_examples = hashlib.sha256(), 0
+    for pool in pools:
+        for name, group, rows in zip(pool.class_names, pool.class_groups, pool.class_examples, strict=True):
+            sha256.update(json.dumps([name, int(group), len(rows), pool.inputs.shape[1:]]).encode())
+            if exact:
+                sha256.update(pool.inputs[rows].tobytes())
+            n_examples += len(rows)
+    return {
+        "classes": sum(pool.n_classes for pool in pools),
+        "examples": n_examples,
+        "sha256": sha256.hexdigest()[:16],
+    }
