@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,15 +115,16 @@ def check_labels(labels: Sequence[str], limits: Limits) -> None:
 
 
 def check_names(labels: Sequence[str], pointer: str) -> None:
-    """Refuse labels that cannot name a class.
+    """Refuse labels that cannot name a class, or that no reader could tell from another.
 
     Raises:
         Unprocessable: lists each of them by its place below `pointer`.
     """
+    first: dict[str, str] = {}
     errors: list[ErrorItem] = [
         {"pointer": f"{pointer}/{i}/label", "code": "bad_label", "detail": problem}
         for i, label in enumerate(labels)
-        if (problem := label_problem(label))
+        if (problem := label_problem(label) or _look_alike(label, first.setdefault(_as_read(label), label)))
     ]
     if errors:
         raise Unprocessable(f"{len(errors)} of {len(labels)} labels cannot be used", code="bad_label", errors=errors)
@@ -191,6 +193,16 @@ def label_problem(label: str) -> str | None:
     if not label.isprintable():
         return f"a label must be printable, this one is {label!r}"
     return None
+
+
+def _as_read(label: str) -> str:
+    """Without what no reader sees: more than one space, and whether an accent is a character of its own."""
+    return " ".join(unicodedata.normalize("NFC", label).split())
+
+
+def _look_alike(label: str, other: str) -> str | None:
+    """What is wrong with a label that reads as another does, or None where they are one."""
+    return None if label == other else f"{label!r} and {other!r} read the same; write both in one way"
 
 
 def _hash(row: NDArray[Any]) -> str:

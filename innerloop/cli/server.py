@@ -31,13 +31,11 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None, as_jso
     """Run everything on this machine: Redis, a worker and the API. With --json one line says when it is ready."""
     from adapter.keys import keys_of_settings
     from innerloop.embedded import Embedded, ServeError
-    from meta_models.catalogue import Catalogue
 
     with friendly(ServeError, ValueError):
         settings = settings_of(host=host, port=port, data_dir=data_dir)
         keys_of_settings(settings.api_keys)  # malformed ones are refused before anything starts
-        if settings.meta_models_dir:
-            Catalogue(settings.meta_models_dir)  # so are damaged folders and names taken twice
+        _check_meta_models(settings)  # so are damaged folders and names taken twice
         # One Ctrl-C or SIGTERM ends the wait below; the context then stops the parts in order.
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -65,6 +63,7 @@ def api() -> None:
         settings = settings_of()
         _ = settings.records_url
         keys_of_settings(settings.api_keys)
+        _check_meta_models(settings)
     with _counting_together(settings.api_processes):
         uvicorn.run(
             "api.app:create_app",
@@ -87,7 +86,17 @@ def worker() -> None:
         from adapter.worker import main
 
     with friendly(ValueError):
-        main(settings_of())
+        settings = settings_of()
+        _check_meta_models(settings)
+        main(settings)
+
+
+def _check_meta_models(settings: Any) -> None:
+    """Of those beside the packaged ones, before processes begin that would each say it their own way."""
+    from meta_models.catalogue import Catalogue
+
+    if settings.meta_models_dir:
+        Catalogue(settings.meta_models_dir)
 
 
 @contextmanager

@@ -88,6 +88,14 @@ def test_every_bad_label_is_named() -> None:
     assert [e.get("pointer") for e in refused.value.errors] == ["/support/1/label", "/support/3/label"]
 
 
+@pytest.mark.parametrize(("one", "other"), [("late", "late "), ("caf\u00e9", "cafe\u0301"), ("a b", "a  b")])
+def test_labels_that_read_the_same_are_not_two_classes(one: str, other: str) -> None:
+    with pytest.raises(Unprocessable) as refused:
+        check_labels([one, "c", one, other], Limits())
+    assert [e.get("pointer") for e in refused.value.errors] == ["/support/3/label"]
+    check_labels([other, "c", "C"], Limits())
+
+
 def test_what_another_kind_reads_goes_along_and_counts() -> None:
     """Examples that look alike to one kind are told apart by the other, whatever their order."""
     inputs, other = np.zeros((4, 2), np.uint8), np.arange(4, dtype=np.uint8)[:, None]

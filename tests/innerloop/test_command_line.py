@@ -266,8 +266,8 @@ def test_names_of_the_package_are_not_taken(run: Run, tmp_path: Path) -> None:
         assert "choose a name like my-photo-resnet12" in refused.stderr
     assert "cannot be a name" in run("meta-train", "--data", ".", "--name", "photo", expect=ExitCode.REFUSED).stderr
     shutil.copytree(ZOO / "vector-ridge", tmp_path / "own" / "vector-ridge")
-    environment = {"INNERLOOP_META_MODELS_DIR": "own"}
-    for command in (("serve", "--port", "0"), ("preview", "hello")):
+    environment = {"INNERLOOP_META_MODELS_DIR": "own", "INNERLOOP_REDIS_URL": "redis://127.0.0.1:1/0"}
+    for command in (("serve", "--port", "0"), ("api",), ("worker",), ("preview", "hello")):
         refused = run(*command, expect=ExitCode.REFUSED, **environment)
         assert "both hold a meta-model vector-ridge" in " ".join(refused.stderr.split())
 
