@@ -59,9 +59,9 @@ def prepare(services: Services, given: AdaptInput, *, ephemeral: bool = False) -
         Unprocessable: names what is wrong and where.
     """
     asked = given.options.meta_model
-    alias = DEFAULT_ALIAS[_modality(given.support)]
+    named = DEFAULT_ALIAS[_modality(given.support)] if asked in (None, AUTO) else asked
     try:
-        manifest = services.catalogue.resolve(alias if asked in (None, AUTO) else asked).manifest
+        manifest = services.catalogue.resolve(named).manifest
     except UnknownMetaModelError as error:
         raise Unprocessable(str(error.args[0]), code="unknown_meta_model", pointer="/meta_model") from error
     if asked == AUTO and given.options.adaptation != AdaptationIn():
