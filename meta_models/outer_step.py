@@ -50,7 +50,7 @@ class Learner:
 
     def step(self, number: int) -> tuple[Tensor, Tensor]:
         """Outer step `number`: (mean query loss, mean accuracy), on the device."""
-        self._set_lr(self._lr * schedule(number, self._recipe.outer))
+        self._set_lr(schedule(number, self._recipe.outer))
         size = self._recipe.outer.meta_batch_size
         drawn = [draw(self._pools, self._recipe, number * size + i) for i in range(size)]
         if self._captured:
@@ -100,14 +100,28 @@ class Learner:
         )
 
     def _make_optimizer(self, decay: float) -> torch.optim.Optimizer:
-        cuda, tensors = self._device.type == "cuda", self.tensors.values()
-        lr = torch.tensor(self._lr, device=self._device) if cuda else self._lr
+        cuda = self._device.type == "cuda"
+        groups = [
+            {"params": tensors, "lr": torch.tensor(lr, device=self._device) if cuda else lr, "outer_lr": lr}
+            for lr, tensors in self._by_lr().items()
+        ]
         if self._recipe.outer.optimizer == "sgd":
-            return torch.optim.SGD(tensors, lr, momentum=0.9, nesterov=True, weight_decay=decay, fused=cuda or None)
-        return torch.optim.Adam(tensors, lr, weight_decay=decay, fused=cuda or None, capturable=cuda)
+            return torch.optim.SGD(groups, momentum=0.9, nesterov=True, weight_decay=decay, fused=cuda or None)
+        return torch.optim.Adam(groups, weight_decay=decay, fused=cuda or None, capturable=cuda)
 
-    def _set_lr(self, lr: float) -> None:
+    def _by_lr(self) -> dict[float, list[Tensor]]:
+        """What learns by each step size."""
+        own = self._recipe.outer.outer_lr_of
+        groups: dict[float, list[Tensor]] = {}
+        for name, tensor in self.tensors.items():
+            lr = next((lr for start, lr in own.items() if name.startswith(start)), self._lr)
+            groups.setdefault(lr, []).append(tensor)
+        return groups
+
+    def _set_lr(self, share: float) -> None:
+        """Let every group take `share` of its step size."""
         for group in self.optimizer.param_groups:
+            lr = share * group["outer_lr"]
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(lr)  # where a recorded step reads it
             else:

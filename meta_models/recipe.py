@@ -55,6 +55,8 @@ class Outer(_Part):
     optimizer: Literal["adam", "sgd"] = "adam"
     """SGD has Nesterov's momentum, 0.9."""
     outer_lr: float = 1e-3
+    outer_lr_of: dict[str, float] = {}
+    """Step sizes of tensors whose names begin so, where they differ from `outer_lr`."""
     weight_decay: float = 0.0
     average: float = 0.999
     blend: float = 1.0

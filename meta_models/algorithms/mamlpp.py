@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from meta_models.algorithms.inner_loop import descent, inner_loop
+from meta_models.algorithms.inner_loop import descent, inner_loop, inside
 from meta_models.algorithms.maml import MAML
 from meta_models.algorithms.protocol import (
     Episode,
@@ -122,10 +122,11 @@ class MAMLPP(MAML):
         if inner.inner_steps > self.max_steps:
             raise ValueError(f"{inner.inner_steps} inner steps asked for; this MAML++ learned {self.max_steps}")
         fast = self._initial(self._at_step(meta_params, meta_params, 0), features, labels, n_way)
+        known = inside(meta_params)
         for taken in range(inner.inner_steps):
             yield fast
             fast = inner_loop(
-                lambda weights, x, taken=taken: self.head(meta_params, self._at_step(meta_params, weights, taken), x),
+                lambda weights, x, taken=taken: self.head(known, self._at_step(meta_params, weights, taken), x),
                 fast,
                 features,
                 labels,

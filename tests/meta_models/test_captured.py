@@ -47,7 +47,14 @@ def a_recipe(name: str, optimizer: str) -> Recipe:
         episodes=({"n_way": 8, "n_shot": 1, "n_query": 3}, {"n_way": 5, "n_shot": 2, "n_query": 3, "symmetries": True}),
         augment={"rotation": 10, "elastic": 0.05, "stroke": 0.5},
         outer=Outer.model_validate(
-            {"steps": 12, "meta_batch_size": 4, "outer_lr": 1e-3, "precision": "float32", "optimizer": optimizer}
+            {
+                "steps": 12,
+                "meta_batch_size": 4,
+                "outer_lr": 1e-3,
+                "outer_lr_of": {"log_scale": 1e-2},
+                "precision": "float32",
+                "optimizer": optimizer,
+            }
         ),
         development=Development(every=12, n_episodes=5, within_group=0, settings=((5, 1),), n_query=3),
     )

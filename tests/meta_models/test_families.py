@@ -39,9 +39,12 @@ def outer_gradient(algorithm: Algorithm, meta_params: Tensors, e: Episode, progr
     return gradient
 
 
+@pytest.mark.parametrize("inner_scale", [None, 1.0])
 @pytest.mark.parametrize("variant", ["meta-sgd", "meta-curvature", "maml++"])
-def test_what_is_learned_of_steps_starts_as_maml(pool: ClassPool, variant: str) -> None:
-    (maml, meta_params), (other, richer) = build("maml"), build(variant)
+def test_what_is_learned_of_steps_starts_as_maml(pool: ClassPool, variant: str, inner_scale: float | None) -> None:
+    (maml, meta_params), (other, richer) = (
+        build({**VARIANTS[one], "inner_scale": inner_scale}) for one in ("maml", variant)
+    )
     e = episode(pool, [2] * 4)
     plain, learned = adapt(maml, meta_params, e), adapt(other, {**richer, **meta_params}, e)
     torch.testing.assert_close(learned["prototypes"], plain["prototypes"], atol=1e-3, rtol=1e-2)

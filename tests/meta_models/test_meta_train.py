@@ -162,6 +162,19 @@ def test_a_frozen_backbone_keeps_its_running_statistics(splits: Splits, tmp_path
     assert {name for name, t in whole.items() if not torch.equal(t, start[name])} == {"log_scale"}
 
 
+def test_tensors_may_have_a_step_size_of_their_own(splits: Splits, tmp_path: Path) -> None:
+    made = recipe(4, "meta_sgd")
+    outer = made.outer.model_copy(update={"outer_lr": 1e-6, "outer_lr_of": {"alpha.": 1e-2}})
+    torch.manual_seed(0)
+    start = build_algorithm(made.algorithm, made.backbone, (1, 28, 28)).init()
+    ended = meta_train(
+        made.model_copy(update={"outer": outer}), splits, tmp_path, start=start, device="cpu"
+    ).meta_params
+    most = {name: float((t - start[name]).detach().abs().max()) for name, t in ended.items() if "running" not in name}
+    weights = [moved for name, moved in most.items() if not name.startswith("alpha.")]
+    assert 0 < max(weights) < 1e-6 < 1e-5 < most["alpha.prototypes"]
+
+
 def taught() -> Recipe:
     return recipe(8, "pretrain").model_copy(update={"taught_by": "teacher"})
 
