@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +10,13 @@ import torch
 from safetensors.torch import load_file
 
 from meta_models import checkpoint
-from meta_models.algorithms import InnerSettings, Tensors
+from meta_models.algorithms import Tensors
 from meta_models.all_classes import RUN as ALL_CLASSES
 from meta_models.all_classes import learn_from_all
 from meta_models.benchmark import Subject, default_episodes, jobs, recipe_of
 from meta_models.calibrate import calibrate
 from meta_models.catalogue import ZOO, Published
-from meta_models.evaluate import Accuracy, Classifier, evaluate_all
+from meta_models.evaluate import Classifier, evaluate_all
 from meta_models.manifest import META_PARAMS_FILE, Figure, Manifest, Training
 from meta_models.meta_train import OnProgress, evaluate_settings, meta_train
 from meta_models.plots import plot_log
@@ -25,13 +24,13 @@ from meta_models.pretrained import ENCODERS, encoder_folder, encoder_tensors
 from meta_models.provenance import command, provenance
 from meta_models.publish import export, put_in_place, write_manifest
 from meta_models.recipe import Recipe
+from meta_models.search import SEARCH_LOG, choose_inner, keep_log
 from meta_models.serving import ServedModel
 from meta_models.serving_path import ServingPath
 from meta_models.settle import settled
 from meta_models.sources import Pools, Splits, load_splits
-from meta_models.torch_model import TorchModel, build_algorithm
+from meta_models.torch_model import TorchModel
 
-SEARCH_LOG = "search.jsonl"
 MADE = "published"
 """Where a run keeps what it publishes until its last figure is measured."""
 
@@ -71,7 +70,7 @@ def produce(
     model = meta_train(recipe, splits, run, start=start, device=device, on_progress=on_progress)
     model = settled(model, start, recipe, splits.train)
     plot_log(run)
-    model, recipe, notes = _choose_inner(model, recipe, splits.development, run, say)
+    model, recipe, notes = choose_inner(model, recipe, splits.development, run / SEARCH_LOG, say)
     if start and recipe.data.name == "folder":
         notes = _what_it_brought(model, start, recipe, splits.development)
         say(notes)
@@ -98,7 +97,7 @@ def produce(
             f"{recipe.outer.all_classes_steps} steps more, from {sum(splits.n_classes[:2])} classes; graphs agree again"
         )
     figures = measure_figures(Subject(Published(made, manifest), splits.test), command(recipe), episodes, say)
-    manifest = manifest.model_copy(update={"benchmarks": figures})
+    manifest = keep_log(manifest.model_copy(update={"benchmarks": figures}), run / SEARCH_LOG, made)
     put_in_place(manifest, made, zoo / recipe.name)
     shutil.rmtree(made)
     say(f"published {manifest.reference} in {zoo / recipe.name}")
@@ -129,46 +128,6 @@ def _what_it_brought(model: TorchModel, start: Tensors, recipe: Recipe, pools: P
     spec = recipe.development_spec(n_way, n_shot)
     after, first = (evaluate_all(m, pools, spec, recipe.development.n_episodes, seed=3) for m in (model, before))
     return f"{n_way}w{n_shot}s on development classes: {after}; {recipe.initialize_from}, where it began: {first}"
-
-
-def _choose_inner(
-    model: TorchModel, recipe: Recipe, pools: Pools, run: Path, say: Say
-) -> tuple[TorchModel, Recipe, str]:
-    """Steps and step size by mean development accuracy over the recipe's settings: what helps one number of shots may
-    harm another. The log keeps everything that was tried."""
-    if not recipe.search.inner_steps:
-        return model, recipe, ""
-    settings = recipe.development.settings
-    tried: list[tuple[list[Accuracy], InnerSettings]] = []
-    with (run / SEARCH_LOG).open("w") as log:
-        for steps in recipe.search.inner_steps:
-            # At zero steps the step size means nothing: try it once.
-            for rate in recipe.search.inner_lr if steps else recipe.search.inner_lr[:1]:
-                inner = InnerSettings(steps, rate)
-                found = evaluate_settings(model, recipe, pools, 3, inner)
-                for (n_way, n_shot), accuracy in zip(settings, found, strict=True):
-                    line = {"n_way": n_way, "n_shot": n_shot, "inner_steps": steps, "inner_lr": rate}
-                    log.write(json.dumps({**line, "accuracy": accuracy.mean, "ci95": accuracy.ci95}) + "\n")
-                log.flush()
-                tried.append((found, inner))
-                shown = ", ".join(f"{w}w{s}s {a}" for (w, s), a in zip(settings, found, strict=True))
-                say(f"{steps} steps of {rate}: {shown} on development episodes")
-    best, chosen = max(tried, key=lambda t: sum(a.mean for a in t[0]))
-    zero = next((found for found, inner in tried if inner.inner_steps == 0), [])
-    if chosen.inner_steps == 0:
-        zero, verdict = [], "No number of inner steps tried beats none on development episodes: "
-    else:
-        verdict = "On development episodes: "
-    compared = "; ".join(
-        f"{n_way}w{n_shot}s with {chosen.inner_steps} steps of {chosen.inner_lr}: {after}"
-        + (f", with 0 steps: {zero[i]}" if zero else "")
-        for i, ((n_way, n_shot), after) in enumerate(zip(settings, best, strict=True))
-    )
-    notes = f"{verdict}{compared}."
-    algorithm = {**recipe.algorithm, "inner": {"inner_steps": chosen.inner_steps, "inner_lr": chosen.inner_lr}}
-    recipe = recipe.model_copy(update={"algorithm": algorithm})
-    rebuilt = build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
-    return TorchModel(rebuilt, model.meta_params, model.device), recipe, notes
 
 
 def measure_again(published: Published, data: Path, say: Say = print) -> Manifest:
