@@ -121,7 +121,7 @@ class Training(_Part):
     hardware: str
     notes: str = ""
     development_accuracy: float | None = None
-    """Percent, mean over the recipe's settings; what the default of a kind is chosen by, but for drawings'."""
+    """Percent, mean over the recipe's settings; what the default of a kind is chosen by."""
 
 
 class Manifest(_Part):

@@ -75,13 +75,13 @@ def produce(
         notes = _what_it_brought(model, start, recipe, splits.development)
         say(notes)
     made = run / MADE
-    development = _development_accuracy(model, recipe, splits.development)
+    development = development_percent(model, recipe, splits.development)
     say(f"{development}% on development episodes, mean over {len(recipe.development.settings)} settings")
     manifest = export(model, recipe, _training(recipe, splits, run, notes, development), made)
     say("graphs agree with torch")
     path = ServingPath(ServedModel(made, manifest), TorchModel.load(made, manifest))
     if recipe.small_body:
-        development = _development_accuracy(path, recipe, splits.development)
+        development = development_percent(path, recipe, splits.development)
         say(f"{development}% with the body's weights in eight bits")
         training = manifest.training.model_copy(update={"development_accuracy": development})
         manifest = manifest.model_copy(update={"training": training})
@@ -170,7 +170,7 @@ def measure_figures(subject: Subject, command: str, episodes: int | None, say: S
     return tuple(figures)
 
 
-def _development_accuracy(model: Classifier, recipe: Recipe, pools: Pools) -> float:
+def development_percent(model: Classifier, recipe: Recipe, pools: Pools) -> float:
     """Percent, mean over the recipe's settings, on episodes that chose nothing else."""
     found = evaluate_settings(model, recipe, pools, seed=4)
     return round(100 * sum(accuracy.mean for accuracy in found) / len(found), 2)

@@ -24,7 +24,6 @@ from meta_models.manifest import (
     META_PARAMS_FILE,
     NEVER,
     Figure,
-    Manifest,
     ManifestError,
     NotCalibratedError,
     read_manifest,
@@ -189,13 +188,14 @@ def test_nothing_replaces_what_comes_with_the_package(tmp_path: Path) -> None:
     assert len(list(Catalogue(ZOO))) == len(list(Catalogue()))
 
 
-def test_the_alias_names_the_best_by_protocol_l(published: Path) -> None:
-    manifest = json.loads((published / MANIFEST_FILE).read_text())
-    figure = {**manifest["benchmarks"][0], "protocol": "L", "n_way": 20, "n_shot": 1, "accuracy": 99.99}
-    Manifest.model_validate({**manifest, "benchmarks": [figure]})
-    (published / MANIFEST_FILE).write_text(json.dumps({**manifest, "benchmarks": [figure]}))
-    assert Catalogue(published.parent).aliases["drawing"] == "sketches"
-    assert Catalogue().aliases["drawing"].startswith("omniglot-")
+def test_the_alias_names_the_best_on_development_classes_of_its_protocol(published: Path) -> None:
+    best = Catalogue().aliases["drawing"]
+    for protocol, development, named in (("L", 99.99, "sketches"), ("L", 1.0, best), ("own classes", 99.99, best)):
+        manifest = json.loads((published / MANIFEST_FILE).read_text())
+        manifest["training"]["development_accuracy"] = development
+        manifest["benchmarks"] = [{**manifest["benchmarks"][0], "protocol": protocol}]
+        (published / MANIFEST_FILE).write_text(json.dumps(manifest))
+        assert Catalogue(published.parent).aliases["drawing"] == named
 
 
 def test_serving_and_torch_give_the_same_accuracy(published: Path, model: TorchModel, pool: ClassPool) -> None:

@@ -1,8 +1,7 @@
-"""The search that chose a published meta-model's inner loop, once more: `search.jsonl` in its folder.
+"""What development classes say of a published meta-model, once more: the log of the search for its inner loop, and its
+development accuracy. For those that were published before these were kept.
 
-For those that were published before the log was kept there. Development classes alone are read.
-
-    python -m benchmarks.search omniglot-reptile sound-anil --data data
+    python -m benchmarks.development omniglot-reptile omniglot-protonet --data data
 """
 
 from __future__ import annotations
@@ -14,8 +13,11 @@ from rich.console import Console
 
 from meta_models.benchmark import recipe_of
 from meta_models.catalogue import Catalogue
+from meta_models.produce import development_percent
 from meta_models.publish import write_manifest
 from meta_models.search import SEARCH_LOG, best_of, keep_log, search
+from meta_models.serving import ServedModel
+from meta_models.serving_path import ServingPath
 from meta_models.sources import load_splits
 from meta_models.torch_model import TorchModel
 
@@ -24,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+")
     parser.add_argument("--data", type=Path, default=Path("data"))
-    options, console, catalogue = parser.parse_args(), Console(), Catalogue()
+    options, console, catalogue = parser.parse_args(), Console(highlight=False), Catalogue()
     for name in options.names:
         published = catalogue.resolve(name)
         manifest, folder = published.manifest, published.folder
@@ -32,10 +34,14 @@ def main() -> None:
         console.print(manifest.reference)
         model = TorchModel.load(folder, manifest)
         pools = load_splits(options.data, recipe, Path("runs/cache")).development
-        tried = search(model, recipe, pools, folder / SEARCH_LOG, lambda text: console.print(text, highlight=False))
+        if recipe.search.inner_steps:
+            _, best = best_of(search(model, recipe, pools, folder / SEARCH_LOG, console.print))
+            console.print(f"best now: {best}; served: {model.algorithm.inner}")
+        found = development_percent(ServingPath(ServedModel(folder, manifest), model), recipe, pools)
+        console.print(f"{found}% on development episodes; its card said {manifest.training.development_accuracy}")
+        training = manifest.training.model_copy(update={"development_accuracy": found})
+        manifest = manifest.model_copy(update={"training": training})
         write_manifest(keep_log(manifest, folder / SEARCH_LOG, folder), folder)
-        _, best = best_of(tried)
-        console.print(f"best now: {best}; served: {model.algorithm.inner}", highlight=False)
 
 
 if __name__ == "__main__":
