@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from innerloop.cli.console import note
 from innerloop.client import read_folder
-from innerloop.client.inputs import as_content
+from innerloop.client.inputs import as_content, is_npy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,7 +96,7 @@ def _read(one: Path | str, label: str = "") -> list[Example]:
         return [_unreadable(name, "unreadable_file", error.strerror or str(error), label)]
     if isinstance(content, str):
         return [Example(name, content, label=label)]
-    if not content.startswith(b"\x93NUMPY"):
+    if not is_npy(content):
         return [Example(name, Path(one), label=label)]  # read once more when it is sent: many are too much to hold
     return _vectors(name, content, label)
 

@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from innerloop.client.inputs import as_content, is_sound, is_text
+from innerloop.client.inputs import as_content, is_npy, is_sound, is_text
 from innerloop.client.reports import merged
 from innerloop.client.steps import Flow, Request, bar, batches, followed, model_path
 
@@ -231,7 +231,7 @@ def _content(data: bytes | str) -> dict[str, Any]:
     """An input as JSON carries it; a file is what its first bytes say, and what they do not say is an image."""
     if isinstance(data, str):
         return {"text": data}
-    if data[:6] == b"\x93NUMPY":
+    if is_npy(data):
         import numpy as np
 
         return {"vector": np.load(io.BytesIO(data), allow_pickle=False).tolist()}

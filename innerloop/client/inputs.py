@@ -58,6 +58,11 @@ def as_content(given: Input) -> bytes | str:
     raise TypeError(f"an input is {kinds}, not {type(given).__name__}")
 
 
+def is_npy(data: bytes) -> bool:
+    """Whether a file is a `.npy` one, by its first bytes."""
+    return data.startswith(b"\x93NUMPY")
+
+
 def is_sound(data: bytes) -> bool:
     """Whether a file is WAV, FLAC, OGG or MP3, by its first bytes; whether it can be read, the server says."""
     if data[:4] in (b"RIFF", b"RF64"):

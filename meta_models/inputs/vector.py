@@ -22,7 +22,6 @@ MAX_MAGNITUDE = 1e30
 COLUMNS = 32
 """Of a picture of a vector: dimensions from left to right, then from top to bottom."""
 
-_MAGIC = b"\x93NUMPY"
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _NUMBERS = "fiub"
 """Kinds of dtype: floats, whole numbers and truth."""
@@ -45,7 +44,7 @@ class VectorSpec(Described):
     @staticmethod
     def recognises(data: bytes) -> bool:
         """A `.npy` file."""
-        return data[: len(_MAGIC)] == _MAGIC
+        return data[: len(np.lib.format.MAGIC_PREFIX)] == np.lib.format.MAGIC_PREFIX
 
     def read(self, content: Any, caps: Caps) -> NDArray[np.float32]:
         """A list of numbers, where None is one that is missing, an array or a `.npy` file to (n_dimensions,) float32.
