@@ -258,7 +258,8 @@ class FewShotClassifier:
         with self._client() as client:
             answers = client.predict_vectors(self.model_id_, vectors, progress=self.progress)
         if (broken := np.flatnonzero(answers.errors != "")).size:
-            raise ValueError(f"{broken.size} of {len(vectors)} rows cannot be classified, the first: row {broken[0]}")
+            first = f"row {broken[0]}: {answers.errors[broken[0]]}"
+            raise ValueError(f"{broken.size} of {len(vectors)} rows cannot be classified, the first is {first}")
         return answers
 
     def _adopt(self, model: dict[str, Any], classes: NDArray[Any]) -> None:

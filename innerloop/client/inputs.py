@@ -21,6 +21,9 @@ SOUNDS = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"}
 SUFFIXES = {*IMAGES, *SOUNDS, ".npy", ".txt"}
 """What a string of one word may end with to be a path, be there such a file or not."""
 
+MAX_CHANNELS = 16
+"""Of a sound."""
+
 SENT_SIDE = 1024
 """Longest side, in pixels, of what is sent of a picture that is no file; a file goes as it is."""
 
@@ -64,12 +67,19 @@ def is_npy(data: bytes) -> bool:
 
 
 def is_sound(data: bytes) -> bool:
-    """Whether a file is WAV, FLAC, OGG or MP3, by its first bytes; whether it can be read, the server says."""
+    """Whether a file is a sound by its first bytes: WAV, FLAC, OGG or MP3, or what telephones and browsers record, of
+    which the server says that it must be converted."""
     if data[:4] in (b"RIFF", b"RF64"):
         return data[8:12] == b"WAVE"
     # Eleven bits that begin a frame of MPEG, then those of its layer III.
     is_frame = data[:1] == b"\xff" and data[1:2] >= b"\xe0" and data[1] & 6 == 2
-    return data[:4] in (b"fLaC", b"OggS") or data[:3] == b"ID3" or is_frame
+    return data[:4] in (b"fLaC", b"OggS") or data[:3] == b"ID3" or is_frame or _is_container(data)
+
+
+def _is_container(data: bytes) -> bool:
+    """WebM or Matroska, MP4 or M4A, AIFF."""
+    is_mp4 = data[4:8] == b"ftyp" and data[8:11] in (b"M4A", b"mp4", b"iso")
+    return data[:4] == b"\x1aE\xdf\xa3" or is_mp4 or (data[:4] == b"FORM" and data[8:12] in (b"AIFF", b"AIFC"))
 
 
 def _names_file(text: str) -> bool:
@@ -122,7 +132,9 @@ def _pixels(array: NDArray[Any]) -> NDArray[np.uint8]:
         if 0 <= low <= high <= 1:
             return np.rint(array * 255).astype(np.uint8)
         raise ValueError(f"pixels in floats are in [0, 1], these from {low:g} to {high:g}; divide by the largest value")
-    raise ValueError(f"pixels are uint8, bool, or floats in [0, 1], not {array.dtype}; use .astype('uint8')")
+    raise ValueError(
+        f"pixels are uint8, bool, or floats in [0, 1], not {array.dtype}; divide by the largest value there can be"
+    )
 
 
 def _png(picture: Image.Image) -> bytes:
@@ -149,6 +161,10 @@ def _wav(samples: NDArray[Any], rate: int) -> bytes:
 
     if samples.ndim not in (1, 2) or not samples.size:
         raise ValueError(f"samples are (n_samples,) or (n_samples, channels), not {samples.shape}")
+    if samples.ndim == 2 and samples.shape[1] > MAX_CHANNELS:
+        raise ValueError(f"samples are (n_samples, channels), not {samples.shape}; transpose them: .T")
+    if not rate >= 1:
+        raise ValueError(f"samples come with their number a second, not {rate}")
     if np.issubdtype(samples.dtype, np.floating):
         if not np.isfinite(samples).all():
             raise ValueError("samples must be finite")

@@ -34,6 +34,9 @@ MAX_FLAT = 0.25
 """Share of the samples that may be flat: 0.13 in a pure tone, 0.00 to 0.02 in a recording, 1 in a square wave. About
 every other answer to a spoken keyword that is flatter is wrong."""
 
+QUIET = 0.01
+"""Loudest sample, of full scale (-40 dB), of what is not clipped but the last bit of eight, which goes to and fro."""
+
 
 class SoundSpec(Described):
     """The loudest `seconds` of a sound, one channel, `rate` samples a second, int16.
@@ -122,6 +125,9 @@ def prepare(samples: NDArray[np.float32], rate: int, spec: SoundSpec) -> NDArray
         level = f"{20 * np.log10(peak):.0f} dB" if peak > 0 else "nothing at all"
         raise UnreadableInput("silent_audio", f"no sound found: the loudest sample is {level} of full scale")
     flat = float((magnitude >= FLAT * peak).mean())
+    if flat > MAX_FLAT and peak < QUIET:
+        level = f"{20 * np.log10(peak):.0f} dB of full scale"
+        raise UnreadableInput("silent_audio", f"no sound found: the last bit goes to and fro at {level}")
     if flat > MAX_FLAT:
         raise UnreadableInput(
             "clipped_audio",

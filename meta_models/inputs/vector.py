@@ -22,7 +22,11 @@ MAX_MAGNITUDE = 1e30
 COLUMNS = 32
 """Of a picture of a vector: dimensions from left to right, then from top to bottom."""
 
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+    (3, 0): np.lib.format.read_array_header_2_0,  # which differs in names of fields alone
+}
 _NUMBERS = "fiub"
 """Kinds of dtype: floats, whole numbers and truth."""
 
@@ -115,11 +119,11 @@ def load_npy(data: bytes) -> NDArray[Any]:
     """
     file = io.BytesIO(data)
     try:
-        version = np.lib.format.read_magic(file)
-        read_header = _HEADERS[version]
-        shape, fortran_order, dtype = read_header(file)
-    except Exception as error:  # numpy has no common base of what a damaged header raises
-        raise UnreadableInput("undecodable_vector", f"not a .npy file: {error}") from error
+        shape, fortran_order, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+    except Exception as error:  # numpy has no common base of what a damaged header raises, nor words for a stranger
+        raise UnreadableInput("undecodable_vector", "not a .npy file, or its header is damaged") from error
+    if any(size < 0 for size in shape):
+        raise UnreadableInput("undecodable_vector", f"the header promises an array of shape {shape}")
     if dtype.kind not in _NUMBERS:
         raise UnreadableInput("undecodable_vector", f"a vector holds real numbers, this file {dtype}")
     # Compared before anything is allocated: a header may claim any size.
@@ -154,7 +158,8 @@ def is_usable(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
 def why_unusable(vector: NDArray[np.float32]) -> str:
     """What is wrong with a vector that is not usable, in words."""
     place = int(np.flatnonzero(~(np.abs(vector) <= MAX_MAGNITUDE))[0])
-    return f"dimension {place} is {vector[place]}; every value must be finite and at most {MAX_MAGNITUDE:g} in size"
+    found = "infinite or too large" if np.isinf(vector[place]) else vector[place]
+    return f"dimension {place} is {found}; every value must be finite and at most {MAX_MAGNITUDE:g} in size"
 
 
 def _evened(row: NDArray[np.float32]) -> NDArray[np.float64]:

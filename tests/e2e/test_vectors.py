@@ -199,6 +199,19 @@ def test_other_dimensions_are_named(http: httpx.Client) -> None:
     assert_problem(http.post(f"{path}/examples", json=added), 422, "wrong_dimensions")
 
 
+def test_every_version_of_the_file_format_is_read(http: httpx.Client) -> None:
+    support, labels, queries, _ = wine(2, 3)
+    model = adapt(http, support, labels)
+    found = []
+    for version in ((1, 0), (2, 0), (3, 0)):
+        file = io.BytesIO()
+        np.lib.format.write_array(file, queries, version=version)
+        path = f"/v1/models/{model['id']}/predictions"
+        found.append(http.post(path, content=file.getvalue(), headers=NPY).json()["results"])
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == len(queries)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e31])
 def test_one_unusable_row_names_itself_and_the_rest_is_answered(http: httpx.Client, bad: float) -> None:
     support, labels, queries, _ = wine(2, 3)
@@ -241,6 +254,8 @@ def lying(shape: tuple[int, ...]) -> bytes:
         (b"not numpy", 400, "undecodable_vector"),
         (npy(np.zeros((2, 13), np.float32))[:-3], 400, "undecodable_vector"),
         (lying((10**9, 10**3)), 400, "undecodable_vector"),
+        (lying((-1, -4)), 400, "undecodable_vector"),
+        (npy(np.zeros((2, 13))).replace(b"NUMPY\x01", b"NUMPY\x09"), 400, "undecodable_vector"),
         (npy(np.array([[Tripwire()]], object), allow_pickle=True), 400, "undecodable_vector"),
         (npy(np.array([["text"]])), 400, "undecodable_vector"),
         (npy(np.zeros((2, 13), np.complex64)), 400, "undecodable_vector"),

@@ -22,7 +22,16 @@ SPEC = SoundSpec()
 
 @pytest.mark.parametrize(
     "data",
-    [*(encoded(melody(1), format=f) for f in ("WAV", "FLAC", "OGG", "MP3")), png(1, 1), npy([1.0]), b"", b"\xff"],
+    [
+        *(encoded(melody(1), format=f) for f in ("WAV", "FLAC", "OGG", "MP3", "AIFF")),
+        b"\0\0\0\x18ftypM4A ",
+        b"\0\0\0\x18ftypisom",
+        b"\x1aE\xdf\xa3",
+        png(1, 1),
+        npy([1.0]),
+        b"",
+        b"\xff",
+    ],
 )
 def test_client_and_server_know_the_same_sounds(data: bytes) -> None:
     assert is_sound(data) == (modality_of(data) == "audio")
@@ -48,6 +57,7 @@ def test_samples_are_a_sound(samples: Any) -> None:
     ("samples", "words"),
     [
         (np.zeros((2, 3, 4)), "n_samples, channels"),
+        (np.zeros((2, 800)), r"\(2, 800\); transpose"),
         (np.zeros(0), "n_samples"),
         (np.zeros(9, np.int64), "int16, or floats"),
         (np.full(9, np.nan), "finite"),
@@ -56,6 +66,11 @@ def test_samples_are_a_sound(samples: Any) -> None:
 def test_samples_that_are_no_sound(samples: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         as_content((samples, RATE))
+
+
+def test_samples_come_with_their_rate() -> None:
+    with pytest.raises(ValueError, match="number a second, not 0"):
+        as_content((melody(3), 0))
 
 
 def test_the_estimator_takes_sounds(server: Embedded) -> None:

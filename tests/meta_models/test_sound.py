@@ -125,10 +125,12 @@ def test_silence_is_answered_in_words() -> None:
 
 def test_why_nothing_is_heard_is_said() -> None:
     turned_over = melody(3)[:, None] * np.array([1, -1])
+    last_bit = np.random.default_rng(0).integers(0, 2, 8000) / 128
     for data, words in (
         (encoded(np.full(8000, 0.5)), "hardly change, all are near 0.5 of full scale"),
         (encoded(turned_over), "the channels cancel each other out"),
         (silence(), "the loudest sample is nothing at all"),
+        (encoded(last_bit, subtype="PCM_U8"), "the last bit goes to and fro at -4"),
         (encoded(np.zeros((8000, 2))), "the loudest sample is nothing at all"),
         (encoded(np.array([0.5])), "it lasts 0.12 ms, at least 10 ms are needed"),
         (encoded(np.array([0.5, -0.5])), "it lasts 0.25 ms"),
