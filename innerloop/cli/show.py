@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -170,6 +172,7 @@ def _server(url: str | None) -> Generator[str]:
     from adapter.config import Settings
     from innerloop.embedded import Embedded
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of the contexts, so that nothing stays behind
     with tempfile.TemporaryDirectory(prefix="innerloop-demo-") as folder:
         err.print("no server found: starting one for this demo", style="dim")
         with Embedded(Settings(host="127.0.0.1", port=0, data_dir=Path(folder))) as own:
