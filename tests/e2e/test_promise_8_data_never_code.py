@@ -93,7 +93,7 @@ def test_no_source_runs_data() -> None:
 
 def test_nothing_published_is_a_pickle() -> None:
     published = [path for path in (ROOT / "meta_models" / "zoo").rglob("*") if path.is_file()]
-    assert {path.suffix for path in published} <= {".json", ".safetensors", ".onnx", ".md", ".png", ".svg"}
+    assert {path.suffix for path in published} <= {".json", ".jsonl", ".safetensors", ".onnx", ".md", ".png", ".svg"}
     assert not [path for path in published if path.read_bytes()[:1] == b"\x80"]
 
 

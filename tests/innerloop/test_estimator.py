@@ -207,6 +207,7 @@ def test_one_text_is_no_list(classifier: FewShotClassifier) -> None:
         (np.full((8, 8), 16.0), "divide by the largest value"),
         (np.full((8, 8), np.nan), "divide by the largest value"),
         (np.zeros((8, 8), np.int64), r"astype\('uint8'\)"),
+        (np.full((8, 8), 300, np.uint16), "uint16; divide by the largest value"),
     ],
 )
 def test_arrays_that_are_no_pictures(given: np.ndarray, message: str) -> None:
