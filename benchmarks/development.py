@@ -7,6 +7,7 @@ development accuracy. For those that were published before these were kept.
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 
 from rich.console import Console
@@ -35,13 +36,16 @@ def main() -> None:
         model = TorchModel.load(folder, manifest)
         pools = load_splits(options.data, recipe, Path("runs/cache")).development
         if recipe.search.inner_steps:
-            _, best = best_of(search(model, recipe, pools, folder / SEARCH_LOG, console.print))
+            with tempfile.TemporaryDirectory() as elsewhere:  # what is published stays whole until the search has ended
+                log = Path(elsewhere) / SEARCH_LOG
+                _, best = best_of(search(model, recipe, pools, log, console.print))
+                manifest = keep_log(manifest, log, folder)
+                write_manifest(manifest, folder)
             console.print(f"best now: {best}; served: {model.algorithm.inner}")
         found = development_percent(ServingPath(ServedModel(folder, manifest), model), recipe, pools)
         console.print(f"{found}% on development episodes; its card said {manifest.training.development_accuracy}")
         training = manifest.training.model_copy(update={"development_accuracy": found})
-        manifest = manifest.model_copy(update={"training": training})
-        write_manifest(keep_log(manifest, folder / SEARCH_LOG, folder), folder)
+        write_manifest(manifest.model_copy(update={"training": training}), folder)
 
 
 if __name__ == "__main__":

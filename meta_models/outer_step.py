@@ -114,7 +114,7 @@ class Learner:
         own = self._recipe.outer.outer_lr_of
         groups: dict[float, list[Tensor]] = {}
         for name, tensor in self.tensors.items():
-            lr = next((lr for start, lr in own.items() if name.startswith(start)), self._lr)
+            lr = next((its for start, its in own.items() if name.startswith(start)), self._lr)
             groups.setdefault(lr, []).append(tensor)
         return groups
 

@@ -60,9 +60,7 @@ def keep_log(manifest: Manifest, log: Path, folder: Path) -> Manifest:
     """Put the log of the search, where there was one, beside what was chosen by it, and on the list of its files."""
     if not log.exists():
         return manifest
-    kept = folder / SEARCH_LOG
-    if kept != log:
-        shutil.copyfile(log, kept)
+    kept = shutil.copyfile(log, folder / SEARCH_LOG)
     return manifest.model_copy(update={"files": {**manifest.files, SEARCH_LOG: sha256(kept)}})
 
 

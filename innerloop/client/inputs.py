@@ -132,7 +132,7 @@ def _pixels(array: NDArray[Any]) -> NDArray[np.uint8]:
         if 0 <= low <= high <= 1:
             return np.rint(array * 255).astype(np.uint8)
         raise ValueError(f"pixels in floats are in [0, 1], these from {low:g} to {high:g}; divide by the largest value")
-    fits = array.dtype.kind in "iu" and 0 <= array.min() <= array.max() <= 255
+    fits = array.dtype.kind in "iu" and 0 <= array.min(initial=0) <= array.max(initial=0) <= 255
     advice = "use .astype('uint8')" if fits else "divide by the largest value there can be"
     raise ValueError(f"pixels are uint8, bool, or floats in [0, 1], not {array.dtype}; {advice}")
 
