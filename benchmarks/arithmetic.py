@@ -1,7 +1,8 @@
-"""Two choices about speed, each against its alternative in one run, on one thread.
+"""Three choices about speed, each against its alternative in one run, on one thread.
 
-- An outer step with freed memory kept (`meta_models/memory.py`) and handed back: CPU seconds, user and system apart,
-  in turn, in processes of their own because the allocator is set for a whole process.
+- An outer step as it is, with freed memory handed back (not kept, `meta_models/memory.py`), and with channels first in
+  memory (not last): CPU seconds, user and system apart, in turn, in processes of their own because the allocator is set
+  for a whole process.
 - Features of 25 pictures by the published graph, as the worker computes them, and by torch: milliseconds, in turn.
 
     python -m benchmarks.arithmetic
@@ -30,22 +31,22 @@ from meta_models.torch_model import TorchModel, as_floats, build_algorithm
 
 NAME = "omniglot-protonet"
 RESULTS = Path(__file__).parent / "results" / "arithmetic.json"
+OUTER_STEPS = ("as_it_is", "memory_handed_back", "channels_first")
 
 
-def outer_steps(n: int) -> dict[str, float]:
+def outer_steps(n: int, order: torch.memory_format) -> dict[str, float]:
     """CPU seconds of a step of the recipe's episodes, forward and backward, in bfloat16."""
     recipe = load_recipe(NAME)
     algorithm = build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
     spec = recipe.episode_specs[0]
-    order = torch.channels_last
     meta_params = {
-        name: (t.contiguous(memory_format=order) if t.ndim == 4 else t).requires_grad_("running" not in name)
+        name: (t.clone(memory_format=order) if t.ndim == 4 else t).requires_grad_("running" not in name)
         for name, t in algorithm.init().items()
     }
     classes = torch.arange(spec.n_way)
     rows = classes.repeat(spec.n_shot + spec.n_query).numpy()
     images = as_floats(torch.from_numpy(recipe.input.examples(np.random.default_rng(0), rows)))
-    images = images.contiguous(memory_format=order)
+    images = images.clone(memory_format=order)
     support, query = images.split([spec.n_way * spec.n_shot, spec.n_way * spec.n_query])
     episode = Episode(
         support, classes.repeat_interleave(spec.n_shot), query, classes.repeat_interleave(spec.n_query), spec.n_way
@@ -80,8 +81,8 @@ def features(rounds: int) -> dict[str, float]:
 
 
 def in_turn(rounds: int, steps: int) -> dict[str, dict[str, float]]:
-    """Medians of `outer_steps` with memory kept and handed back."""
-    found: dict[str, list[dict[str, float]]] = {"kept": [], "handed_back": []}
+    """Medians of `outer_steps`, one for each of `OUTER_STEPS`."""
+    found: dict[str, list[dict[str, float]]] = {how: [] for how in OUTER_STEPS}
     for _ in range(rounds):
         for how, runs in found.items():
             command = [sys.executable, "-m", "benchmarks.arithmetic", "--steps", str(steps), "--only", how]
@@ -90,17 +91,18 @@ def in_turn(rounds: int, steps: int) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    """Measure both and write the results."""
+    """Measure them and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--only", choices=["kept", "handed_back"], help="one process of the first comparison")
+    parser.add_argument("--only", choices=OUTER_STEPS, help="one process of the outer steps")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.only:
-        if arguments.only == "kept":
+        if arguments.only != "memory_handed_back":
             keep_freed_memory()
-        print(json.dumps(outer_steps(arguments.steps)))
+        order = torch.contiguous_format if arguments.only == "channels_first" else torch.channels_last
+        print(json.dumps(outer_steps(arguments.steps, order)))
         return
     found = {"outer_step": in_turn(arguments.rounds, arguments.steps), "features_of_25": features(40)}
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")

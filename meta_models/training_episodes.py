@@ -70,7 +70,7 @@ def fetch_episode(inputs: Tensor, drawn: Drawn, recipe: Recipe) -> Episode:
     examples, augment = as_floats(inputs[drawn.rows]), recipe.augment_spec
     if len(drawn.numbers) and isinstance(augment, AugmentSpec):
         examples = change(apply_symmetry(examples, drawn.turns), augment, drawn.numbers)
-        examples = examples.contiguous(memory_format=torch.channels_last)
+        examples = examples.clone(memory_format=torch.channels_last)
     elif isinstance(augment, SoundAugmentSpec):
         examples = random_sound(turned(examples, drawn.turns), augment, _generator(recipe, drawn.number))
     support = examples[:n_support]

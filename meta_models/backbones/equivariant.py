@@ -17,6 +17,8 @@ from torch.nn import functional
 
 SYMMETRIES = 8
 """Of the square: quarter turns, numbers 0 to 3, and 4 to 7 their mirror images."""
+_MOMENTUM = 0.1
+"""How far running statistics go to a batch's, as in torch's own normalisations."""
 
 
 class Equivariant(nn.Module):
@@ -86,13 +88,28 @@ class _Convolution(nn.Module):
         everywhere = torch.cat([self._under(symmetry) for symmetry in range(SYMMETRIES)])
         maps = functional.conv2d(inputs, everywhere, padding=weight.shape[2] // 2)
         if self.training:
-            last = maps.permute(0, 2, 3, 1)
-            pixels = last.reshape(-1, len(weight))  # a symmetry's maps count as more pixels
-            return norm(pixels).view(last.shape).permute(0, 3, 1, 2)
+            return self._normalised(maps)
         assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101, PT018 - it keeps them
         scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
         shift = norm.bias - norm.running_mean * scale
-        return maps * _repeated(scale) + _repeated(shift)
+        return maps * _repeated(scale)[:, None, None] + _repeated(shift)[:, None, None]
+
+    def _normalised(self, maps: Tensor) -> Tensor:
+        """By this batch's statistics, each symmetry by its own; the running ones are of all of them together.
+
+        Statistics shared within the batch would learn the same, at twice the cost of a step: the library has no quick
+        way of summing over a few channels.
+        """
+        norm = self.norm
+        assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101, PT018 - it keeps them
+        mean, var = (torch.zeros(maps.shape[1], device=maps.device) for _ in range(2))
+        scale, shift = _repeated(norm.weight), _repeated(norm.bias)
+        normalised = functional.batch_norm(maps, mean, var, scale, shift, training=True, momentum=1.0, eps=norm.eps)
+        with torch.no_grad():
+            mean, var = mean.unflatten(0, (SYMMETRIES, -1)), var.unflatten(0, (SYMMETRIES, -1))
+            norm.running_mean.lerp_(mean.mean(0), _MOMENTUM)
+            norm.running_var.lerp_(var.mean(0) + mean.var(0, correction=0), _MOMENTUM)
+        return normalised
 
     def _under(self, symmetry: int) -> Tensor:
         """The filters under a symmetry, (width / 8, before, kernel, kernel)."""
@@ -104,7 +121,7 @@ class _Convolution(nn.Module):
 
 
 def _repeated(numbers: Tensor) -> Tensor:
-    return numbers.repeat(SYMMETRIES)[:, None, None]
+    return numbers.repeat(SYMMETRIES)
 
 
 def _product(a: int, b: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import conv2d, max_pool2d
 
 from meta_models.algorithms.protocol import init_backbone, n_features, with_backbone
 from meta_models.backbones import BACKBONES
@@ -57,6 +57,19 @@ def test_a_turned_or_mirrored_drawing_gives_the_same_features_elsewhere(symmetry
     assert all(sum(row) == 1 for row in found), "each group is found again in one place"
     assert sorted(row.index(True) for row in found) == list(range(SYMMETRIES))
     assert found[0][0] == (symmetry == 0), "a mirrored drawing is not the drawing"
+
+
+def test_running_statistics_are_of_every_symmetry_together() -> None:
+    torch.manual_seed(0)
+    network = Equivariant((1, 28, 28), 16, (16,)).train()
+    drawings = torch.rand(6, 1, 28, 28)
+    network(drawings)
+    weight, norm = network.stem.conv.weight, network.stem.norm
+    filters = torch.cat([torch.rot90(side, k, dims=(2, 3)) for side in (weight, weight.flip(3)) for k in range(4)])
+    answers = conv2d(drawings, filters, padding=1).unflatten(1, (SYMMETRIES, 2))
+    assert norm.running_mean is not None
+    torch.testing.assert_close(norm.running_mean, 0.1 * answers.mean((0, 1, 3, 4)))
+    torch.testing.assert_close(norm.running_var, 0.9 + 0.1 * answers.var((0, 1, 3, 4)), rtol=1e-4, atol=0)
 
 
 def test_channels_that_make_no_eight_groups_are_refused() -> None:

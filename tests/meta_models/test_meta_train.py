@@ -23,6 +23,7 @@ from meta_models.recipe import RECIPES, Data, Development, Outer, Recipe, load_r
 from meta_models.sources import Splits
 from meta_models.teacher import Teacher
 from meta_models.torch_model import build_algorithm
+from meta_models.training_episodes import draw, fetch_episode
 
 
 def recipe(steps: int, algorithm: str = "protonet") -> Recipe:
@@ -68,6 +69,14 @@ def test_resumes_exactly(splits: Splits, tmp_path: Path, algorithm: str) -> None
 def logged(run: Path) -> list[dict[str, float]]:
     lines = map(json.loads, (run / LOG).read_text().splitlines())
     return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+
+
+def test_examples_lie_with_channels_last_though_they_have_one(splits: Splits) -> None:
+    """Half of a step's time: the first layers would go on in the other order."""
+    made, [pool] = recipe(1), splits.train
+    episode = fetch_episode(torch.from_numpy(pool.inputs), draw(splits.train, made, 0), made)
+    maps = torch.nn.Conv2d(1, 8, 3)(torch.cat([episode.support_inputs, episode.query_inputs]))
+    assert maps.stride(1) == 1, f"strides of {maps.stride()}"
 
 
 def test_a_line_lost_between_checkpoint_and_log_is_written_once(splits: Splits, tmp_path: Path) -> None:
