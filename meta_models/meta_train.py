@@ -53,9 +53,15 @@ def meta_train(
         The averaged meta_params.
 
     Raises:
-        ValueError: the checkpoint in `run` is of another recipe or of other classes.
+        ValueError: the checkpoint in `run` is of another recipe or of other classes, or another process learns there.
     """
-    keep_to_one(run, recipe, splits)
+    with keep_to_one(run, recipe, splits):
+        return _meta_train(recipe, splits, run, start, device, on_progress)
+
+
+def _meta_train(
+    recipe: Recipe, splits: Splits, run: Path, start: Tensors | None, device: str | None, on_progress: OnProgress | None
+) -> TorchModel:
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     keep_freed_memory()
     torch.manual_seed(recipe.outer.seed)

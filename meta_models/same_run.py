@@ -1,9 +1,14 @@
-"""What a run is of, kept in its folder: weights of one recipe and one set of classes never go on as another's."""
+"""What a run is of, kept in its folder: weights of one recipe and one set of classes never go on as another's, nor in
+two processes at once."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +21,36 @@ AFTERWARDS = ("outer.blend", "outer.all_classes_steps")
 """Of a recipe: what the outer loop's weights do not depend on, though the published folder may."""
 
 
-def keep_to_one(run: Path, recipe: Recipe, splits: Splits) -> None:
+@contextmanager
+def keep_to_one(run: Path, recipe: Recipe, splits: Splits) -> Generator[None]:
     """Write down in folder `run` what it is of; where it has a checkpoint, compare instead, as far as the folder tells.
+    No other process learns there meanwhile.
 
     Raises:
-        ValueError: the checkpoint is of another recipe or of other classes.
+        ValueError: the checkpoint is of another recipe or of other classes, or another process learns in the folder.
     """
+    run.mkdir(parents=True, exist_ok=True)
+    folder = os.open(run, os.O_RDONLY)
+    try:
+        _lock(folder, run)
+        _compare(run, recipe, splits)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _lock(folder: int, run: Path) -> None:
+    """The system takes it back when the folder is closed, or with the process."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ValueError(
+            f"another process is meta-training in {run}, and both would write its checkpoint; "
+            "wait for it, or give another --name"
+        ) from error
+
+
+def _compare(run: Path, recipe: Recipe, splits: Splits) -> None:
     now = recipe.model_dump(mode="json")
     # Embeddings are computed, and come out a little different on another machine.
     exact = recipe.data.name != "vectors"
@@ -30,7 +59,6 @@ def keep_to_one(run: Path, recipe: Recipe, splits: Splits) -> None:
         "classes to choose by": _digest(splits.development, exact),
     }
     if not (run / CHECKPOINT).exists():
-        run.mkdir(parents=True, exist_ok=True)
         (run / RECIPE).write_text(json.dumps(now, indent=1))
         (run / CLASSES).write_text(json.dumps(classes, indent=1))
         return

@@ -71,6 +71,17 @@ def logged(run: Path) -> list[dict[str, float]]:
     return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
 
 
+def test_two_at_once_do_not_write_one_folder(splits: Splits, tmp_path: Path) -> None:
+    def another(step: int, _: dict[str, float]) -> None:
+        if step == 1:
+            with pytest.raises(ValueError, match="another process is meta-training in"):
+                meta_train(recipe(2), splits, tmp_path, device="cpu")
+
+    meta_train(recipe(2), splits, tmp_path, device="cpu", on_progress=another)
+    assert [line["step"] for line in logged(tmp_path)] == [2], "and let it go on"
+    meta_train(recipe(2), splits, tmp_path, device="cpu")
+
+
 def test_examples_lie_with_channels_last_though_they_have_one(splits: Splits) -> None:
     """Half of a step's time: the first layers would go on in the other order."""
     made, [pool] = recipe(1), splits.train
