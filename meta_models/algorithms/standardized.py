@@ -23,6 +23,13 @@ from meta_models.algorithms.ridge import Ridge
 
 CONSTANT = 1e-12
 """A dimension whose variance is no more than this share of its mean square tells nothing apart: float32's rounding."""
+FAR = 4.0
+"""Root mean square of (x - center) / scale, about 1 for examples, from which on a row is unlike every class; with few
+examples, whose scale is a guess, from further on."""
+FEW = 4
+"""Degrees of freedom of the scale with which that is twice as far."""
+WILD = 3
+"""How far, in that unit, one dimension's value counts: a few wild ones make no row far."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,9 @@ class Standardized(OwnBody):
 
     γ bounds what one wild value can do. τ = 0 keeps the direction of z alone; a large τ keeps its length, which tells
     classes apart where there are few dimensions. |u| is at most 1. Learned: τ, γ and the scalars of the head.
+
+    u forgets how far a row lies, so all logits of one that is farther than examples are fall alike: its probabilities
+    stay, and it is rejected.
     """
 
     name: ClassVar[str] = "standardized"
@@ -69,10 +79,11 @@ class Standardized(OwnBody):
         create_graph: bool = False,
         on_step: OnStep | None = None,
     ) -> Tensors:
-        center, scale = statistics(features, labels, n_way)
+        center, scale, freedom = statistics(features, labels, n_way)
         return {
             "center": center,
             "scale": scale,
+            "reach": FAR * (1 + FEW / freedom),
             **self.learner.adapt(
                 meta_params,
                 standardize(meta_params, center, scale, features),
@@ -85,12 +96,17 @@ class Standardized(OwnBody):
         }
 
     def head(self, meta_params: Tensors, adapted: Tensors, features: Tensor) -> Tensor:
-        vectors = standardize(meta_params, adapted["center"], adapted["scale"], features)
-        return self.learner.head(meta_params, adapted, vectors)
+        center, scale = adapted["center"], adapted["scale"]
+        logits = self.learner.head(meta_params, adapted, standardize(meta_params, center, scale, features))
+        z = ((features - center) / (scale * adapted["reach"])).clamp(-WILD, WILD)
+        distance = (row_sums(z * z) / features.shape[-1]).sqrt()
+        beyond = (distance - 1).clamp(0, 1)
+        # Squared distances between vectors of length 1 are 4 at most: after that no threshold is reached.
+        return logits - 4 * meta_params["log_scale"].exp() * beyond
 
 
-def statistics(vectors: Tensor, labels: Tensor, n_way: int) -> tuple[Tensor, Tensor]:
-    """Centre and scale of each dimension, (d,) both, every class counting the same.
+def statistics(vectors: Tensor, labels: Tensor, n_way: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Centre and scale of each dimension, (d,) both, every class counting the same, and degrees of freedom, ().
 
     Log-variances shrink towards their mean by as much of their spread as chance explains: a sample variance of
     n degrees of freedom has a log with variance ψ'(n/2) (Smyth 2004, "Linear models and empirical Bayes methods").
@@ -109,7 +125,7 @@ def statistics(vectors: Tensor, labels: Tensor, n_way: int) -> tuple[Tensor, Ten
     spread = (share * (logs - mean) ** 2).sum() / (count - 1).clamp(min=1)
     trust = (1 - trigamma(freedom / 2) / spread.clamp(min=1e-9)).clamp(min=0)
     scale = (0.5 * (mean + trust * share * (logs - mean))).exp()
-    return center.to(vectors.dtype), scale.to(vectors.dtype)
+    return center.to(vectors.dtype), scale.to(vectors.dtype), freedom.to(vectors.dtype)
 
 
 def trigamma(x: Tensor) -> Tensor:

@@ -53,13 +53,13 @@ def spec_of(support: SupportSet, candidates: tuple[str, ...]) -> ModelSpec:
 
 
 def references(*names: str) -> tuple[str, ...]:
-    return tuple(f"{name}@1" for name in names)
+    return tuple(f"{name}@2" for name in names)
 
 
 def test_a_better_one_is_chosen(paths: dict[str, ServingPath]) -> None:
     support = crosses(60)
     chosen, _ = choose(spec_of(support, references("vector-prototype", "vector-ridge")), support, paths)
-    assert chosen.meta_model == "vector-ridge@1"
+    assert chosen.meta_model == "vector-ridge@2"
     assert chosen.selection is not None
     first, second = chosen.selection.tried
     assert second.difference > BEYOND_CHANCE * second.standard_error
@@ -71,7 +71,7 @@ def test_a_better_one_is_chosen(paths: dict[str, ServingPath]) -> None:
 def test_the_default_stays_where_the_other_is_no_better(paths: dict[str, ServingPath]) -> None:
     support = crosses(60)
     chosen, _ = choose(spec_of(support, references("vector-ridge", "vector-prototype")), support, paths)
-    assert chosen.meta_model == "vector-ridge@1"
+    assert chosen.meta_model == "vector-ridge@2"
 
 
 def test_chance_chooses_the_default(paths: dict[str, ServingPath]) -> None:
@@ -81,7 +81,7 @@ def test_chance_chooses_the_default(paths: dict[str, ServingPath]) -> None:
         rng = np.random.default_rng(seed)
         support = canonical([f"class {y}" for y in np.arange(12) % 2], rng.normal(size=(12, 5)).astype(np.float32))
         chosen, _ = choose(spec_of(support, references("vector-prototype", "vector-ridge")), support, paths)
-        taken += chosen.meta_model != "vector-prototype@1"
+        taken += chosen.meta_model != "vector-prototype@2"
     assert taken <= 5
 
 
@@ -89,7 +89,7 @@ def test_candidates_that_are_not_here_are_passed_over(paths: dict[str, ServingPa
     support = crosses(5)
     chosen, _ = choose(spec_of(support, references("vector-prototype", "gone")), support, paths)
     assert chosen.selection is not None
-    assert [trial.meta_model for trial in chosen.selection.tried] == ["vector-prototype@1"]
+    assert [trial.meta_model for trial in chosen.selection.tried] == ["vector-prototype@2"]
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from scipy.special import polygamma
 
 from meta_models.algorithms import InnerSettings
@@ -42,11 +43,11 @@ def test_trigamma() -> None:
 def test_two_examples_get_one_scale_and_many_get_their_own() -> None:
     rng = np.random.default_rng(0)
     like = torch.tensor(rng.normal(size=(2, 384)))
-    _, scale = statistics(like, torch.tensor([0, 1]), 2)
+    _, scale, _ = statistics(like, torch.tensor([0, 1]), 2)
     assert float(scale.max() / scale.min()) < 1.5
     units = torch.tensor([0.001, 1.0, 1000.0, 50.0])
     table = torch.tensor(rng.normal(size=(60, 4))) * units
-    _, scale = statistics(table, torch.arange(60) % 3, 3)
+    _, scale, _ = statistics(table, torch.arange(60) % 3, 3)
     assert scale / units == pytest.approx(torch.ones(4), rel=0.3)
 
 
@@ -82,6 +83,7 @@ def test_dimensions_that_tell_nothing(algorithm: Standardized) -> None:
     assert (answers.argmax(1) == torch.arange(3)).all()
     same = torch.ones(6, 4)
     assert logits(algorithm, same, torch.tensor([0, 0, 1, 1, 2, 2]), same[:1]).isfinite().all()
+    assert logits(algorithm, support, labels, 1e30 * queries).isfinite().all()
 
 
 def test_length_is_bounded_and_counts_in_few_dimensions() -> None:
@@ -93,6 +95,42 @@ def test_length_is_bounded_and_counts_in_few_dimensions() -> None:
     # Three classes on a line: the one in the middle is found, which directions alone could not.
     support = torch.tensor([[-4.0], [-4.2], [0.0], [0.1], [4.0], [4.1]])
     assert logits(HEADS[0], support, torch.tensor([0, 0, 1, 1, 2, 2]), torch.tensor([[0.2]])).argmax() == 1
+
+
+@pytest.mark.parametrize("algorithm", HEADS, ids=lambda a: a.head_name)
+@pytest.mark.parametrize("wild", [1e2, 1e15])
+def test_a_row_that_is_far_away_falls_below_every_threshold(algorithm: Standardized, wild: float) -> None:
+    """Of the same direction, with the same probabilities."""
+    support, labels, queries = draw(4, 5, 32)
+    near, far = logits(algorithm, support, labels, queries), logits(algorithm, support, labels, wild * queries)
+    assert float(far.max()) < float(near.min()) - 10
+    own = algorithm.init()
+    adapted = algorithm.adapt(own, support, labels, 4)
+    blind = algorithm.head(own, {**adapted, "reach": torch.tensor(1e30)}, wild * queries)
+    torch.testing.assert_close(far.softmax(1), blind.softmax(1))
+
+
+def test_few_examples_say_little_about_what_is_far() -> None:
+    """One example of each of two classes in four columns: their scale may be anything."""
+    assert share_far(n_dimensions=4) < 0.02
+
+
+def test_dimensions_whose_scale_is_tiny_by_chance_make_no_row_far() -> None:
+    """One example of each of two classes in many columns, of which some nearly agree."""
+    assert share_far(n_dimensions=384, units=np.geomspace(1e-3, 1, 384)) < 0.02
+
+
+def share_far(n_dimensions: int, units: NDArray[np.float64] | float = 1.0) -> float:
+    """Of queries of known classes: those whose logits fall."""
+    params, found = HEADS[0].init(), []
+    for seed in range(200):
+        support, labels, queries = (
+            t * torch.as_tensor(units) if t.is_floating_point() else t for t in draw(2, 1, n_dimensions, seed)
+        )
+        adapted = HEADS[0].adapt(params, support.float(), labels, 2)
+        usual = HEADS[0].head(params, {**adapted, "reach": torch.tensor(1e30)}, queries.float())
+        found.append((HEADS[0].head(params, adapted, queries.float()) < usual - 1e-3).float().mean())
+    return float(torch.stack(found).mean())
 
 
 def test_zero_steps_are_prototypes() -> None:
