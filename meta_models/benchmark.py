@@ -5,6 +5,7 @@ Every figure is one line of a log; a line that is there already is not measured 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
@@ -15,13 +16,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from meta_models import jsonl
 from meta_models.algorithms import InnerSettings
 from meta_models.catalogue import Published
 from meta_models.datasets import DataError
 from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.evaluate import Accuracy, episode_logits, pool_features
 from meta_models.inputs import InputSpec
-from meta_models.manifest import META_PARAMS_FILE, Manifest
+from meta_models.manifest import BODY_FILE, HEAD_FILE, META_PARAMS_FILE, Manifest
 from meta_models.measures import confidence_gap, softmax
 from meta_models.recipe import Data, Recipe, load_recipe
 from meta_models.serving import Features, ServedModel
@@ -116,8 +118,12 @@ class Subject:
 
     @property
     def weights(self) -> str:
-        """First digits of the weights' sha256: figures of other weights do not count."""
-        return self.manifest.files[META_PARAMS_FILE][:12]
+        """First digits of a sha256 of all that answers depend on: figures of other weights, graphs, inner loops or
+        temperatures do not count."""
+        manifest = self.manifest
+        files = {name: manifest.files.get(name) for name in (META_PARAMS_FILE, BODY_FILE, HEAD_FILE)}
+        about = manifest.model_dump_json(include={"inner_loop", "calibration"})
+        return hashlib.sha256((json.dumps(files) + about).encode()).hexdigest()[:12]
 
     def spec(self, job: Job) -> EpisodeSpec:
         wrong = job.x if job.curve == "wrong labels" else 0.0
@@ -213,16 +219,15 @@ class Log:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        lines = path.read_text().splitlines() if path.exists() else []
-        self.rows = [Row(**json.loads(line)) for line in lines]
+        self.rows = [Row(**row) for row in jsonl.read(path)]
 
-    def lacks(self, wanted: Job) -> bool:
-        """Whether no row is of the same figure and weights, measured on at least as many episodes."""
+    def find(self, wanted: Job) -> Row | None:
+        """A row of the same figure and weights, measured on at least as many episodes."""
         same = [field.name for field in fields(Job) if field.name != "episodes"]
-        return not any(
-            row.episodes >= wanted.episodes and all(getattr(row, k) == getattr(wanted, k) for k in same)
-            for row in self.rows
-        )
+        for row in self.rows:
+            if row.episodes >= wanted.episodes and all(getattr(row, k) == getattr(wanted, k) for k in same):
+                return row
+        return None
 
     def forget_other_versions(self, manifests: Iterable[Manifest]) -> None:
         """Drop the rows of these meta-models that are of another version."""
@@ -232,17 +237,14 @@ class Log:
 
     def add(self, row: Row) -> None:
         """Append, in place of a row of other weights or fewer episodes; one as good as this is kept instead."""
-        if not self.lacks(row):
+        if self.find(row):
             return
         key = ("meta_model", "curve", "protocol", "n_way", "n_shot", "x")
         self.rows = [r for r in self.rows if any(getattr(r, k) != getattr(row, k) for k in key)] + [row]
         self._write()
 
     def _write(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(asdict(r)) + "\n" for r in self.rows))
-        temporary.replace(self._path)
+        jsonl.write(self._path, map(asdict, self.rows))
 
 
 def run(
@@ -274,7 +276,7 @@ def run(
         subject = Subject(one, tests[recipe.data, recipe.input])
         log.forget_other_versions([one.manifest])
         for wanted in jobs(subject, episodes or default_episodes(subject.path.shares_body)):
-            if log.lacks(wanted):
+            if not log.find(wanted):
                 row = subject.measure(wanted)
                 log.add(row)
                 on_row(row)

@@ -45,6 +45,16 @@ class EpisodeSpec:
     label_noise: tuple[float, float] = (0.0, 0.0)
     instances: bool = False
 
+    @property
+    def n_symmetries(self) -> int:
+        """Under how many of them a class may be seen."""
+        return {False: 1, "turns": N_SYMMETRIES // 2, True: N_SYMMETRIES}[self.symmetries]
+
+    @property
+    def n_examples(self) -> int:
+        """Of each class."""
+        return 1 if self.instances else self.n_shot + self.n_query
+
     def for_pool(self, pool: ClassPool) -> EpisodeSpec:
         """With no more classes than an episode of this pool can have."""
         sizes = np.bincount(pool.class_groups)
@@ -85,10 +95,7 @@ def sample_episode(pool: ClassPool, spec: EpisodeSpec, seed: int, number: int) -
     else:
         classes = rng.choice(pool.n_classes, min(spec.n_way, pool.n_classes), replace=False)
         symmetry = rng.integers(N_SYMMETRIES, size=len(classes))
-    if not spec.symmetries:
-        symmetry = np.zeros_like(symmetry)
-    elif spec.symmetries == "turns":
-        symmetry = symmetry % 4
+    symmetry = symmetry % spec.n_symmetries
     rows = np.stack(
         [rng.choice(pool.class_examples[c], spec.n_shot + spec.n_query, replace=False, shuffle=True) for c in classes]
     )
@@ -132,10 +139,15 @@ def _classes_by_group(
         raise ValueError(f"no group has {share} classes (largest: {sizes.max()}); lower n_way or raise n_groups")
     groups = list(rng.choice(eligible, spec.n_groups, replace=len(eligible) < spec.n_groups))
     classes, symmetry = [], []
+    seen: set[tuple[int, int]] = set()
     for turn in rng.permutation(N_SYMMETRIES):  # another for each group, so no class comes twice
         if not groups:
             groups.append(rng.choice(eligible))  # small ones left room
-        members = np.flatnonzero(pool.class_groups == groups.pop(0))
+        group = groups.pop(0)
+        if (group, turn % spec.n_symmetries) in seen:
+            continue
+        seen.add((group, turn % spec.n_symmetries))
+        members = np.flatnonzero(pool.class_groups == group)
         chosen = rng.choice(members, min(share, len(members)), replace=False)
         classes.append(chosen)
         symmetry.append(np.full(len(chosen), turn))

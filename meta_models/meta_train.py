@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, _foreach_lerp_  # pyright: ignore[reportPrivateImportUsage]
 
-from meta_models import checkpoint
+from meta_models import checkpoint, jsonl
 from meta_models.algorithms import Algorithm, InnerSettings, Tensors
 from meta_models.checkpoint import CHECKPOINT, TrainState
 from meta_models.evaluate import Accuracy, Classifier, evaluate_all, pool_features
@@ -53,15 +51,10 @@ def meta_train(
         The averaged meta_params.
 
     Raises:
-        ValueError: the checkpoint in `run` is of another recipe or of other classes, or another process learns there.
+        ValueError: the checkpoint in `run` is of another recipe, of other classes or began from other weights; or
+            `start` does not fit the backbone.
     """
-    with keep_to_one(run, recipe, splits):
-        return _meta_train(recipe, splits, run, start, device, on_progress)
-
-
-def _meta_train(
-    recipe: Recipe, splits: Splits, run: Path, start: Tensors | None, device: str | None, on_progress: OnProgress | None
-) -> TorchModel:
+    keep_to_one(run, recipe, splits, start)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     keep_freed_memory()
     torch.manual_seed(recipe.outer.seed)
@@ -128,7 +121,8 @@ def _record(
     checkpoint.save(state, run / CHECKPOINT)
     model = TorchModel(algorithm, {k: v.detach() for k, v in state.average.items()}, place)
     figures = development_accuracy(model, recipe, development)
-    _log(run / LOG, {"step": state.step, "seconds": round(state.seconds, 1), **recent.figures(), **figures})
+    line = {"step": state.step, "seconds": round(state.seconds, 1), **recent.figures(), **figures}
+    jsonl.write(run / LOG, [*jsonl.read(run / LOG), line])
 
 
 def development_accuracy(model: TorchModel, recipe: Recipe, pools: Pools) -> dict[str, float]:
@@ -160,8 +154,25 @@ def _is_trained(name: str) -> bool:
 def _begin_or_resume(algorithm: Algorithm, start: Tensors | None, run: Path, device: torch.device) -> TrainState:
     if (run / CHECKPOINT).exists():
         return checkpoint.load(run / CHECKPOINT, device)
-    fresh = {name: (start or {}).get(name, t).to(device) for name, t in algorithm.init().items()}
+    fresh = algorithm.init()
+    if start:
+        _check_fits(start, fresh)
+    fresh = {name: (start or {}).get(name, t).to(device, copy=True) for name, t in fresh.items()}
     return TrainState(0, 0.0, fresh, {name: t.clone() for name, t in fresh.items()}, {})
+
+
+def _check_fits(start: Tensors, fresh: Tensors) -> None:
+    backbone = [name for name in fresh if name.startswith("backbone.")]
+    if backbone and not any(name in start for name in backbone):
+        raise ValueError(
+            "nothing that initialize_from names fits this backbone: give the recipe the backbone of those weights, "
+            "or leave initialize_from out"
+        )
+    for name in (name for name in fresh if name in start and start[name].shape != fresh[name].shape):
+        raise ValueError(
+            f"{name} is {tuple(start[name].shape)} in the weights that initialize_from names and "
+            f"{tuple(fresh[name].shape)} in this recipe: give it the same backbone, or leave initialize_from out"
+        )
 
 
 def _channels_last(tensors: Tensors) -> Tensors:
@@ -195,9 +206,4 @@ class _Recent:
 
 
 def _is_logged(path: Path, step: int) -> bool:
-    return path.exists() and any(json.loads(line)["step"] == step for line in path.read_text().splitlines())
-
-
-def _log(path: Path, line: dict[str, Any]) -> None:
-    with path.open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    return any(line["step"] == step for line in jsonl.read(path))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from meta_models.algorithms import Algorithm, Episode, Tensors, meta_loss
+from meta_models.augment_sound import SoundAugmentSpec
 from meta_models.captured import Captured, to_device
 from meta_models.meta_batch import can_be_at_once, losses_at_once, of_one_shape
 from meta_models.recipe import Outer, Recipe
@@ -41,11 +42,14 @@ class Learner:
         self._device = next(iter(self.tensors.values())).device
         self._pools, self._lr, self._teacher = pools, lr, teacher
         # A backbone that stays as it is keeps its running statistics too.
-        self._batch_statistics = "backbone." not in recipe.outer.frozen
+        self._batch_statistics = any(
+            name.startswith("backbone.") and not name.startswith(recipe.outer.frozen) for name in meta_params
+        )
         self._inputs = [torch.from_numpy(pool.inputs).to(self._device) for pool in pools]
         self.optimizer = self._make_optimizer(decay)
         self.at_once = self._device.type == "cuda" and can_be_at_once(algorithm)
-        recorded = self._device.type == "cuda" and len(pools) == 1 and algorithm.name in CAPTURABLE
+        same_every_step = algorithm.name in CAPTURABLE and not isinstance(recipe.augment_spec, SoundAugmentSpec)
+        recorded = self._device.type == "cuda" and len(pools) == 1 and same_every_step
         self._captured = Captured(lambda *tensors: self._captured_work(tensors), self._device) if recorded else None
 
     def step(self, number: int) -> tuple[Tensor, Tensor]:

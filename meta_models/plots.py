@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+
+from meta_models import jsonl
 
 
 def plot_log(run: Path) -> Path:
     """Training loss and development accuracy over outer steps, as `run/log.png`."""
     import matplotlib.pyplot as plt
 
-    lines: list[dict[str, Any]] = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    lines = jsonl.read(run / "log.jsonl")
     steps = [line["step"] for line in lines]
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     trained = [line for line in lines if "loss" in line]

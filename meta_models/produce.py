@@ -13,7 +13,7 @@ from meta_models import checkpoint
 from meta_models.algorithms import Tensors
 from meta_models.all_classes import RUN as ALL_CLASSES
 from meta_models.all_classes import learn_from_all
-from meta_models.benchmark import Subject, default_episodes, jobs, recipe_of
+from meta_models.benchmark import Log, Subject, default_episodes, jobs, recipe_of
 from meta_models.calibrate import calibrate
 from meta_models.catalogue import ZOO, Published
 from meta_models.evaluate import Classifier, evaluate_all
@@ -24,11 +24,12 @@ from meta_models.pretrained import ENCODERS, encoder_folder, encoder_tensors
 from meta_models.provenance import command, provenance
 from meta_models.publish import export, put_in_place, write_manifest
 from meta_models.recipe import Recipe
+from meta_models.same_run import alone_in, digest
 from meta_models.search import SEARCH_LOG, choose_inner, keep_log
 from meta_models.serving import ServedModel
 from meta_models.serving_path import ServingPath
 from meta_models.settle import settled
-from meta_models.sources import Pools, Splits, load_splits
+from meta_models.sources import Pools, Splits, check_examples, load_splits
 from meta_models.torch_model import TorchModel
 
 MADE = "published"
@@ -49,12 +50,12 @@ def produce(
     say: Say = print,
     on_progress: OnProgress | None = None,
 ) -> Manifest:
-    """Run everything a recipe asks for; what is done already is not done again.
+    """Run everything a recipe asks for; steps of the outer loops and figures that are done already are not done again.
 
     Args:
         recipe: what to make.
         data: folder of the data set, filled where it is empty.
-        run: folder of checkpoint, logs and plots.
+        run: folder of checkpoint, logs and plots, and of one process at a time.
         zoo: where the published folder goes, as `zoo/<name>`.
         episodes: test episodes a figure; by default 10,000, or 1,000 where every episode costs gradient steps.
         device: where to train.
@@ -63,9 +64,25 @@ def produce(
     Raises:
         PublishError: the graphs disagree with torch or the card lacks a figure.
         FileNotFoundError: the meta-model to begin from is not published.
+        ValueError: another process works in `run`, or its checkpoint is of another recipe, other classes or weights.
     """
+    with alone_in(run):
+        return _produce(recipe, data, run, zoo, episodes, device, say, on_progress)
+
+
+def _produce(
+    recipe: Recipe,
+    data: Path,
+    run: Path,
+    zoo: Path,
+    episodes: int | None,
+    device: str | None,
+    say: Say,
+    on_progress: OnProgress | None,
+) -> Manifest:
     start, recipe = _start(recipe, zoo, data)
     splits = load_splits(data, recipe, run.parent / "cache")
+    check_examples(splits, recipe)
     say("{}: {} classes to learn from, {} to choose by, {} to report".format(recipe.name, *splits.n_classes))
     model = meta_train(recipe, splits, run, start=start, device=device, on_progress=on_progress)
     model = settled(model, start, recipe, splits.train)
@@ -96,7 +113,9 @@ def produce(
         say(
             f"{recipe.outer.all_classes_steps} steps more, from {sum(splits.n_classes[:2])} classes; graphs agree again"
         )
-    figures = measure_figures(Subject(Published(made, manifest), splits.test), command(recipe), episodes, say)
+    measured = Log(run / f"figures-{digest(tuple(protocol.pool for protocol in splits.test))}.jsonl")
+    subject = Subject(Published(made, manifest), splits.test)
+    figures = measure_figures(subject, command(recipe), episodes, say, measured)
     manifest = keep_log(manifest.model_copy(update={"benchmarks": figures}), run / SEARCH_LOG, made)
     put_in_place(manifest, made, zoo / recipe.name)
     shutil.rmtree(made)
@@ -142,15 +161,22 @@ def measure_again(published: Published, data: Path, say: Say = print) -> Manifes
     return manifest
 
 
-def measure_figures(subject: Subject, command: str, episodes: int | None, say: Say) -> tuple[Figure, ...]:
-    """Accuracy on test classes, which nothing before has seen; `command` makes the same figures again."""
+def measure_figures(
+    subject: Subject, command: str, episodes: int | None, say: Say, log: Log | None = None
+) -> tuple[Figure, ...]:
+    """Accuracy on test classes, which nothing before has seen; `command` makes the same figures again. What `log` holds
+    of as many episodes is not measured."""
     inner = subject.manifest.inner_loop
     figures: list[Figure] = []
     command += f" --episodes {episodes}" if episodes else ""
     for job in jobs(subject, episodes or default_episodes(subject.path.shares_body)):
         if job.curve != "table":
             continue
-        row = subject.measure(job)
+        row = log.find(job) if log else None
+        if row is None or row.episodes != job.episodes:
+            row = subject.measure(job)
+            if log:
+                log.add(row)
         say(f"{row.protocol} {row.n_way}w{row.n_shot}s: {row.accuracy:.2f} ± {row.ci95:.2f}")
         figures.append(
             Figure(

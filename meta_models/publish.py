@@ -26,6 +26,7 @@ from meta_models.manifest import (
     InnerLoop,
     Manifest,
     Training,
+    read_manifest,
     sha256,
 )
 from meta_models.measures import softmax
@@ -57,9 +58,9 @@ def export(
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    params = {
+    params = {  # in one order, whether trained just now or read back: the graphs are the same to the byte
         name: t.detach().float().cpu().contiguous()
-        for name, t in model.meta_params.items()
+        for name, t in sorted(model.meta_params.items())
         if not name.startswith("outer.")
     }
     model.algorithm.backbone.cpu()
@@ -173,12 +174,14 @@ def put_in_place(manifest: Manifest, made: Path, folder: Path) -> None:
 
     Raises:
         PublishError: the card lacks figures or calibration.
+        ManifestError: the copy is not whole; what was there stays.
     """
     write_manifest(manifest, made)
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(beside, ignore_errors=True)
     shutil.copytree(made, beside)
+    read_manifest(beside)
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
 

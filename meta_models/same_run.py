@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from meta_models.algorithms import Tensors
 from meta_models.checkpoint import CHECKPOINT, CLASSES, RECIPE
 from meta_models.recipe import Recipe
 from meta_models.sources import Pools, Splits
@@ -22,47 +23,47 @@ AFTERWARDS = ("outer.blend", "outer.all_classes_steps")
 
 
 @contextmanager
-def keep_to_one(run: Path, recipe: Recipe, splits: Splits) -> Generator[None]:
-    """Write down in folder `run` what it is of; where it has a checkpoint, compare instead, as far as the folder tells.
-    No other process learns there meanwhile.
+def alone_in(run: Path) -> Generator[None]:
+    """No other process works in folder `run` meanwhile; the system forgets that with the process.
 
     Raises:
-        ValueError: the checkpoint is of another recipe or of other classes, or another process learns in the folder.
+        ValueError: another one does.
     """
     run.mkdir(parents=True, exist_ok=True)
     folder = os.open(run, os.O_RDONLY)
     try:
-        _lock(folder, run)
-        _compare(run, recipe, splits)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"another process is meta-training in {run}, and both would write the same files; "
+                "wait for it, or give another --name"
+            ) from error
         yield
     finally:
         os.close(folder)
 
 
-def _lock(folder: int, run: Path) -> None:
-    """The system takes it back when the folder is closed, or with the process."""
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ValueError(
-            f"another process is meta-training in {run}, and both would write its checkpoint; "
-            "wait for it, or give another --name"
-        ) from error
+def keep_to_one(run: Path, recipe: Recipe, splits: Splits, start: Tensors | None = None) -> None:
+    """Write down in folder `run` what it is of; where it has a checkpoint, compare instead, as far as the folder tells.
 
-
-def _compare(run: Path, recipe: Recipe, splits: Splits) -> None:
+    Raises:
+        ValueError: the checkpoint is of another recipe, of other classes or began from other weights.
+    """
     now = recipe.model_dump(mode="json")
     # Embeddings are computed, and come out a little different on another machine.
     exact = recipe.data.name != "vectors"
-    classes = {
+    learned_from = {
         "classes to learn from": _digest(splits.train, exact),
         "classes to choose by": _digest(splits.development, exact),
+        **({"weights to begin from": _weights(start)} if start else {}),
     }
     if not (run / CHECKPOINT).exists():
+        run.mkdir(parents=True, exist_ok=True)
         (run / RECIPE).write_text(json.dumps(now, indent=1))
-        (run / CLASSES).write_text(json.dumps(classes, indent=1))
+        (run / CLASSES).write_text(json.dumps(learned_from, indent=1))
         return
-    changed = _changed(_deciding(_read(run / RECIPE)), _deciding(now)) + _changed(_read(run / CLASSES), classes)
+    changed = _changed(_deciding(_read(run / RECIPE)), _deciding(now)) + _changed(_read(run / CLASSES), learned_from)
     if changed:
         raise ValueError(
             f"the weights in {run} were learned otherwise than is asked for now: {'; '.join(changed)}. "
@@ -90,6 +91,19 @@ def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         for key, value in now.items()
         if key in before and before[key] != value
     ]
+
+
+def _weights(start: Tensors) -> str:
+    """sha256 of the backbone's; what else there is may be computed, and come out a little different elsewhere."""
+    sha256 = hashlib.sha256()
+    for name in sorted(name for name in start if name.startswith("backbone.")):
+        sha256.update(name.encode() + start[name].detach().float().cpu().contiguous().numpy().tobytes())
+    return sha256.hexdigest()[:16]
+
+
+def digest(pools: Pools) -> str:
+    """Of classes and every one of their examples."""
+    return _digest(pools, exact=True)["sha256"]
 
 
 def _digest(pools: Pools, exact: bool) -> dict[str, Any]:

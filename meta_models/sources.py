@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from meta_models.datasets import ClassPool, Omniglot, load_omniglot
+from meta_models.datasets import ClassPool, DataError, Omniglot, load_omniglot
 from meta_models.inputs import DrawingSpec
 from meta_models.own_classes import load_classes, part_of
 from meta_models.recipe import Recipe
@@ -76,6 +76,27 @@ def load_splits(data: Path, recipe: Recipe, cache: Path = CACHE) -> Splits:
         train, development, test = (pool.subset(part == number) for number in range(3))
         return Splits((train,), (development,), (Protocol("own classes", test, 0.0),))
     return split(load_omniglot(data), recipe)
+
+
+def check_examples(splits: Splits, recipe: Recipe) -> None:
+    """Whether the smallest class fills the episodes of the recipe: to find out before the first step, not after hours.
+
+    Raises:
+        DataError: it does not; the message names it.
+    """
+    chosen_by = [recipe.development_spec(*setting) for setting in recipe.development.settings]
+    for pools, specs, what in (
+        (splits.train, recipe.episode_specs, "episodes"),
+        (splits.development, chosen_by, "development"),
+    ):
+        wanted = max((spec.n_examples for spec in specs), default=0)
+        for pool in pools:
+            smallest = min(range(pool.n_classes), key=lambda c: len(pool.class_examples[c]))
+            if (n := len(pool.class_examples[smallest])) < wanted:
+                raise DataError(
+                    f"class {pool.class_names[smallest]!r} has {n} examples, and [{what}] of the recipe takes {wanted} "
+                    "of each class for one episode: give it more, or lower n_shot and n_query there"
+                )
 
 
 def split(omniglot: Omniglot, recipe: Recipe) -> Splits:

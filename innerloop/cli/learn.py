@@ -26,7 +26,9 @@ def meta_train(
     data: Annotated[
         Path | None, typer.Option(help="Folder of the data set, downloaded where it is empty; or a folder a class.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name to publish under; default the recipe's or folder's.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name to publish under; by default the recipe's or folder's.")
+    ] = None,
     runs: Annotated[Path, typer.Option(help="Checkpoints, logs and plots; an interrupted run goes on.")] = Path("runs"),
     zoo: Annotated[
         Path | None, typer.Option(help="Where to publish; default meta_models/zoo, of your own classes ./meta-models.")
@@ -56,7 +58,7 @@ def meta_train(
         if own and data is None:
             raise ValueError(f"{read.name} learns from your own classes: give --data FOLDER")
         data, zoo = data or Path("data"), zoo or (Path("meta-models") if own else ZOO)
-        read = read.model_copy(update={"name": name or (slug(data.resolve().name) if own else read.name)})
+        read = read.model_copy(update={"name": name or (slug(data.resolve().name) if recipe is None else read.name)})
         if own and (why := why_no_name(read.name)):
             raise ValueError(why if name else f"{why} with --name")
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -80,11 +80,11 @@ def test_a_row_of_more_episodes_stays(tmp_path: Path) -> None:
     row = benchmark.Row("m@1", "a", "table", "L", 5, 1, 15, 0, 1000, seed=0, accuracy=90.0, ci95=1.0)
     log.add(row)
     few = replace(row, episodes=20, accuracy=80.0)
-    assert not log.lacks(few)
+    assert log.find(few)
     log.add(few)
     assert log.rows == [row]
     other_weights = replace(few, weights="b")
-    assert log.lacks(other_weights)
+    assert log.find(other_weights) is None
     log.add(other_weights)
     assert log.rows == benchmark.Log(tmp_path / "log").rows == [other_weights]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,18 @@ def test_within_one_group(pool: ClassPool) -> None:
         episode = sample_episode(pool, spec, 0, number)
         groups = {int(pool.class_groups[owners[row]]) for row in episode.support.ravel()}
         assert len(groups) == 1
+
+
+@pytest.mark.parametrize(("symmetries", "n"), [(False, 1), ("turns", 4), (True, 8)])
+def test_no_class_comes_twice_where_several_groups_join(
+    pool: ClassPool, symmetries: bool | Literal["turns"], n: int
+) -> None:
+    for number in range(200):
+        spec = EpisodeSpec(24, 1, 1, within_group=1.0, n_groups=3, symmetries=symmetries)
+        episode = sample_episode(pool, spec, 0, number)
+        seen = list(zip(episode.classes.tolist(), episode.symmetry.tolist(), strict=True))
+        assert len(set(seen)) == len(seen)
+        assert max(turn for _, turn in seen) < n
 
 
 def test_a_group_too_small_is_named(pool: ClassPool) -> None:

@@ -71,15 +71,22 @@ def logged(run: Path) -> list[dict[str, float]]:
     return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
 
 
-def test_two_at_once_do_not_write_one_folder(splits: Splits, tmp_path: Path) -> None:
-    def another(step: int, _: dict[str, float]) -> None:
-        if step == 1:
-            with pytest.raises(ValueError, match="another process is meta-training in"):
-                meta_train(recipe(2), splits, tmp_path, device="cpu")
+def test_weights_of_another_backbone_are_refused_before_the_first_step(splits: Splits, tmp_path: Path) -> None:
+    wider = build_algorithm({"name": "protonet"}, {"name": "conv4", "width": 16}, (1, 28, 28)).init()
+    with pytest.raises(ValueError, match=r"is \(16, 1, 3, 3\) in the weights .* and \(8, 1, 3, 3\) in this recipe"):
+        meta_train(recipe(2), splits, tmp_path / "wider", start=wider, device="cpu")
+    other = build_algorithm({"name": "protonet"}, {"name": "resnet12", "widths": [4, 6, 6, 8]}, (1, 28, 28)).init()
+    with pytest.raises(ValueError, match="nothing that initialize_from names fits this backbone"):
+        meta_train(recipe(2), splits, tmp_path / "other", start=other, device="cpu")
 
-    meta_train(recipe(2), splits, tmp_path, device="cpu", on_progress=another)
-    assert [line["step"] for line in logged(tmp_path)] == [2], "and let it go on"
-    meta_train(recipe(2), splits, tmp_path, device="cpu")
+
+def test_a_run_goes_on_from_the_weights_it_began_from_alone(splits: Splits, tmp_path: Path) -> None:
+    start = build_algorithm({"name": "protonet"}, {"name": "conv4", "width": 8}, (1, 28, 28)).init()
+    meta_train(recipe(2), splits, tmp_path, start=start, device="cpu")
+    meta_train(recipe(2), splits, tmp_path, start={**start, "log_scale": torch.tensor(0.0)}, device="cpu")
+    changed = {name: t + 1 for name, t in start.items()}
+    with pytest.raises(ValueError, match="weights to begin from: then"):
+        meta_train(recipe(2), splits, tmp_path, start=changed, device="cpu")
 
 
 def test_examples_lie_with_channels_last_though_they_have_one(splits: Splits) -> None:

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from meta_models.benchmark import Subject
 from meta_models.catalogue import Catalogue
 from meta_models.checkpoint import CHECKPOINT
-from meta_models.manifest import META_PARAMS_FILE
+from meta_models.datasets import DataError
 from meta_models.produce import produce
 from meta_models.provenance import command, provenance
-from meta_models.recipe import RECIPES, load_recipe
+from meta_models.recipe import RECIPES, Development, load_recipe
 from meta_models.sources import Splits
 
 STEPS, ALL_CLASSES_STEPS, EPISODES = 2, 3, 4
 
 
-def test_from_a_folder_to_a_card(pictures: Path, tmp_path: Path) -> None:
+def test_from_a_folder_to_a_card(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = load_recipe("own-drawings")
     outer = recipe.outer.model_copy(update={"steps": STEPS, "all_classes_steps": ALL_CLASSES_STEPS})
     small = {"backbone": {"name": "conv4", "width": 8}, "initialize_from": None, "outer": outer}
     recipe = recipe.model_copy(update={**small, "episodes": {"n_way": 5, "n_shot": 1, "n_query": 2}})
     seen: list[int] = []
 
-    def make() -> None:
+    def make(on_progress: Callable[[int, dict[str, float]], None]) -> None:
         produce(
             recipe,
             pictures,
@@ -33,10 +36,15 @@ def test_from_a_folder_to_a_card(pictures: Path, tmp_path: Path) -> None:
             episodes=EPISODES,
             device="cpu",
             say=lambda _: None,
-            on_progress=lambda step, _: seen.append(step),
+            on_progress=on_progress,
         )
 
-    make()
+    def note(step: int, _: dict[str, float]) -> None:
+        seen.append(step)
+        with pytest.raises(ValueError, match="another process is meta-training in"):
+            make(lambda *_: None)
+
+    make(note)
     assert seen == list(range(1, STEPS + ALL_CLASSES_STEPS + 1))
     manifest = Catalogue(tmp_path / "zoo").resolve("own-drawings").manifest
     assert manifest.training.steps == STEPS + ALL_CLASSES_STEPS
@@ -49,12 +57,20 @@ def test_from_a_folder_to_a_card(pictures: Path, tmp_path: Path) -> None:
     assert {(figure.episodes, figure.protocol) for figure in manifest.benchmarks} == {(EPISODES, "own classes")}
 
     checkpoints = {path: path.read_bytes() for path in (tmp_path / "run").rglob(CHECKPOINT)}
-    make()
+    monkeypatch.setattr(Subject, "measure", Mock(side_effect=AssertionError("measured again")))
+    make(note)
     assert len(seen) == STEPS + ALL_CLASSES_STEPS
     assert {path: path.read_bytes() for path in checkpoints} == checkpoints
     again = Catalogue(tmp_path / "zoo").resolve("own-drawings").manifest
-    assert again.files[META_PARAMS_FILE] == manifest.files[META_PARAMS_FILE]
-    assert again.model_copy(update={"files": manifest.files}) == manifest
+    assert again == manifest, "weights and graphs to the byte"
+
+
+def test_too_few_examples_are_told_before_the_first_step(pictures: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("own-drawings").model_copy(update={"initialize_from": None, "development": Development()})
+    with pytest.raises(
+        DataError, match=r"class 'kind 0' has 6 examples, and \[development\] of the recipe takes 15"
+    ):
+        produce(recipe, pictures, tmp_path / "run", zoo=tmp_path / "zoo", device="cpu")
 
 
 @pytest.mark.parametrize("name", ["omniglot-protonet", "own-drawings"])

@@ -148,6 +148,15 @@ def test_what_is_published_stays_until_the_next_one_is_whole(
     assert not list(published.parent.glob(".*"))
 
 
+def test_what_is_not_whole_is_not_put_in_place(published: Path, tmp_path: Path) -> None:
+    manifest, made = read_manifest(published), tmp_path / "made"
+    shutil.copytree(published, made)
+    (made / "head.onnx").unlink()
+    with pytest.raises(ManifestError, match=r"lacks head\.onnx"):
+        publish.put_in_place(manifest, made, published)
+    assert read_manifest(published) == manifest
+
+
 def test_what_a_network_computes_of_its_weights_is_computed_once(pool: ClassPool, tmp_path: Path) -> None:
     """Filters that are one another's mirror images are written out: the graph holds plain convolutions."""
     backbone = {"name": "equivariant", "stem": 8, "widths": [16, 16]}
