@@ -220,13 +220,18 @@ def _with_all_classes(training: Training, recipe: Recipe, run: Path) -> Training
 
 def _training(recipe: Recipe, splits: Splits, run: Path, notes: str, development: float) -> Training:
     state = checkpoint.load(run / checkpoint.CHECKPOINT, torch.device("cpu"))
-    if recipe.initialize_from:
-        notes = f"Began from {recipe.initialize_from}. {notes}"
+    apart = " and ".join(f"`{name}`" for name in recipe.outer.from_development)
+    said = (
+        f"Began from {recipe.initialize_from}." if recipe.initialize_from else "",
+        notes,
+        f"{apart} learned from the classes that calibration and development accuracy are of." if apart else "",
+        recipe.beside_paper,
+    )
     return Training(
         **provenance(recipe, splits),
         steps=state.step,
         minutes=round(state.seconds / 60, 1),
         hardware=state.hardware,
-        notes=" ".join(filter(None, (notes.strip(), recipe.beside_paper))),
+        notes=" ".join(filter(None, said)),
         development_accuracy=development,
     )
