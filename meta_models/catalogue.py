@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from meta_models.inputs import InputSpec
-from meta_models.manifest import MANIFEST_FILE, NAME, Manifest, ManifestError, read_manifest
+from meta_models.manifest import COMMITTED, MANIFEST_FILE, NAME, Manifest, ManifestError, read_manifest
 
 ZOO = Path(__file__).parent / "zoo"
 
@@ -101,7 +101,8 @@ def why_no_name(name: str) -> str | None:
 
 
 def _merit(manifest: Manifest) -> float | None:
-    """What it is compared by with others of its kind; None where that was not measured, or not by its protocol."""
+    """What it is compared by with others of its kind; None where that was not measured, or not by its protocol, or by a
+    recipe of one's own, whose development episodes may be easier."""
     reported_by = {figure.protocol for figure in manifest.benchmarks}
-    comparable = ALIASES.get(manifest.input.kind) in reported_by
+    comparable = ALIASES.get(manifest.input.kind) in reported_by and manifest.training.recipe.startswith(COMMITTED)
     return manifest.training.development_accuracy if comparable else None

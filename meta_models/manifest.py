@@ -20,6 +20,10 @@ NAME = r"^[a-z0-9][a-z0-9-]{1,40}$"
 """What a meta-model may be called."""
 
 
+COMMITTED = "meta_models/recipes"
+"""Where the recipes of this repository are, as cards name it."""
+
+
 class ManifestError(ValueError):
     """A published folder is incomplete, damaged or from a newer format."""
 

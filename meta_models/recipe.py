@@ -13,11 +13,9 @@ from meta_models.augment_sound import SoundAugmentSpec
 from meta_models.augment_text import TextAugmentSpec
 from meta_models.episodes import EpisodeSpec
 from meta_models.inputs import DrawingSpec, InputSpec
-from meta_models.manifest import NAME
+from meta_models.manifest import COMMITTED, NAME
 
 RECIPES = Path(__file__).parent / "recipes"
-COMMITTED = "meta_models/recipes"
-"""The same as cards name it."""
 
 
 class _Part(BaseModel):

@@ -67,9 +67,7 @@ def test_from_a_folder_to_a_card(pictures: Path, tmp_path: Path, monkeypatch: py
 
 def test_too_few_examples_are_told_before_the_first_step(pictures: Path, tmp_path: Path) -> None:
     recipe = load_recipe("own-drawings").model_copy(update={"initialize_from": None, "development": Development()})
-    with pytest.raises(
-        DataError, match=r"class 'kind 0' has 6 examples, and \[development\] of the recipe takes 15"
-    ):
+    with pytest.raises(DataError, match=r"class 'kind 0' has 6 examples, and \[development\] of the recipe takes 15"):
         produce(recipe, pictures, tmp_path / "run", zoo=tmp_path / "zoo", device="cpu")
 
 

@@ -199,9 +199,15 @@ def test_nothing_replaces_what_comes_with_the_package(tmp_path: Path) -> None:
 
 def test_the_alias_names_the_best_on_development_classes_of_its_protocol(published: Path) -> None:
     best = Catalogue().aliases["drawing"]
-    for protocol, development, named in (("L", 99.99, "sketches"), ("L", 1.0, best), ("own classes", 99.99, best)):
+    ours, mine = "meta_models/recipes/omniglot-protonet.toml", "mine.toml"
+    for recipe, protocol, development, named in (
+        (ours, "L", 99.99, "sketches"),
+        (ours, "L", 1.0, best),
+        (ours, "own classes", 99.99, best),
+        (mine, "L", 99.99, best),
+    ):
         manifest = json.loads((published / MANIFEST_FILE).read_text())
-        manifest["training"]["development_accuracy"] = development
+        manifest["training"] |= {"development_accuracy": development, "recipe": recipe}
         manifest["benchmarks"] = [{**manifest["benchmarks"][0], "protocol": protocol}]
         (published / MANIFEST_FILE).write_text(json.dumps(manifest))
         assert Catalogue(published.parent).aliases["drawing"] == named
