@@ -55,6 +55,11 @@ class Settings(BaseSettings):
     embedded_weights_mb: int = Field(default=512, ge=16, description="Size of the embedded cache of adapted tensors.")
 
     @property
+    def usual_ttl_seconds(self) -> int:
+        """Life of a model that does not ask for one: never more than one may ask for."""
+        return min(self.default_ttl_seconds, self.max_ttl_seconds)
+
+    @property
     def records_url(self) -> str:
         """Where records and the broker live.
 

@@ -127,6 +127,10 @@ class Jobs(RedisStore):
         """Give the job back; the attempt counts."""
         return self._end(claim, "retry", "", 0)
 
+    def postpone(self, claim: Claim) -> bool:
+        """Give the job back for a second: what it needs is not there, which is not its fault."""
+        return self._end(claim, "postponed", "", 0)
+
     def due_jobs(self, limit: int = 100) -> list[str]:
         """Open jobs that nobody is working on."""
         return [job.decode() for job in self.run("due", [JOBS], [redis_store.GRACE_MS, limit])]

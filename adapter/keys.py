@@ -189,10 +189,11 @@ def keys_of_settings(text: str) -> list[Key]:
         ValueError: an entry is not `owner:sha256`.
     """
     found: list[Key] = []
-    for entry in filter(None, (part.strip() for part in text.split(","))):
+    for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), start=1):
         owner, _, digest = entry.partition(":")
         if not _OWNER.fullmatch(owner) or not re.fullmatch(r"[0-9a-f]{64}", digest):
-            raise ValueError(f"INNERLOOP_API_KEYS: {entry!r} is not owner:sha256-of-key (64 hex digits)")
+            # The entry is not shown: it may be a key that somebody forgot to hash.
+            raise ValueError(f"INNERLOOP_API_KEYS: entry {number} is not owner:sha256-of-key (64 hex digits)")
         found.append(Key(id=f"env_{digest[:12]}", owner=owner, name="INNERLOOP_API_KEYS", sha256=digest))
     return found
 

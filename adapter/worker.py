@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -74,8 +75,10 @@ class Worker:
                 return self._do(claim, still_ours)
             except _LeaseLostError:
                 return False
-            except redis.RedisError:
-                log.exception("%s: Redis failed; the job stays open", job)
+            except (redis.ConnectionError, redis.TimeoutError):
+                log.exception("%s: Redis does not answer; the job stays open", job)
+                with suppress(redis.RedisError):  # where the records do, another claim would count as an attempt
+                    self.records.postpone(claim)
                 return False
             except Exception as error:
                 return self._give_up(claim, error)
@@ -137,7 +140,7 @@ class Worker:
         if isinstance(error, ArithmeticError):
             return self.records.fail(claim, JobError("adaptation_diverged", str(error)))
         log.exception("%s: attempt %d failed", claim.job, claim.attempt)
-        if claim.attempt >= 3:
+        if claim.attempt >= self.records.settings.max_attempts:
             return self.records.fail(claim, JobError("adaptation_failed", f"{type(error).__name__}: {error}"))
         self.records.retry(claim)
         return False

@@ -80,7 +80,7 @@ def prepare(services: Services, given: AdaptInput, *, ephemeral: bool = False) -
     )
     candidates = _candidates(services, reading, asked)
     spec = describe(manifest, settings, support, once=ephemeral, candidates=candidates)
-    ttl = CLASSIFY_TTL_SECONDS if ephemeral else given.options.ttl_seconds or services.settings.default_ttl_seconds
+    ttl = CLASSIFY_TTL_SECONDS if ephemeral else given.options.ttl_seconds or services.settings.usual_ttl_seconds
     if ttl > services.settings.max_ttl_seconds:
         raise Unprocessable(
             f"ttl_seconds is at most {services.settings.max_ttl_seconds}, not {ttl}",

@@ -26,7 +26,7 @@ class Keyring:
         self._store = store
         self._copy = KeyCopy(-1, {})
         self._fresh_until = 0.0
-        self._refreshing = asyncio.Lock()
+        self._refreshing: asyncio.Task[None] | None = None
 
     async def holder(self, text: str | None) -> Key:
         """The key that is `text`.
@@ -62,12 +62,16 @@ class Keyring:
     async def _fresh(self) -> KeyCopy:
         if time.monotonic() < self._fresh_until:
             return self._copy
-        async with self._refreshing:
-            began = time.monotonic()
-            if began >= self._fresh_until:
-                self._copy = await asyncio.to_thread(self._newest)
-                self._fresh_until = began + FRESH_SECONDS
+        # Whoever comes meanwhile shares the one look, and its failure: in turn each would wait for one of its own.
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._refresh())
+        await asyncio.shield(self._refreshing)
         return self._copy
+
+    async def _refresh(self) -> None:
+        began = time.monotonic()
+        self._copy = await asyncio.to_thread(self._newest)
+        self._fresh_until = began + FRESH_SECONDS
 
     def _newest(self) -> KeyCopy:
         return self._copy if self._store.changes() == self._copy.changes else self._store.copy()

@@ -79,7 +79,7 @@ class Boundary:
             try:
                 message = await asyncio.wait_for(receive(), max(left, 0.001))
             except TimeoutError as error:
-                raise RequestTimeout(f"the body did not arrive within {self._seconds:g} s") from error
+                raise RequestTimeout(f"the body did not arrive within {self._seconds:g} s", retry_after=1) from error
             seen += len(message.get("body", b""))
             done = not message.get("more_body", False)
             if seen > self._max_bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from adapter.errors import Unprocessable
 from adapter.models import ModelRecord
 from adapter.versions import Patch
+from api.adaptation import manifest_of
 from api.schemas_requests import ModelPatch
 from api.services import Services
 from meta_models.manifest import NotCalibratedError
@@ -15,9 +16,10 @@ def checked(services: Services, record: ModelRecord, given: ModelPatch) -> Patch
 
     Raises:
         Unprocessable: too long a life, a version that is not ready, a false-reject rate that was not measured.
+        MetaModelGone: for such a rate, where the meta-model is not published any more.
     """
     sent = given.model_fields_set
-    ttl = (given.ttl_seconds or services.settings.default_ttl_seconds) if "ttl_seconds" in sent else None
+    ttl = (given.ttl_seconds or services.settings.usual_ttl_seconds) if "ttl_seconds" in sent else None
     if ttl is not None and ttl > services.settings.max_ttl_seconds:
         raise _refused(f"ttl_seconds is at most {services.settings.max_ttl_seconds}, not {ttl}", "ttl_seconds")
     if "stable" in sent:
@@ -45,7 +47,7 @@ def _check_stable(services: Services, record: ModelRecord, number: int | None) -
 
 
 def _check_rate(services: Services, record: ModelRecord, rate: float) -> None:
-    manifest = services.catalogue.resolve(record.spec.meta_model).manifest
+    manifest = manifest_of(services, record)
     try:
         manifest.calibration_for(len(record.spec.classes), record.spec.mean_shot).reject_below(rate)
     except NotCalibratedError as error:

@@ -139,7 +139,7 @@ def _allowed(request: Request) -> set[str]:
 
 
 async def _redis(request: Request, error: Exception) -> Response:
-    log.warning("%s %s: Redis: %s", request.method, request.url.path, error)
+    log.warning("%s %s %s: Redis: %s", _id(request), request.method, request.url.path, error)
     if isinstance(error, OutOfMemoryError):
         mapped: InnerloopError = StoreFull("the store of models is full", retry_after=30)
     else:
@@ -148,7 +148,7 @@ async def _redis(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
+    log.exception("%s %s %s failed", _id(request), request.method, request.url.path, exc_info=error)
     return problem(
         request.url.path,
         _id(request),
@@ -157,4 +157,5 @@ async def _unexpected(request: Request, error: Exception) -> Response:
         title="Internal error",
         detail="this is a fault of the server; its log has the request_id",
         retryable=True,
+        retry_after=1,
     )

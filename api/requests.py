@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -36,6 +36,9 @@ from api.schemas_requests import (
 )
 
 MAX_PARTS = 10_000
+"""Of a form, files and fields each, and files of an archive."""
+MAX_FIELD = 2**20
+"""Bytes of one part that is no file."""
 MAX_ZIP_RATIO = 200
 MAX_ZIP_BYTES = 256 * 2**20
 MAX_FINDINGS = 10_000
@@ -224,11 +227,16 @@ class _form:  # noqa: N801 - used as a function
     async def __aenter__(self) -> FormData:
         await _closed(self._request)
         try:
-            self._form = await self._request.form(max_files=MAX_PARTS, max_fields=100, max_part_size=2**20)
+            self._form = await self._request.form(max_files=MAX_PARTS, max_fields=MAX_PARTS, max_part_size=MAX_FIELD)
             return self._form
         except HTTPException as error:
             if "Too many" in error.detail:
-                raise TooLarge(f"{error.detail} (at most {MAX_PARTS})", code="too_many_parts") from error
+                raise TooLarge(f"the form has more than {MAX_PARTS} parts of a kind", code="too_many_parts") from error
+            if "maximum size" in error.detail:
+                raise TooLarge(
+                    f"a part without a filename, which is a text or a setting, has more than {MAX_FIELD} bytes",
+                    code="body_too_large",
+                ) from error
             raise MalformedRequest(f"the multipart body is damaged: {error.detail}") from error
 
     async def __aexit__(self, *details: object) -> None:
@@ -279,7 +287,7 @@ async def _form_labelled(form: FormData, labelled: str) -> list[Payload]:
     payloads: list[Payload] = []
     for name, part in form.multi_items():
         if name == "archive":
-            payloads += _unzip(await _bytes(name, part))
+            payloads += await asyncio.to_thread(_unzip, await _bytes(name, part))
         elif label := _label(name, labelled):
             file_name = part.filename if isinstance(part, UploadFile) else ""
             payloads += await _given(part, f"{name} {file_name}".strip(), label)
@@ -334,10 +342,8 @@ def _unzip(data: bytes) -> list[Payload]:
     """A folder per class; what systems add by themselves is passed over."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-    except zipfile.BadZipFile as error:
-        raise Unprocessable(
-            f"archive is not a zip file: {error}", code="undecodable_archive", pointer="archive"
-        ) from error
+    except Exception as error:  # zipfile raises what it meets: struct, Unicode and notice of newer versions
+        raise _undecodable(f"archive is not a zip file: {error}") from error
     entries = [e for e in archive.infolist() if not e.is_dir() and not _is_clutter(e.filename)]
     if len(entries) > MAX_PARTS:
         raise TooLarge(f"archive has {len(entries)} files, at most {MAX_PARTS}", code="archive_too_large")
@@ -351,19 +357,28 @@ def _unzip(data: bytes) -> list[Payload]:
             raise Unprocessable(
                 f"archive: {entry.filename!r} is in no class folder", code="no_class_folder", pointer="archive"
             )
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise _undecodable(f"archive: {entry.filename!r} is compressed otherwise than by deflate; zip it again so")
         try:
             content = archive.read(entry)
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, ValueError, zlib.error) as error:
-            raise Unprocessable(
-                f"archive: {entry.filename!r}: {error}", code="undecodable_archive", pointer="archive"
-            ) from error
+        except Exception as error:  # likewise
+            raise _undecodable(f"archive: {entry.filename!r}: {error or type(error).__name__}") from error
         payloads.append(Payload(content, f"archive/{entry.filename}", path.parent.name))
     return payloads
 
 
+def _undecodable(detail: str) -> Unprocessable:
+    return Unprocessable(detail, code="undecodable_archive", pointer="archive")
+
+
 def _is_clutter(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts) or parts[-1].lower() in {
-        "thumbs.db",
-        "desktop.ini",
-    }
+    return (
+        not parts
+        or any(part.startswith(".") or part == "__MACOSX" for part in parts)
+        or parts[-1].lower()
+        in {
+            "thumbs.db",
+            "desktop.ini",
+        }
+    )

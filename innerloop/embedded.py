@@ -137,6 +137,8 @@ class Embedded:
         """Start two Redis servers unless the operator has one; where they are."""
         if self.settings.redis_url:
             return {}
+        if self.settings.weights_redis_url:
+            raise ServeError("INNERLOOP_WEIGHTS_REDIS_URL is set and INNERLOOP_REDIS_URL is not: set both, or neither")
         server = redis_server()
         # A Unix socket's path is short by law; the data folder's may be long.
         self._sockets = Path(tempfile.mkdtemp(prefix="innerloop-"))

@@ -36,6 +36,7 @@ if ARGV[8] == '1' then
       redis.call('PEXPIRE', prefix .. twin, ttl + tonumber(ARGV[6]))
       redis.call('PEXPIRE', string.gsub(prefix, ':model:$', ':support:') .. twin, ttl)
       redis.call('PEXPIRE', string.gsub(prefix, ':model:$', ':events:') .. twin, ttl)
+      redis.call('PEXPIRE', string.gsub(prefix, ':model:$', ':webhooks:') .. twin, ttl)
       redis.call('PEXPIRE', KEYS[4], ttl)
       redis.call('ZADD', KEYS[9], 'XX', now + ttl, twin)
     end

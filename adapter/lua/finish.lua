@@ -1,8 +1,8 @@
 -- End a job: fenced by its token, so that a worker that lost its lease changes nothing.
 -- KEYS record, jobs, events, usage, webhooks, queue of messages, tally
--- ARGV job, token, outcome (served | ready | failed | retry), error, adapt ms, done channel, quality,
+-- ARGV job, token, outcome (served | ready | failed | retry | postponed), error, adapt ms, done channel, quality,
 --      field of the tally for so many ms, and of each inner step not told yet its number and support loss
--- `served` makes the model ready and leaves the job to its worker.
+-- `served` makes the model ready and leaves the job to its worker; `postponed` is no attempt.
 -- Returns 1 or 0
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -15,6 +15,12 @@ end
 if ARGV[3] == 'retry' then
   redis.call('HSET', KEYS[1], 'job', 'queued', 'token', '')
   redis.call('ZADD', KEYS[2], now, ARGV[1])
+  return 1
+end
+if ARGV[3] == 'postponed' then
+  redis.call('HSET', KEYS[1], 'job', 'queued', 'token', '')
+  redis.call('HINCRBY', KEYS[1], 'attempt', -1)
+  redis.call('ZADD', KEYS[2], now + 1000, ARGV[1])
   return 1
 end
 if ARGV[3] ~= 'served' then

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated
 
 import redis
@@ -34,10 +36,12 @@ async def readyz(s: Annotated[Services, Depends(services)]) -> Response:
 
 def _checks(s: Services) -> dict[str, bool]:
     checks = {"records": False, "weights": False, "worker": False}
-    try:
-        checks["records"] = bool(s.records.client.ping())
-        checks["weights"] = bool(s.weights.client.ping())
-        checks["worker"] = s.records.room().workers > 0
-    except redis.RedisError:
-        pass
+    asked: dict[str, Callable[[], bool]] = {
+        "records": lambda: bool(s.records.client.ping()),
+        "weights": lambda: bool(s.weights.client.ping()),
+        "worker": lambda: s.records.room().workers > 0,
+    }
+    for name, ask in asked.items():
+        with suppress(redis.RedisError):
+            checks[name] = ask()
     return checks

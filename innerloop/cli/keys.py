@@ -123,11 +123,13 @@ def _store(data_dir: Any) -> Generator[KeyStore]:
 
     with friendly(ServeError):
         url = records_url(settings_of(data_dir=data_dir))
+    with friendly(ValueError):
+        opened = connect(url)
     try:
-        with connect(url) as client:
+        with opened as client:
             yield KeyStore(client)
     except redis.ConnectionError as error:
-        raise fail(f"the Redis at {url} does not answer: {error}") from error
+        raise fail(f"the records' Redis does not answer: {error}") from error
 
 
 def _shown(key: Key, used_ms: int | None) -> dict[str, Any]:

@@ -85,7 +85,10 @@ class _Base:
         Raises:
             ServerUnreachable: it failed every time.
             TimeoutError: the server took too long; it would again.
+            ValueError: the client's `url` is no address.
         """
+        if isinstance(error, httpx.UnsupportedProtocol):
+            raise ValueError(f"{self._url!r} is no address of a server: it begins with http:// or https://") from error
         if isinstance(error, httpx.ReadTimeout):
             raise TimeoutError(f"{self._url} did not answer within the client's timeout") from error
         if attempt + 1 == self._tries:
@@ -148,7 +151,7 @@ class Client(_Base):
             except httpx.TransportError as error:
                 time.sleep(self._lost(attempt, error))
                 continue
-            if answer.is_success:
+            if answer.is_success or _was_deleted(request, attempt, answer):
                 return answer
             time.sleep(self._after(attempt, answer))
         raise AssertionError("unreachable")
@@ -225,7 +228,7 @@ class AsyncClient(_Base):
             except httpx.TransportError as error:
                 await asyncio.sleep(self._lost(attempt, error))
                 continue
-            if answer.is_success:
+            if answer.is_success or _was_deleted(request, attempt, answer):
                 return answer
             await asyncio.sleep(self._after(attempt, answer))
         raise AssertionError("unreachable")
@@ -264,3 +267,8 @@ def _problem(answer: httpx.Response) -> dict[str, Any]:
     if isinstance(problem, dict) and "code" in problem:
         return problem
     return {"code": "not_innerloop", "status": answer.status_code, "detail": answer.text[:200]}
+
+
+def _was_deleted(request: Request, attempt: int, answer: httpx.Response) -> bool:
+    """Whether an earlier attempt, whose answer was lost, did what this one asks for."""
+    return attempt > 0 and request.method == "DELETE" and answer.status_code == 404

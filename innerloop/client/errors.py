@@ -2,7 +2,7 @@
 
 InnerloopHTTPError
 ├── MalformedRequest 400, Unauthorized 401, Forbidden 403, NotFound 404
-├── Conflict 409: NotReady, Canceled, NotCancelable, IdempotencyKeyInUse
+├── Conflict 409: NotReady, Canceled, NotCancelable, IdempotencyKeyInUse, MetaModelGone
 ├── Expired 410, PreconditionFailed 412, UnsupportedMediaType 415
 ├── TooLarge 413: ImageTooLarge, AudioTooLarge
 ├── Unprocessable 422: TooFewClasses, TooManyClasses, TooManyExamples, BadLabel, UndecodableImage, BlankImage,
@@ -86,6 +86,10 @@ class IdempotencyKeyInUse(Conflict):
     codes = ("idempotency_key_in_use",)
 
 
+class MetaModelGone(Conflict):
+    codes = ("meta_model_gone",)
+
+
 class Expired(InnerloopHTTPError):
     status_codes = (410,)
 
@@ -155,7 +159,7 @@ class UnknownMetaModel(Unprocessable):
 
 
 class AdaptationFailed(Unprocessable):
-    codes = ("adaptation_failed", "meta_model_gone")
+    codes = ("adaptation_failed", "worker_died")
 
 
 class AdaptationDiverged(AdaptationFailed):

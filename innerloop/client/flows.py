@@ -234,7 +234,11 @@ def _content(data: bytes | str) -> dict[str, Any]:
     if is_npy(data):
         import numpy as np
 
-        return {"vector": np.load(io.BytesIO(data), allow_pickle=False).tolist()}
+        numbers: Any = np.load(io.BytesIO(data), allow_pickle=False)
+        if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
+            # JSON has no NaN; of a null the server tells that a number is missing.
+            numbers = np.where(np.isfinite(numbers), numbers, None)
+        return {"vector": numbers.tolist()}
     if is_text(data):
         return {"text": data.decode()}
     return {"audio" if is_sound(data) else "image": base64.b64encode(data).decode()}

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from innerloop.client.errors import error_of
+from innerloop.client.errors import AdaptationFailed, error_of
 from innerloop.client.inputs import as_content
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 BATCH_BYTES = 16 * 2**20
 """Most bytes of inputs in one request."""
+
+ONE_WAIT = 60.0
+"""Seconds that one request waits for an adaptation; after that it is asked for again and again."""
 
 BAR_FROM = 500
 """Inputs from which a progress bar is worth its lines."""
@@ -60,9 +63,10 @@ def followed(
     **body: Any,
 ) -> Flow[dict[str, Any]]:
     """Post under an idempotency key of its own; follow what was accepted, at `place`, until it is ready."""
-    sent = {"Idempotency-Key": secrets.token_hex(16), "Prefer": f"wait={wait:g}", **(headers or {})}
+    in_one_request = f"wait={min(wait, ONE_WAIT):.3f}"
+    sent = {"Idempotency-Key": secrets.token_hex(16), "Prefer": in_one_request, **(headers or {})}
     deadline = time.monotonic() + wait
-    found = (yield Request("POST", path, headers=sent, seconds=wait + 10, **body)).json()
+    found = (yield Request("POST", path, headers=sent, seconds=min(wait, ONE_WAIT) + 10, **body)).json()
     where, pause = place(found), 0.1
     while found["status"] in ("queued", "adapting"):
         if time.monotonic() > deadline:
@@ -71,7 +75,8 @@ def followed(
         pause = min(1.0, 1.5 * pause)
         found = (yield Request("GET", where)).json()
     if found["status"] == "failed":
-        raise error_of({"status": 422, **found["error"]})
+        error = error_of({"status": 422, **found["error"]})
+        raise error if isinstance(error, AdaptationFailed) else AdaptationFailed(error.problem)
     if found["status"] != "ready":
         detail = f"adapting {where} was canceled; adapt again to get a model"
         raise error_of({"status": 409, "code": found["status"], "detail": detail, "instance": where})

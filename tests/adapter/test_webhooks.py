@@ -156,6 +156,7 @@ def test_webhooks_live_as_long_as_their_model(records: Records, messages: Messag
     records.patch("anna", model_id, spec().digest, Patch(ttl_seconds=1000), None)
     assert messages.client.pttl(f"il:anna:webhooks:{model_id}") > 900_000
     create(records, ttl=5000)
+    assert messages.client.pttl(f"il:anna:webhooks:{model_id}") > 4_000_000
     told(records)
     assert messages.client.pttl(f"il:anna:webhooks:{model_id}") > 4_000_000
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -62,6 +64,30 @@ def test_a_model_deleted_while_it_is_adapted_leaves_nothing(
     monkeypatch.setattr(worker, "_adapt", adapt_and_delete)
     assert not worker.run(job)
     assert not records.client.keys("il:anna:weights:*")
+
+
+def test_weights_that_do_not_answer_are_no_attempt_at_a_job(
+    records: Records, redis_url: str, job: str, tmp_path: Path
+) -> None:
+    """However long: three workers would otherwise seem to have died on it."""
+    away = Worker(Settings(redis_url=redis_url, weights_redis_url=f"unix://{tmp_path / 'nobody'}", device="cpu"))
+    for _ in range(2):
+        assert not away.run(job)
+        assert records.client.hget(f"il:anna:model:{job.split('/')[1]}", "attempt") == b"0"
+    assert records.get("anna", job.split("/")[1]).status == "adapting"
+    assert Worker(Settings(redis_url=redis_url, device="cpu")).run(job)
+    assert records.get("anna", job.split("/")[1]).status == "ready"
+
+
+def test_an_error_that_comes_again_is_told_after_as_many_attempts_as_the_settings_say(
+    records: Records, redis_url: str, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(Settings(redis_url=redis_url, device="cpu", max_attempts=1))
+    monkeypatch.setattr(worker, "_adapt", Mock(side_effect=RuntimeError("no memory")))
+    worker.run(job)
+    error = records.get("anna", job.split("/")[1]).error
+    assert error is not None
+    assert (error.code, error.detail) == ("adaptation_failed", "RuntimeError: no memory")
 
 
 def test_an_adapted_model_has_its_weights(records: Records, redis_url: str, job: str) -> None:

@@ -78,7 +78,8 @@ def test_a_model_of_a_meta_model_that_is_gone_says_so(tmp_path: Path) -> None:
             for path, body in (("predictions", asked), ("exports", {"format": "onnx"}), ("examples", added))
         ]
         [example, _] = http.get(f"/v1/models/{model['id']}/examples").json()["data"]
-        for refused in (*refusals, http.get(example["preview"])):
+        rate = http.patch(f"/v1/models/{model['id']}", json={"false_reject_rate": 0.1})
+        for refused in (*refusals, rate, http.get(example["preview"])):
             assert (refused.status_code, refused.json()["code"]) == (409, "meta_model_gone")
             assert "mine@1" in refused.json()["detail"]
         again = adapt(http, examples, meta_model="mine")

@@ -91,6 +91,19 @@ def test_forms_files_and_archives_say_the_same(http: httpx.Client) -> None:
     assert results[0]["scores"] == results[1]["scores"]
 
 
+def test_a_form_holds_as_many_texts_as_a_support_set(http: httpx.Client) -> None:
+    fields = [
+        (f"support[{name}]", (None, f"{text} {i}"))
+        for name, texts in MESSAGES.items()
+        for i, text in enumerate(5 * texts)
+    ]
+    assert len(fields) > 100
+    assert http.post("/v1/models", files=fields, headers=WAIT).status_code == 201
+    long = http.post("/v1/models", files=[*fields[:4], ("support[long]", (None, "x" * 1_100_000))], headers=WAIT)
+    assert_problem(long, 413, "body_too_large")
+    assert "more than 1048576 bytes" in long.json()["detail"]
+
+
 def test_a_query_is_answered_by_itself(http: httpx.Client) -> None:
     model = adapt(http, support(2))
     texts = [text for texts in MESSAGES.values() for text in texts[5:8]]

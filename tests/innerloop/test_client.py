@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import io
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 
 from innerloop import AsyncClient, Client, InnerloopHTTPError, ServerUnreachable
@@ -93,6 +95,46 @@ def test_what_another_try_cannot_help_is_raised_at_once(script: Scripted) -> Non
     with Client(script.url) as client, pytest.raises(errors.NotFound):
         client.model("mdl_none")
     assert len(script.asked) == 1
+
+
+def test_a_deletion_whose_answer_was_lost_is_one(script: Scripted) -> None:
+    script.answers = [None, problem(404, "not_found")]
+    with Client(script.url) as client:
+        client.delete("mdl_1")
+    script.answers = [problem(404, "not_found")]
+    with Client(script.url) as client, pytest.raises(errors.NotFound):
+        client.delete("mdl_1")
+
+
+def test_an_address_without_a_scheme_is_told_at_once() -> None:
+    with Client("localhost:8321") as client, pytest.raises(ValueError, match="begins with http:// or https://"):
+        client.models()
+
+
+@pytest.mark.parametrize(("wait", "sent"), [(float("inf"), "60.000"), (1e-5, "0.000"), (1e6, "60.000"), (2.5, "2.500")])
+def test_how_long_to_wait_is_told_in_plain_numbers(script: Scripted, wait: float, sent: str) -> None:
+    script.answers = [(201, {}, READY)]
+    with Client(script.url) as client:
+        client.adapt([("a", png(1, 1))], wait=wait)
+    assert script.asked[0][1]["Prefer"] == f"wait={sent}"
+
+
+def test_a_number_that_is_none_goes_to_the_server(script: Scripted) -> None:
+    file = io.BytesIO()
+    np.save(file, np.array([1.5, np.nan, np.inf], np.float32))
+    script.answers = [(200, {}, {"results": [{"error": {}}]})]
+    with Client(script.url) as client:
+        client.predict("mdl_1", [file.getvalue()])
+    assert json.loads(script.asked[0][2])["inputs"] == [{"vector": [1.5, None, None]}]
+
+
+@pytest.mark.parametrize("code", ["worker_died", "meta_model_gone", "adaptation_failed"])
+def test_whatever_ended_an_adaptation_it_has_failed(script: Scripted, code: str) -> None:
+    failed = {"id": "mdl_1", "status": "failed", "error": {"code": code, "detail": "…"}}
+    script.answers = [(202, {}, {"id": "mdl_1", "status": "adapting"}), (200, {}, failed)]
+    with Client(script.url) as client, pytest.raises(errors.AdaptationFailed) as told:
+        client.adapt([("a", png(1, 1))])
+    assert told.value.code == code
 
 
 def test_an_accepted_model_is_followed_until_it_is_ready(script: Scripted) -> None:

@@ -1,0 +1,57 @@
+"""Archives that are damaged in every way that a zip file can be: each is told as the client's, none as a fault."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import pytest
+
+from adapter.errors import Unprocessable
+from api.requests import _unzip  # pyright: ignore[reportPrivateUsage]
+
+
+def zipped(name: str = "bee/1.png", how: int = zipfile.ZIP_DEFLATED, content: bytes = b"drawing" * 100) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", how) as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+def changed(data: bytes, at: int, to: bytes) -> bytes:
+    return data[:at] + to + data[at + len(to) :]
+
+
+def directory(data: bytes) -> int:
+    return data.index(b"PK\1\2")
+
+
+WHOLE, STORED = zipped(), zipped(how=zipfile.ZIP_STORED)
+AT = directory(WHOLE)
+DAMAGED = {
+    "newer than any": changed(WHOLE, AT + 6, b"\x63\0"),
+    "no UTF-8 in its name": changed(changed(WHOLE, AT + 8, b"\0\x08"), AT + 46, b"\xff\xfe"),
+    "content that is no deflate": changed(WHOLE, 39, b"\xff" * 8),
+    "cut off inside": WHOLE[: AT - 8] + WHOLE[AT:],
+    "longer than it is": changed(STORED, directory(STORED) + 20, b"\xff\xff\0\0" * 2),
+    "LZMA": zipped(how=zipfile.ZIP_LZMA),
+    "bzip2": zipped(how=zipfile.ZIP_BZIP2),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_told_as_the_clients(name: str) -> None:
+    with pytest.raises(Unprocessable) as told:
+        _unzip(DAMAGED[name])
+    assert told.value.code == "undecodable_archive"
+
+
+@pytest.mark.parametrize("how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_folder_is_a_class(how: int) -> None:
+    [payload] = _unzip(zipped(how=how))
+    assert (payload.label, payload.content) == ("bee", b"drawing" * 100)
+
+
+@pytest.mark.parametrize("name", [".", "./", "__MACOSX/bee/1.png", "bee/.DS_Store", "bee/Thumbs.db"])
+def test_what_systems_add_is_passed_over(name: str) -> None:
+    assert _unzip(zipped(name)) == []

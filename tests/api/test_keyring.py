@@ -1,0 +1,35 @@
+"""The copy of the keys that requests share."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from unittest.mock import Mock
+
+import pytest
+import redis
+
+from adapter.config import Settings
+from adapter.keys import KeyStore
+from api.keyring import Keyring
+
+
+def test_requests_share_a_look_that_fails() -> None:
+    """One after another each would wait as long as all before it together."""
+
+    def away() -> int:
+        time.sleep(0.05)
+        raise redis.ConnectionError("nobody there")
+
+    store = Mock(spec=KeyStore, changes=Mock(side_effect=away))
+    keyring = Keyring(Settings(), store)
+
+    async def ask(n: int) -> list[object]:
+        return await asyncio.gather(*(keyring.holder(None) for _ in range(n)), return_exceptions=True)
+
+    found = asyncio.run(ask(20))
+    assert [type(one) for one in found] == [redis.ConnectionError] * 20
+    assert store.changes.call_count == 1
+    with pytest.raises(redis.ConnectionError):
+        asyncio.run(keyring.holder(None))
+    assert store.changes.call_count == 2, "and the next one looks again"

@@ -1,0 +1,41 @@
+"""Settings that touch each other, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from adapter.config import Settings
+from adapter.keys import keys_of_settings
+from innerloop.embedded import Embedded, ServeError
+
+
+def test_a_model_that_asks_for_no_life_gets_no_longer_one_than_may_be_asked_for() -> None:
+    assert Settings().usual_ttl_seconds == 7 * 86400
+    assert Settings(max_ttl_seconds=3600).usual_ttl_seconds == 3600
+
+
+def test_a_key_that_nobody_hashed_is_not_shown() -> None:
+    with pytest.raises(ValueError, match="entry 2 is not owner:sha256-of-key") as told:
+        keys_of_settings(f"anna:{'0' * 64},me:topsecretkey")
+    assert "topsecret" not in str(told.value)
+
+
+@pytest.mark.parametrize("url", ["redis://:s3cret@127.0.0.1:1/0", "localhost:6379"])
+def test_records_that_cannot_be_reached_are_told_in_a_line(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INNERLOOP_REDIS_URL", url)
+    command = [sys.executable, "-m", "innerloop", "keys", "list"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode != 0
+    assert len(ran.stderr.splitlines()) <= 3
+    assert "Traceback" not in ran.stderr
+    assert "s3cret" not in ran.stdout + ran.stderr
+
+
+def test_a_cache_of_ones_own_wants_records_of_ones_own(tmp_path: Path) -> None:
+    settings = Settings(port=0, data_dir=tmp_path, weights_redis_url="redis://127.0.0.1:1/0")
+    with pytest.raises(ServeError, match="set both, or neither"), Embedded(settings):
+        pass
