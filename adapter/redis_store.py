@@ -31,8 +31,8 @@ OWNERS = "il:owners"
 IDEMPOTENCY_MS = 86_400_000
 """How long an idempotency key is remembered."""
 
-TOMBSTONE_MS = 30 * 86_400_000
-"""An expired model answers 410 for this long, then 404."""
+TOMBSTONE_MS = 86_400_000
+"""An expired model answers 410 for this long, then 404; its record is stored until then, outside every quota."""
 
 GRACE_MS = 2_000
 """A job that no worker claimed for this long gets another nudge."""

@@ -60,7 +60,7 @@ def _labelled_parts(name: str) -> dict[str, Any]:
             "type": "string",
             "format": "binary",
             "contentMediaType": "application/zip",
-            "description": f"A zip with a folder per class, instead of or beside {name} parts.",
+            "description": f"A zip, stored or deflated, with a folder per class, instead of or beside {name} parts.",
         },
     }
 

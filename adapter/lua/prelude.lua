@@ -23,9 +23,13 @@ local function drop(stored, sizes, id)
   if redis.call('ZCARD', stored) == 0 then redis.call('DEL', sizes) end
 end
 
--- Returns how many models there are now, and their bytes
+-- Returns how many models there are now, and their bytes; those whose time is over leave the owner's list too
 local function kept(stored, sizes, now)
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', stored, '-inf', now)) do drop(stored, sizes, id) end
+  local models = string.gsub(stored, ':stored$', ':models')
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', stored, '-inf', now)) do
+    drop(stored, sizes, id)
+    redis.call('ZREM', models, id)
+  end
   return redis.call('ZCARD', stored), tonumber(redis.call('HGET', sizes, 'total') or '0')
 end
 

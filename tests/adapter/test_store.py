@@ -181,6 +181,14 @@ def test_expired_answers_expired(records: Records) -> None:
     assert records.create("anna", spec(), b"s", 100).is_new
 
 
+def test_expired_models_leave_the_list_when_a_quota_is_looked_at(records: Records) -> None:
+    """Not only when somebody pages over all of them."""
+    gone, kept = create(records), create(records, digest="sha256:other")
+    records.client.zadd("il:anna:stored", {gone: int(time.time() * 1000) - 2000})
+    assert records.stored("anna")[0] == 1
+    assert records.client.zrange("il:anna:models", 0, -1) == [kept.encode()]
+
+
 def test_deleted_while_adapting(records: Records) -> None:
     model_id = create(records)
     claim = records.claim(job(model_id))
