@@ -23,7 +23,7 @@ from meta_models.backbones.cells import OPERATIONS, Cells, Edge, strongest
 from meta_models.backbones.conv4 import Conv4
 from meta_models.inputs import DrawingSpec
 from meta_models.meta_train import meta_train
-from meta_models.plots import plot_log
+from meta_models.plots import plot_log, save
 from meta_models.recipe import load_recipe
 from meta_models.sources import load_splits
 
@@ -69,8 +69,7 @@ def draw(edges: list[Edge], target: Path) -> None:
         axis.text(node, 0, name, ha="center", va="center", bbox={"boxstyle": "round", "fc": "white", "ec": "0.4"})
     axis.set(xlim=(-0.4, n_nodes - 0.6), ylim=(-0.15, 0.7))
     axis.axis("off")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(target, dpi=120)
+    save(figure, target)
     plt.close(figure)
 
 
