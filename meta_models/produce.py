@@ -67,60 +67,46 @@ def produce(
         ValueError: another process works in `run`, or its checkpoint is of another recipe, other classes or weights.
     """
     with alone_in(run):
-        return _produce(recipe, data, run, zoo, episodes, device, say, on_progress)
-
-
-def _produce(
-    recipe: Recipe,
-    data: Path,
-    run: Path,
-    zoo: Path,
-    episodes: int | None,
-    device: str | None,
-    say: Say,
-    on_progress: OnProgress | None,
-) -> Manifest:
-    start, recipe = _start(recipe, zoo, data)
-    splits = load_splits(data, recipe, run.parent / "cache")
-    check_examples(splits, recipe)
-    say("{}: {} classes to learn from, {} to choose by, {} to report".format(recipe.name, *splits.n_classes))
-    model = meta_train(recipe, splits, run, start=start, device=device, on_progress=on_progress)
-    model = settled(model, start, recipe, splits.train)
-    plot_log(run)
-    model, recipe, notes = choose_inner(model, recipe, splits.development, run / SEARCH_LOG, say)
-    if start and recipe.data.name == "folder":
-        notes = _what_it_brought(model, start, recipe, splits.development)
-        say(notes)
-    made = run / MADE
-    development = development_percent(model, recipe, splits.development)
-    say(f"{development}% on development episodes, mean over {len(recipe.development.settings)} settings")
-    manifest = export(model, recipe, _training(recipe, splits, run, notes, development), made)
-    say("graphs agree with torch")
-    path = ServingPath(ServedModel(made, manifest), TorchModel.load(made, manifest))
-    if recipe.small_body:
-        development = development_percent(path, recipe, splits.development)
-        say(f"{development}% with the body's weights in eight bits")
-        training = manifest.training.model_copy(update={"development_accuracy": development})
-        manifest = manifest.model_copy(update={"training": training})
-    # Each episode of a network of its own costs passes through it.
-    n_calibrating = 50 if model.adapts_backbone else 1000 // len(splits.development)
-    calibration = calibrate(path, splits.development, n_calibrating, seed=2)
-    manifest = manifest.model_copy(update={"calibration": calibration})
-    if recipe.outer.all_classes_steps:
-        model = learn_from_all(model, recipe, splits, run, device=device, on_progress=on_progress)
-        training = _with_all_classes(manifest.training, recipe, run)
-        manifest = export(model, recipe, training, made).model_copy(update={"calibration": calibration})
-        say(
-            f"{recipe.outer.all_classes_steps} steps more, from {sum(splits.n_classes[:2])} classes; graphs agree again"
-        )
-    measured = Log(run / f"figures-{digest(tuple(protocol.pool for protocol in splits.test))}.jsonl")
-    subject = Subject(Published(made, manifest), splits.test)
-    figures = measure_figures(subject, command(recipe), episodes, say, measured)
-    manifest = keep_log(manifest.model_copy(update={"benchmarks": figures}), run / SEARCH_LOG, made)
-    put_in_place(manifest, made, zoo / recipe.name)
-    shutil.rmtree(made)
-    say(f"published {manifest.reference} in {zoo / recipe.name}")
-    return manifest
+        start, recipe = _start(recipe, zoo, data)
+        splits = load_splits(data, recipe, run.parent / "cache")
+        check_examples(splits, recipe)
+        say("{}: {} classes to learn from, {} to choose by, {} to report".format(recipe.name, *splits.n_classes))
+        model = meta_train(recipe, splits, run, start=start, device=device, on_progress=on_progress)
+        model = settled(model, start, recipe, splits.train)
+        plot_log(run)
+        model, recipe, notes = choose_inner(model, recipe, splits.development, run / SEARCH_LOG, say)
+        if start and recipe.data.name == "folder":
+            notes = _what_it_brought(model, start, recipe, splits.development)
+            say(notes)
+        made = run / MADE
+        development = development_percent(model, recipe, splits.development)
+        say(f"{development}% on development episodes, mean over {len(recipe.development.settings)} settings")
+        manifest = export(model, recipe, _training(recipe, splits, run, notes, development), made)
+        say("graphs agree with torch")
+        path = ServingPath(ServedModel(made, manifest), TorchModel.load(made, manifest))
+        if recipe.small_body:
+            development = development_percent(path, recipe, splits.development)
+            say(f"{development}% with the body's weights in eight bits")
+            training = manifest.training.model_copy(update={"development_accuracy": development})
+            manifest = manifest.model_copy(update={"training": training})
+        # Each episode of a network of its own costs passes through it.
+        n_calibrating = 50 if model.adapts_backbone else 1000 // len(splits.development)
+        calibration = calibrate(path, splits.development, n_calibrating, seed=2)
+        manifest = manifest.model_copy(update={"calibration": calibration})
+        if recipe.outer.all_classes_steps:
+            model = learn_from_all(model, recipe, splits, run, device=device, on_progress=on_progress)
+            training = _with_all_classes(manifest.training, recipe, run)
+            manifest = export(model, recipe, training, made).model_copy(update={"calibration": calibration})
+            n_classes = sum(splits.n_classes[:2])
+            say(f"{recipe.outer.all_classes_steps} steps more, from {n_classes} classes; graphs agree again")
+        measured = Log(run / f"figures-{digest(tuple(protocol.pool for protocol in splits.test))}.jsonl")
+        subject = Subject(Published(made, manifest), splits.test)
+        figures = measure_figures(subject, command(recipe), episodes, say, measured)
+        manifest = keep_log(manifest.model_copy(update={"benchmarks": figures}), run / SEARCH_LOG, made)
+        put_in_place(manifest, made, zoo / recipe.name)
+        shutil.rmtree(made)
+        say(f"published {manifest.reference} in {zoo / recipe.name}")
+        return manifest
 
 
 def _start(recipe: Recipe, zoo: Path, data: Path) -> tuple[Tensors | None, Recipe]:

@@ -12,15 +12,11 @@ for i = 9, #ARGV, 2 do
   redis.call('XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', 1000, '*', 'event', 'step', 'version', r[5] or '1',
     'step', ARGV[i], 'support_loss', ARGV[i + 1])
 end
-if ARGV[3] == 'retry' then
+local postponed = ARGV[3] == 'postponed'
+if ARGV[3] == 'retry' or postponed then
   redis.call('HSET', KEYS[1], 'job', 'queued', 'token', '')
-  redis.call('ZADD', KEYS[2], now, ARGV[1])
-  return 1
-end
-if ARGV[3] == 'postponed' then
-  redis.call('HSET', KEYS[1], 'job', 'queued', 'token', '')
-  redis.call('HINCRBY', KEYS[1], 'attempt', -1)
-  redis.call('ZADD', KEYS[2], now + 1000, ARGV[1])
+  if postponed then redis.call('HINCRBY', KEYS[1], 'attempt', -1) end
+  redis.call('ZADD', KEYS[2], now + (postponed and 1000 or 0), ARGV[1])
   return 1
 end
 if ARGV[3] ~= 'served' then

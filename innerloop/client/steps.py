@@ -63,10 +63,10 @@ def followed(
     **body: Any,
 ) -> Flow[dict[str, Any]]:
     """Post under an idempotency key of its own; follow what was accepted, at `place`, until it is ready."""
-    in_one_request = f"wait={min(wait, ONE_WAIT):.3f}"
-    sent = {"Idempotency-Key": secrets.token_hex(16), "Prefer": in_one_request, **(headers or {})}
+    at_once = min(wait, ONE_WAIT)
+    sent = {"Idempotency-Key": secrets.token_hex(16), "Prefer": f"wait={at_once:.3f}", **(headers or {})}
     deadline = time.monotonic() + wait
-    found = (yield Request("POST", path, headers=sent, seconds=min(wait, ONE_WAIT) + 10, **body)).json()
+    found = (yield Request("POST", path, headers=sent, seconds=at_once + 10, **body)).json()
     where, pause = place(found), 0.1
     while found["status"] in ("queued", "adapting"):
         if time.monotonic() > deadline:
