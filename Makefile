@@ -29,7 +29,7 @@ check: install  ## style, types, import contracts
 	$(BIN)/pyright
 
 test: check  ## what CI runs
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 faults: install  ## kill -9 campaign: every process, many times
 	$(BIN)/python -m pytest -m faults $(ARGS) tests/faults

@@ -187,31 +187,37 @@ class Subject:
         )
 
 
-def jobs(subject: Subject, episodes: int) -> Iterator[Job]:
-    """Every figure of a meta-model; curves only where the clients' protocol is measured."""
-
-    def job(curve: str, protocol: str, n_way: int, n_shot: int, x: float = 0, n_query: int = N_QUERY) -> Job:
-        reference = subject.manifest.reference
-        return Job(reference, subject.weights, curve, protocol, n_way, n_shot, n_query, x, episodes)
-
+def card_jobs(subject: Subject, episodes: int) -> Iterator[Job]:
+    """Every figure of a meta-model's card."""
     for protocol in subject.protocols.values():
         smallest = min(len(rows) for rows in protocol.pool.class_examples)
         # A pool of few classes has the same settings with as many as it has, once each.
         most = protocol.pool.n_classes
         for n_way, n_shot in dict.fromkeys((min(n_way, most), n_shot) for n_way, n_shot in SETTINGS):
             if n_shot < smallest:
-                yield job("table", protocol.name, n_way, n_shot, n_query=min(N_QUERY, smallest - n_shot))
+                n_query = min(N_QUERY, smallest - n_shot)
+                yield _job(subject, "table", protocol.name, n_way, n_shot, 0, n_query, episodes)
+
+
+def curve_jobs(subject: Subject, episodes: int) -> Iterator[Job]:
+    """Every point of a meta-model's curves, where the clients' protocol is measured."""
     if "L" not in subject.protocols:
         return
     if subject.manifest.inner_loop:
         for steps in (s for s in STEPS if s <= subject.manifest.inner_loop.max_inner_steps):
-            yield job("steps", "L", 20, 1, steps)
+            yield _job(subject, "steps", "L", 20, 1, steps, N_QUERY, episodes)
     for shots in SHOTS:
-        yield job("shots", "L", 20, shots, shots, n_query=10)
+        yield _job(subject, "shots", "L", 20, shots, shots, 10, episodes)
     for number, counts in enumerate(COUNTS):
-        yield job("imbalance", "L", 5, max(counts), number, n_query=9)
+        yield _job(subject, "imbalance", "L", 5, max(counts), number, 9, episodes)
     for share in WRONG:
-        yield job("wrong labels", "L", 5, 10, share, n_query=10)
+        yield _job(subject, "wrong labels", "L", 5, 10, share, 10, episodes)
+
+
+def _job(
+    subject: Subject, curve: str, protocol: str, n_way: int, n_shot: int, x: float, n_query: int, episodes: int
+) -> Job:
+    return Job(subject.manifest.reference, subject.weights, curve, protocol, n_way, n_shot, n_query, x, episodes)
 
 
 class Log:
@@ -254,7 +260,8 @@ def run(
     on_row: Callable[[Row], None],
     episodes: int | None = None,
 ) -> list[Cost]:
-    """Measure what `log` lacks, with `default_episodes` unless told otherwise; costs are measured each time.
+    """Measure the points of curves that `log` lacks, with `default_episodes` unless told otherwise; costs are measured
+    each time.
 
     Each meta-model is opened when it is its turn. One whose data are missing is left out, which a warning says.
 
@@ -275,7 +282,7 @@ def run(
             continue
         subject = Subject(one, tests[recipe.data, recipe.input])
         log.forget_other_versions([one.manifest])
-        for wanted in jobs(subject, episodes or default_episodes(subject.path.shares_body)):
+        for wanted in curve_jobs(subject, episodes or default_episodes(subject.path.shares_body)):
             if not log.find(wanted):
                 row = subject.measure(wanted)
                 log.add(row)

@@ -13,7 +13,7 @@ from meta_models import checkpoint
 from meta_models.algorithms import Tensors
 from meta_models.all_classes import RUN as ALL_CLASSES
 from meta_models.all_classes import learn_from_all
-from meta_models.benchmark import Log, Subject, default_episodes, jobs, recipe_of
+from meta_models.benchmark import Log, Subject, card_jobs, default_episodes, recipe_of
 from meta_models.calibrate import calibrate
 from meta_models.catalogue import ZOO, Published
 from meta_models.evaluate import Classifier, evaluate_all
@@ -155,9 +155,7 @@ def measure_figures(
     inner = subject.manifest.inner_loop
     figures: list[Figure] = []
     command += f" --episodes {episodes}" if episodes else ""
-    for job in jobs(subject, episodes or default_episodes(subject.path.shares_body)):
-        if job.curve != "table":
-            continue
+    for job in card_jobs(subject, episodes or default_episodes(subject.path.shares_body)):
         row = log.find(job) if log else None
         if row is None or row.episodes != job.episodes:
             row = subject.measure(job)

@@ -23,6 +23,9 @@ Version = Annotated[
     str | None, typer.Option(help="A number, stable or latest; default: the newest version that is ready.")
 ]
 
+InnerSteps = Annotated[int | None, typer.Option(help="Steps of the inner loop.")]
+InnerLr = Annotated[float | None, typer.Option(help="Its step size.")]
+
 LABELLED = "A folder with a folder per class, or a CSV of path,label or text,label."
 
 EXPECTED = (InnerloopHTTPError, ConnectionError, TimeoutError, ValueError, OSError)
@@ -39,8 +42,8 @@ def adapt(
     source: Annotated[Path, typer.Argument(help=LABELLED)],
     name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
     meta_model: Annotated[str | None, typer.Option(help="A published name or alias.")] = None,
-    inner_steps: Annotated[int | None, typer.Option(help="Steps of the inner loop.")] = None,
-    inner_lr: Annotated[float | None, typer.Option(help="Its step size.")] = None,
+    inner_steps: InnerSteps = None,
+    inner_lr: InnerLr = None,
     webhook: Annotated[str | None, typer.Option(help="URL that is told when it, or a later version, is ready.")] = None,
     webhook_secret: Annotated[
         str | None,
@@ -104,6 +107,8 @@ def classify(
     support: Annotated[Path, typer.Option(help=LABELLED)],
     onnx: Annotated[Path | None, typer.Option(help="An adapting export: no server is asked.")] = None,
     meta_model: Annotated[str | None, typer.Option(help="A published name or alias.")] = None,
+    inner_steps: InnerSteps = None,
+    inner_lr: InnerLr = None,
     top_k: Annotated[int, typer.Option(min=1, help="Scores listed for each file.")] = 3,
     url: Url = DEFAULT_URL,
     key: Key = None,
@@ -111,6 +116,8 @@ def classify(
 ) -> None:
     """Adapt and classify in one go, nothing kept; exit code 3 where some files could not be read."""
     if onnx is not None:
+        if (meta_model, inner_steps, inner_lr) != (None, None, None):
+            raise typer.BadParameter("an adapting export has its meta-model, steps and step size inside")
         from innerloop import offline
 
         with friendly(*EXPECTED):
@@ -118,7 +125,14 @@ def classify(
             results = answered(given(files), ask)
     else:
         with friendly(*EXPECTED), Client(url, key) as client, naming(examples := labelled(support)):
-            ask = partial(client.classify, pairs(examples), meta_model=meta_model, top_k=top_k)
+            ask = partial(
+                client.classify,
+                pairs(examples),
+                meta_model=meta_model,
+                inner_steps=inner_steps,
+                inner_lr=inner_lr,
+                top_k=top_k,
+            )
             results = answered(given(files), lambda inputs: ask(inputs)["results"])
     _show(results, as_json=as_json)
 

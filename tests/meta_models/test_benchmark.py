@@ -46,7 +46,7 @@ def test_measures_every_figure_once_and_writes_the_page(omniglot: Omniglot, tmp_
     published = [Catalogue().resolve(NAME)]
     seen: list[benchmark.Row] = []
     costs = benchmark.run(published, splits, benchmark.Log(tmp_path / "log"), seen.append, episodes=3)
-    assert Counter(row.curve for row in seen) == {"table": 4, "shots": 5, "imbalance": 5, "wrong labels": 5}
+    assert Counter(row.curve for row in seen) == {"shots": 5, "imbalance": 5, "wrong labels": 5}
     assert all(0 < row.accuracy <= 100 for row in seen)
     assert costs[0].adapted_bytes == 20 * 64 * 4
 
@@ -65,10 +65,12 @@ def test_measures_every_figure_once_and_writes_the_page(omniglot: Omniglot, tmp_
 
     page = tmp_path / "page.md"
     page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
-    report.write(log.rows, costs, page, tmp_path / "plots" / "accuracy.png")
+    manifests = [one.manifest for one in published]
+    report.write(manifests, log.rows, costs, page, tmp_path / "plots" / "accuracy.png")
     text = page.read_text()
-    row = next(r for r in log.rows if (r.curve, r.n_way, r.n_shot) == ("table", 20, 1))
-    assert f"{row.accuracy:.2f} ± {row.ci95:.2f}" in text
+    figure = next(f for f in manifests[0].benchmarks if (f.n_way, f.n_shot) == (20, 1))
+    assert f"{figure.accuracy:.2f} ± {figure.ci95:.2f}" in text
+    assert f"{costs[0].adapt_ms:.1f}" in text
     assert text.startswith("before")
     assert text.endswith("after\n")
     assert "old" not in text
@@ -92,7 +94,7 @@ def test_a_row_of_more_episodes_stays(tmp_path: Path) -> None:
 def test_no_more_steps_are_measured_than_the_inner_loop_learned(omniglot: Omniglot) -> None:
     published = Catalogue().resolve("omniglot-mamlpp")
     subject = benchmark.Subject(published, split(omniglot, benchmark.recipe_of(published.manifest)).test)
-    assert [job.x for job in benchmark.jobs(subject, 2) if job.curve == "steps"] == [0, 1, 2, 3, 5]
+    assert [job.x for job in benchmark.curve_jobs(subject, 2) if job.curve == "steps"] == [0, 1, 2, 3, 5]
 
 
 def test_missing_data_are_told_and_the_rest_is_measured(
@@ -122,7 +124,7 @@ def test_a_page_without_a_place_for_figures_is_left_alone(tmp_path: Path) -> Non
     page = tmp_path / "page.md"
     page.write_text("mine")
     with pytest.raises(ValueError, match="lacks the lines"):
-        report.write([], [], page, tmp_path / "x.png")
+        report.write([], [], [], page, tmp_path / "x.png")
     assert page.read_text() == "mine"
 
 
