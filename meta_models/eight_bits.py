@@ -42,7 +42,11 @@ def with_eight_bit_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _shrink_convolutions(graph: onnx.GraphProto) -> None:
     weights = {t.name: t for t in graph.initializer}
-    filters = [node.input[1] for node in graph.node if node.op_type == "Conv" and node.input[1] in weights]
+    filters = [  # of pictures; over time alone a convolution is a Fourier transform, whose quiet bands would drown
+        node.input[1]
+        for node in graph.node
+        if node.op_type == "Conv" and node.input[1] in weights and len(weights[node.input[1]].dims) == 4
+    ]
     made: list[onnx.NodeProto] = []
     for name in dict.fromkeys(filters):
         whole, scales = _whole(numpy_helper.to_array(weights[name]), axes=(1, 2, 3))
