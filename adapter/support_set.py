@@ -188,6 +188,8 @@ def label_problem(label: str) -> str | None:
     """Why it cannot name a class, or None."""
     if not label.strip():
         return "a label must not be empty"
+    if label in (".", ".."):
+        return f"a label must not be {label!r}: in the address of a class that means another place"
     if len(label) > MAX_LABEL_LENGTH:
         return f"a label has at most {MAX_LABEL_LENGTH} characters, this one {len(label)}"
     if not label.isprintable():

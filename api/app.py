@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
+from fastapi.routing import APIRoute
+from fastapi_offline import FastAPIOffline
 
 from adapter.config import Settings
 from api import openapi, problems
@@ -34,6 +36,10 @@ ABOUT = """Post a handful of labelled examples, get a model id; post queries to 
 Every error is `application/problem+json`; `code` is stable and `errors` names each offending example."""
 
 
+def _name(route: APIRoute) -> str:
+    return route.name
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The API for these settings, or for those of the environment."""
     settings, measured = settings or Settings(), Metrics()
@@ -46,12 +52,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         yield
         await made.stop()
 
-    app = FastAPI(
+    app = FastAPIOffline(  # its page at /docs loads nothing from elsewhere
+        redoc_url=None,
         title="Innerloop",
         version=version("innerloop"),
         description=ABOUT,
         lifespan=lifespan,
-        generate_unique_id_function=lambda route: route.name,
+        generate_unique_id_function=_name,
         redirect_slashes=False,  # a redirect would name the host that the client claims, and lose bodies
         dependencies=[Depends(known_parameters)],
     )

@@ -58,6 +58,12 @@ def labelled_rows(vectors: bytes, labels: bytes | str) -> list[Payload]:
     Raises:
         Unprocessable: one of them is not what it should be, or their lengths differ.
     """
+    if not labels:
+        raise Unprocessable(
+            "part vectors comes with part labels, a JSON list of a label for each row",
+            code="bad_labels",
+            pointer="labels",
+        )
     try:
         array = load_npy(vectors)
     except UnreadableInput as error:

@@ -49,7 +49,7 @@ IdempotencyKey = Annotated[
 AskedVersion = Annotated[
     str | None,
     Query(
-        pattern=f"^({VERSION})$",
+        json_schema_extra=written(VERSION),
         description="A number, `stable` or `latest`; left out: the newest version that is ready.",
     ),
 ]
@@ -114,9 +114,19 @@ def expected_revision(if_match: str | None, record: ModelRecord) -> int | None:
 
 
 def which_version(asked: str | None) -> WhichVersion:
-    """As the store takes it."""
-    if asked is None or asked in ("stable", "latest"):
+    """As the store takes it.
+
+    Raises:
+        Unprocessable: it names no version.
+    """
+    if asked is None or asked == "stable" or asked == "latest":
         return asked
+    if not re.fullmatch(VERSION, asked):
+        raise Unprocessable(
+            f"version is a whole number from 1, stable or latest, not {asked[:40]!r}",
+            code="invalid_request",
+            pointer="version",
+        )
     return int(asked)
 
 

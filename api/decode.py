@@ -209,4 +209,4 @@ def _from_base64(text: str, modality: str) -> bytes:
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise UnreadableInput(f"undecodable_{modality}", f"not base64: {error}") from error
+        raise UnreadableInput(f"undecodable_{modality}", f"not base64 of a file: {error}") from error

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
@@ -22,7 +23,7 @@ from adapter.errors import ErrorItem, MalformedRequest, TooLarge, Unprocessable,
 from adapter.store import WhichVersion
 from api import packed
 from api.arrays import NPY, labelled_rows, load_body, spread
-from api.asking import VERSION, which_version
+from api.asking import which_version
 from api.decode import Payload
 from api.schemas_requests import (
     AdaptationIn,
@@ -185,14 +186,25 @@ def _as_problem(error: ValidationError, prefix: str = "") -> MalformedRequest | 
     first = findings[0]
     where = prefix + _pointer(first["loc"]) or "the body"
     if first["type"] == "json_invalid":
-        return MalformedRequest(f"the body is not JSON: {first['msg']}", code="invalid_json")
+        return MalformedRequest(f"{where} is not JSON: {first['msg']}", code="invalid_json")
     if first["type"] == "too_long":
         return TooLarge(f"{where}: {first['msg']}", code="body_too_large")
     errors: list[ErrorItem] = [
-        {"pointer": prefix + _pointer(f["loc"]), "code": "invalid_field", "detail": f["msg"]} for f in findings[:SHOWN]
+        {"pointer": prefix + _pointer(f["loc"]), "code": "invalid_field", "detail": _in_words(f)}
+        for f in findings[:SHOWN]
     ]
     others = f", and {n - 1} more" if n > 1 else ""
-    return Unprocessable(f"{where}: {first['msg']}{others}", code="invalid_request", errors=errors)
+    return Unprocessable(f"{where}: {_in_words(first)}{others}", code="invalid_request", errors=errors)
+
+
+def _in_words(finding: ErrorDetails) -> str:
+    """What pydantic says, with the shape that was meant where a labelled input was taken for another one."""
+    *_, member = ("", *finding["loc"])
+    if (finding["type"], member) == ("missing", "input"):
+        return 'Field required; a labelled input is {"label": …, "input": {"image": …}}'
+    if (finding["type"], member) == ("extra_forbidden", "input"):
+        return 'an input without a label stands by itself: {"image": …}, not {"input": {"image": …}}'
+    return finding["msg"].removeprefix("Value error, ")
 
 
 def _pointer(location: Sequence[int | str]) -> str:
@@ -312,12 +324,7 @@ async def _form_queries(form: FormData) -> QueryBatch:
 
 
 def _form_version(form: FormData) -> WhichVersion:
-    text = str(form["version"]) if "version" in form else None
-    if text is not None and not re.fullmatch(VERSION, text):
-        raise Unprocessable(
-            f"version is a number, stable or latest, not {text[:40]!r}", code="invalid_request", pointer="version"
-        )
-    return which_version(text)
+    return which_version(str(form["version"]) if "version" in form else None)
 
 
 async def _given(part: UploadFile | str, pointer: str, label: str | None = None) -> list[Payload]:
@@ -351,12 +358,16 @@ def _unzip(data: bytes) -> list[Payload]:
     if total > MAX_ZIP_BYTES or total > MAX_ZIP_RATIO * max(len(data), 1):
         raise TooLarge(f"archive unpacks to {total} bytes, more than allowed", code="archive_too_large")
     payloads: list[Payload] = []
+    where: dict[PurePosixPath, str] = {}
     for entry in entries:
         path = PurePosixPath(entry.filename)
         if len(path.parts) < 2:
             raise Unprocessable(
                 f"archive: {entry.filename!r} is in no class folder", code="no_class_folder", pointer="archive"
             )
+        where.setdefault(path.parent.parent, entry.filename)
+        if entry.flag_bits & 1:
+            raise _undecodable(f"archive: {entry.filename!r} is encrypted; zip it again without a password")
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise _undecodable(f"archive: {entry.filename!r} is compressed otherwise than by deflate; zip it again so")
         try:
@@ -364,6 +375,14 @@ def _unzip(data: bytes) -> list[Payload]:
         except Exception as error:  # likewise
             raise _undecodable(f"archive: {entry.filename!r}: {error or type(error).__name__}") from error
         payloads.append(Payload(content, f"archive/{entry.filename}", path.parent.name))
+    if len(where) > 1:
+        one, other, *_ = where.values()
+        raise Unprocessable(
+            f"archive: the class folders of {one!r} and {other!r} do not stand side by side; zip one folder that holds "
+            "a folder per class, and the files of a class in it, not deeper",
+            code="no_class_folder",
+            pointer="archive",
+        )
     return payloads
 
 
@@ -375,7 +394,7 @@ def _is_clutter(name: str) -> bool:
     parts = PurePosixPath(name).parts
     return (
         not parts
-        or any(part.startswith(".") or part == "__MACOSX" for part in parts)
+        or any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in parts)
         or parts[-1].lower()
         in {
             "thumbs.db",

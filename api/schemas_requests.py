@@ -43,7 +43,27 @@ class In(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-VersionIn = Annotated[Int, Field(ge=1, le=10**9)] | Literal["stable", "latest"] | None
+def _version(value: object) -> object:
+    number = _whole(value)
+    is_number = isinstance(number, int) and not isinstance(number, bool) and 1 <= number <= 10**9
+    if is_number or number in (None, "stable", "latest"):
+        return number
+    raise ValueError(f"version is a whole number from 1, stable or latest, not {str(value)[:40]!r}")
+
+
+VersionIn = Annotated[
+    int | Literal["stable", "latest"] | None,
+    PlainValidator(_version),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 10**9},
+                {"type": "string", "enum": ["stable", "latest"]},
+                {"type": "null"},
+            ]
+        }
+    ),
+]
 
 
 def _file(value: object) -> str | bytes:

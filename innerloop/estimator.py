@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from innerloop import tables
 from innerloop.client.clients import DEFAULT_URL, Client
-from innerloop.client.inputs import as_content
+from innerloop.client.inputs import as_content, listed
 from innerloop.client.vector_flows import VectorAnswers
-from innerloop.labels import check_apart, each_once, listed, paired
+from innerloop.labels import check_apart, each_once, paired
 
 if TYPE_CHECKING:
     from innerloop.client.inputs import Input

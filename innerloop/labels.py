@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Sized
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-def listed(given: Any, what: str) -> list[Any]:
-    """A list, array or column of a data frame as a list.
-
-    Raises:
-        ValueError: it is a single text or path, which Python would take for its characters.
-    """
-    if isinstance(given, str | bytes | Path):
-        kind = type(given).__name__
-        raise ValueError(f"{what} come as a list, found one {kind}; put it in brackets: [{given!r:.60}]")
-    return list(given)
+from innerloop.client.inputs import listed
 
 
 def paired(X: Any, y: Any) -> tuple[list[Any], list[Any]]:  # noqa: N803

@@ -14,7 +14,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from meta_models.inputs import Caps, InputSpec, Picture, TextSpec
+from meta_models.inputs import Caps, InputSpec, Picture, TextSpec, UnreadableInput
 from meta_models.inputs.text import by_length
 from meta_models.manifest import Calibration
 from meta_models.serving import cpu_session
@@ -67,6 +67,10 @@ class About(BaseModel):
         Raises:
             UnreadableInput: what is wrong with it.
         """
+        if isinstance(content, str) and self.preprocessing.modality != "text":
+            found = "a model's id; without a server there is none to name" if content.startswith("mdl_") else "a text"
+            kind = self.preprocessing.modality
+            raise UnreadableInput("wrong_modality", f"this model takes {kind} files, not {found}")
         return self.preprocessing.read(content, Caps())
 
     def to_metadata(self) -> dict[str, str]:
@@ -136,8 +140,10 @@ class ExportedClassifier:
             UnreadableInput: what is wrong with it, a blank picture included.
         """
         spec = self.about.preprocessing
-        if not (self._takes == "pixels" and isinstance(spec, Picture)):
-            return self.about.read(content)
+        if isinstance(content, str) or not (self._takes == "pixels" and isinstance(spec, Picture)):
+            row = self.about.read(content)
+            check_shape(row.shape, tuple(self._session.get_inputs()[0].shape[1:]))
+            return row
         pixels = spec.decode(content, Caps())
         spec.fit(pixels)  # says what is wrong, which a graph cannot
         return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
@@ -227,12 +233,26 @@ class AdaptingClassifier:
         return np.asarray(found[0]), np.asarray(found[1])
 
 
+def check_shape(found: tuple[int, ...], taken: tuple[int | str, ...]) -> None:
+    """Refuse an input that a graph does not take; sizes in words are any.
+
+    Raises:
+        UnreadableInput: it has other dimensions.
+    """
+    fixed = [(n, size) for n, size in zip(found, taken, strict=False) if isinstance(size, int)]
+    if any(n != size for n, size in fixed):
+        shapes = ("×".join(map(str, shape)) for shape in (found, taken))
+        raise UnreadableInput("wrong_dimensions", "this input has {} dimensions, the model's have {}".format(*shapes))
+
+
 def open_session(source: Path | bytes) -> ort.InferenceSession:
     """A session on the CPU.
 
     Raises:
         NotAnExportError: ONNX Runtime cannot read it.
     """
+    if isinstance(source, Path) and not source.is_file():
+        raise NotAnExportError(f"{source} is no file")
     try:
         return cpu_session(source)
     except Exception as error:  # ONNX Runtime has no common base of its errors

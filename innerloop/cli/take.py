@@ -42,7 +42,9 @@ def export(
         report = _export_adapting(adapting, output, inner_steps, inner_lr)
     else:
         assert model is not None  # noqa: S101 - for the type checker
-        chosen = format or ("safetensors" if output.suffix == ".safetensors" else "onnx")
+        chosen = format or output.suffix.removeprefix(".")
+        if not format and chosen not in ("onnx", "safetensors"):
+            raise typer.BadParameter("a file's name ends with .onnx or .safetensors, or --format says what it is")
         if chosen not in ("onnx", "safetensors"):
             raise typer.BadParameter(f"formats are onnx and safetensors, not {chosen!r}", param_hint="--format")
         with friendly(*EXPECTED), Client(url, key) as client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -36,13 +37,33 @@ def jitter(attempt: int, retry_after: float | None = None) -> float:
     return (retry_after or 0) + random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt))  # noqa: S311
 
 
+def _described_by(flow: Callable[..., Any]) -> Callable[[T], T]:
+    """Name, words and signature of a method that runs `flow`, for whoever asks Python about it."""
+
+    def describe(method: T) -> T:
+        told = inspect.signature(flow)
+        returned = str(told.return_annotation).removeprefix("Flow[").removesuffix("]")
+        me = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        functools.update_wrapper(method, flow)  # pyright: ignore[reportArgumentType] - a function
+        del method.__wrapped__  # pyright: ignore[reportAttributeAccessIssue] - it takes no self
+        parameters = [me, *told.parameters.values()]
+        method.__signature__ = told.replace(parameters=parameters, return_annotation=returned)  # pyright: ignore[reportAttributeAccessIssue]
+        return method
+
+    return describe
+
+
 class _Base:
     """What both clients share: which answers and failures are worth another try."""
 
     def __init__(self, url: str, api_key: str | None, timeout: float, tries: int) -> None:
+        key = (api_key or "").strip()  # as it comes of a file
+        if not (key.isascii() and key.isprintable()):
+            raise ValueError("the API key has characters in it that no key has; copy it again")
+        url = url.rstrip("/").removesuffix("/v1")
         self._settings: dict[str, Any] = {
             "base_url": url,
-            "headers": {"Authorization": f"Bearer {api_key}"} if api_key else {},
+            "headers": {"Authorization": f"Bearer {key}"} if key else {},
             "timeout": timeout,
         }
         self._url, self._timeout, self._tries = url, timeout, tries
@@ -158,7 +179,7 @@ class Client(_Base):
 
     @staticmethod
     def _method(flow: Callable[P, Flow[T]]) -> Callable[Concatenate[Client, P], T]:
-        @functools.wraps(flow)
+        @_described_by(flow)
         def method(self: Client, *args: P.args, **kwargs: P.kwargs) -> T:
             return self.run(flow(*args, **kwargs))
 
@@ -235,7 +256,7 @@ class AsyncClient(_Base):
 
     @staticmethod
     def _method(flow: Callable[P, Flow[T]]) -> Callable[Concatenate[AsyncClient, P], Awaitable[T]]:
-        @functools.wraps(flow)
+        @_described_by(flow)
         async def method(self: AsyncClient, *args: P.args, **kwargs: P.kwargs) -> T:
             return await self.run(flow(*args, **kwargs))
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from innerloop.client.inputs import as_content, is_npy, is_sound, is_text
+from innerloop.client.inputs import as_content, is_npy, is_sound, is_text, listed, names_file
 from innerloop.client.reports import merged
 from innerloop.client.steps import Flow, Request, bar, batches, followed, model_path
 
@@ -139,6 +139,7 @@ def predict(
         batch: most inputs a request.
         progress: show a bar; by default on a terminal from `BAR_FROM` inputs.
     """
+    inputs = listed(inputs, "inputs")
     results: list[dict[str, Any]] = []
     with bar("classifying", len(inputs), progress) as advance:
         for part in batches(inputs, batch):
@@ -192,7 +193,7 @@ def classify(
         "meta_model": meta_model,
         "support": _support(support),
         "adaptation": {"inner_steps": inner_steps, "inner_lr": inner_lr},
-        "inputs": [_content(as_content(given)) for given in inputs],
+        "inputs": [_content(as_content(given)) for given in listed(inputs, "inputs")],
         "top_k": top_k,
     }
     return (yield Request("POST", "/v1/classify", json=body)).json()
@@ -224,7 +225,12 @@ def _of(version: int | str | None) -> dict[str, Any]:
 
 
 def _support(support: Iterable[tuple[str, Input]]) -> list[dict[str, Any]]:
-    return [{"label": label, "input": _content(as_content(given))} for label, given in support]
+    if isinstance(support, Mapping | str | bytes):
+        raise TypeError(f"labelled inputs come as pairs (label, input), found one {type(support).__name__}")
+    pairs = list(support)
+    if pairs and all(names_file(label) and not names_file(given) for label, given in pairs):
+        raise ValueError(f"labelled inputs are (label, input), in this order; {pairs[0][0]!r} is a file")
+    return [{"label": label, "input": _content(as_content(given))} for label, given in pairs]
 
 
 def _content(data: bytes | str) -> dict[str, Any]:

@@ -21,6 +21,14 @@ SOUNDS = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"}
 SUFFIXES = {*IMAGES, *SOUNDS, ".npy", ".txt"}
 """What a string of one word may end with to be a path, be there such a file or not."""
 
+_PICTURE = re.compile(
+    rb"%PDF-|(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*|<!--(?:(?!-->).)*-->\s*|<!DOCTYPE[^>]*>\s*)*<svg[\s>]", re.DOTALL
+)
+"""Files that are UTF-8 and no text: the server says what to do with them."""
+
+CLUTTER = {"thumbs.db", "desktop.ini"}
+"""What a system puts into folders by itself, besides names that begin with a dot."""
+
 MAX_CHANNELS = 16
 """Of a sound."""
 
@@ -43,8 +51,10 @@ def as_content(given: Input) -> bytes | str:
     """
     if isinstance(given, bytes | bytearray | memoryview):
         return bytes(given)
-    if isinstance(given, Path) or (isinstance(given, str) and _names_file(given)):
+    if isinstance(given, Path) or (isinstance(given, str) and names_file(given)):
         return Path(given).read_bytes()
+    if isinstance(given, str) and len(given) < 256 and "/" in given and "\0" not in given and Path(given).is_dir():
+        raise IsADirectoryError(f"{given} is a folder; name the files in it")
     if isinstance(given, str):
         return str(given)
     from PIL import Image
@@ -59,6 +69,18 @@ def as_content(given: Input) -> bytes | str:
         return _wav(*given)
     kinds = "bytes, a path, a text, a Pillow image, an array of pixels or (samples, rate)"
     raise TypeError(f"an input is {kinds}, not {type(given).__name__}")
+
+
+def listed(given: Any, what: str) -> list[Any]:
+    """A list, array or column of a data frame as a list.
+
+    Raises:
+        ValueError: it is a single text or path, which Python would take for its characters.
+    """
+    if isinstance(given, str | bytes | Path):
+        kind = type(given).__name__
+        raise ValueError(f"{what} come as a list, found one {kind}; put it in brackets: [{given!r:.60}]")
+    return list(given)
 
 
 def is_npy(data: bytes) -> bool:
@@ -82,7 +104,10 @@ def _is_container(data: bytes) -> bool:
     return data[:4] == b"\x1aE\xdf\xa3" or is_mp4 or (data[:4] == b"FORM" and data[8:12] in (b"AIFF", b"AIFC"))
 
 
-def _names_file(text: str) -> bool:
+def names_file(text: object) -> bool:
+    """Whether a string is taken for a path: it names a file, or looks as if it did."""
+    if not isinstance(text, str):
+        return isinstance(text, Path)
     one_word = len(text.split()) == 1
     if one_word and Path(text).suffix.lower() in SUFFIXES:
         return True
@@ -90,12 +115,13 @@ def _names_file(text: str) -> bool:
 
 
 def is_text(data: bytes) -> bool:
-    """Whether a file is one of text: UTF-8 without control characters."""
+    """Whether a file is one of text: UTF-8 without control characters, and no picture in words."""
     try:
         start = data.decode()
     except UnicodeDecodeError:
         return False
-    return bool(start.strip()) and not re.search("[\x00-\x08\x0e-\x1f]", start[:4096])
+    is_plain = start.strip() and not re.search("[\x00-\x08\x0e-\x1f]", start[:4096])
+    return bool(is_plain) and not _PICTURE.match(data[:4096])
 
 
 def read_folder(folder: Path) -> list[tuple[str, Path]]:
@@ -109,7 +135,7 @@ def read_folder(folder: Path) -> list[tuple[str, Path]]:
         for child in sorted(folder.iterdir())
         if child.is_dir() and not child.name.startswith(".")
         for file in sorted(child.iterdir())
-        if file.is_file() and not file.name.startswith(".")
+        if file.is_file() and not file.name.startswith(".") and file.name.lower() not in CLUTTER
     ]
     if not pairs:
         raise ValueError(f"{folder} must hold one folder per class, each with its examples")

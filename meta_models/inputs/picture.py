@@ -7,6 +7,7 @@ manifest. Knows numpy and Pillow only.
 from __future__ import annotations
 
 import io
+import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from meta_models.inputs.foreign import foreign
 from meta_models.inputs.preview import Preview
 from meta_models.inputs.reading import Caps, Described, UnreadableInput, too_large
 
@@ -23,11 +25,10 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_WORKING_SIDE = 1024
 """Larger pictures are shrunk to this side first: strokes stay visible, work stays bounded."""
 
+SMALLER = f"make it smaller, more than {MAX_WORKING_SIDE} a side are not looked at"
+
 _WHITES = (1, *(2**bits - 1 for bits in (8, 10, 12, 14, 16, 24, 32)))
 """What white may be in a picture of more than 8 bits, or of floats."""
-
-_OTHERS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF", b"avis": "AVIF"}
-"""What telephones and browsers save beside `FORMATS`, by the brand in its first bytes."""
 
 
 class BlankImageError(UnreadableInput):
@@ -86,16 +87,18 @@ class Picture(Described):
             with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
                 if picture.width * picture.height > caps.image_pixels:
                     size = f"{picture.width}x{picture.height}"
-                    raise too_large("image", f"the image is {size}, at most {caps.image_pixels} pixels")
+                    raise too_large("image", f"the image is {size}, at most {caps.image_pixels} pixels; {SMALLER}")
                 # A large JPEG need not be decoded finer than it is looked at.
                 picture.draft(None, (MAX_WORKING_SIDE, MAX_WORKING_SIDE))
                 picture.load()
                 return _flatten(picture)
         except Image.DecompressionBombError as error:  # raised before the size can be read
-            raise too_large("image", f"the image has more than {caps.image_pixels} pixels") from error
+            raise too_large("image", f"the image has more than {caps.image_pixels} pixels; {SMALLER}") from error
         except UnidentifiedImageError as error:
-            other = _OTHERS.get(content[8:12]) if content[4:8] == b"ftyp" else None
+            other = foreign(content)
             found = f", this is {other}: convert it to one of them" if other else ""
+            if not other and not re.search(rb"[\x00-\x08\x0e-\x1f]", content[:4096]):
+                found = ", nor text in UTF-8"
             detail = f"not an image of a known format ({', '.join(FORMATS)}){found}"
             raise UnreadableInput("undecodable_image", detail) from error
         except UnreadableInput:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from tokenizers import Tokenizer
 
+from meta_models.inputs.foreign import foreign
 from meta_models.inputs.preview import Preview
 from meta_models.inputs.reading import Caps, Described, UnreadableInput, too_large
 
@@ -55,12 +56,12 @@ class TextSpec(Described):
 
     @staticmethod
     def recognises(data: bytes) -> bool:
-        """A file of text: UTF-8 without control characters."""
+        """A file of text: UTF-8 without control characters, and no picture in words."""
         try:
             text = data.decode()
         except UnicodeDecodeError:
             return False
-        return bool(text.strip()) and not re.search("[\x00-\x08\x0e-\x1f]", text[:4096])
+        return bool(text.strip()) and not re.search("[\x00-\x08\x0e-\x1f]", text[:4096]) and not foreign(data)
 
     def located(self, folder: Path) -> Self:
         """With its tokenizer in `folder`."""
