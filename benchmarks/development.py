@@ -32,6 +32,8 @@ def main() -> None:
         published = catalogue.resolve(name)
         manifest, folder = published.manifest, published.folder
         recipe = recipe_of(manifest)
+        if recipe.outer.all_classes_steps:
+            parser.error(f"{name} learned from its development classes at the end: they can judge it no more")
         console.print(manifest.reference)
         model = TorchModel.load(folder, manifest)
         pools = load_splits(options.data, recipe, Path("runs/cache")).development

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from innerloop.wording import half_width
 from meta_models.catalogue import ZOO
 from meta_models.manifest import MANIFEST_FILE, Figure, Manifest, read_manifest
 from meta_models.produce import produce
@@ -55,7 +56,7 @@ def fold(number: str, data: Path, runs: Path, out: Console) -> Manifest:
 
 
 def means(manifests: Sequence[Manifest]) -> list[dict[str, Any]]:
-    """Of each setting: the mean over folds with its 95% interval over episodes, and every fold's own."""
+    """Of each setting: the mean over folds with its 95% interval over them, and every fold's own."""
     settings: dict[tuple[str, int, int], list[Figure]] = {}
     for manifest in manifests:
         for figure in manifest.benchmarks:
@@ -66,7 +67,7 @@ def means(manifests: Sequence[Manifest]) -> list[dict[str, Any]]:
             "n_way": n_way,
             "n_shot": n_shot,
             "accuracy": round(sum(f.accuracy for f in figures) / len(figures), 2),
-            "ci95": round(math.sqrt(sum(f.ci95**2 for f in figures)) / len(figures), 2),
+            "ci95": round(half_width(np.array([f.accuracy for f in figures])), 2),
             "folds": [f.accuracy for f in figures],
             "episodes": [f.episodes for f in figures],
         }

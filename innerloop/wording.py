@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from meta_models.measures import quantile95
+
 
 def with_interval(values: NDArray[np.float64]) -> str:
     """Mean and half the width of its 95% confidence interval: (n,) to `mean ± half`."""
-    return f"{values.mean():.1f} ± {1.96 * values.std(ddof=1) / np.sqrt(len(values)):.1f}"
+    return f"{values.mean():.1f} ± {half_width(values):.1f}"
+
+
+def half_width(values: NDArray[np.float64]) -> float:
+    """Of the mean's 95% confidence interval, from at least two values."""
+    return float(quantile95(len(values)) * values.std(ddof=1) / np.sqrt(len(values)))

@@ -106,22 +106,27 @@ def sample_episode(pool: ClassPool, spec: EpisodeSpec, seed: int, number: int) -
 
 
 def _mislabel(labels: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Exchange labels among a share of the examples; every class keeps its count.
+    """Exchange labels at random among a share of the examples; every class keeps its count.
 
-    Shifting the chosen ones, sorted by class, by the largest class's number gives each a label of another
-    class, unless one class holds more than half of them.
+    Each of them gets the label of another class, unless one class holds more than half of them.
     """
     flat = labels.ravel().copy()
-    chosen = np.sort(rng.permutation(len(flat))[: round(share * len(flat))])  # in order of class
-    if len(chosen):
-        flat[chosen] = np.roll(flat[chosen], int(np.bincount(flat[chosen]).max()))
+    chosen = rng.permutation(len(flat))[: round(share * len(flat))]
+    own = flat[chosen]
+    given = rng.permutation(own)
+    for one in np.flatnonzero(given == own):
+        others = np.flatnonzero((given != own[one]) & (own != given[one]))
+        if given[one] == own[one] and len(others):
+            other = rng.choice(others)
+            given[one], given[other] = given[other], given[one]
+    flat[chosen] = given
     return flat.reshape(labels.shape)
 
 
 def _instances(pool: ClassPool, spec: EpisodeSpec, rng: np.random.Generator) -> EpisodeRows:
     known = np.concatenate(pool.class_examples)
     rows = rng.choice(known, min(spec.n_way, len(known)), replace=False)
-    symmetry = rng.integers(N_SYMMETRIES, size=len(rows)) if spec.symmetries else np.zeros(len(rows), np.int64)
+    symmetry = rng.integers(N_SYMMETRIES, size=len(rows)) % spec.n_symmetries
     labels = np.arange(len(rows))[:, None].repeat(spec.n_shot, axis=1)
     return EpisodeRows(
         rows[:, None].repeat(spec.n_shot, axis=1), rows[:, None].repeat(spec.n_query, axis=1), symmetry, rows, labels

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from meta_models.algorithms import InnerSettings
 from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec, sample_episode
+from meta_models.measures import quantile95
 from meta_models.torch_model import Arrays, Features
 
 
@@ -43,7 +44,8 @@ class Accuracy:
     def of(cls, per_episode: list[float]) -> Accuracy:
         values = np.asarray(per_episode)
         spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-        return cls(float(values.mean()), 1.96 * spread / math.sqrt(len(values)), len(values))
+        quantile = quantile95(len(values)) if len(values) > 1 else 0.0
+        return cls(float(values.mean()), quantile * spread / math.sqrt(len(values)), len(values))
 
     def __str__(self) -> str:
         return f"{100 * self.mean:.2f} ± {100 * self.ci95:.2f}"

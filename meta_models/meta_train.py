@@ -152,9 +152,14 @@ def _is_trained(name: str) -> bool:
 
 
 def _begin_or_resume(algorithm: Algorithm, start: Tensors | None, run: Path, device: torch.device) -> TrainState:
-    if (run / CHECKPOINT).exists():
-        return checkpoint.load(run / CHECKPOINT, device)
     fresh = algorithm.init()
+    if (run / CHECKPOINT).exists():
+        state = checkpoint.load(run / CHECKPOINT, device)
+        # In the order and the alignment of a run that never stopped: sums of gradients and kernels depend on them.
+        state.meta_params, state.average = (
+            {name: of[name].clone() for name in fresh} for of in (state.meta_params, state.average)
+        )
+        return state
     if start:
         _check_fits(start, fresh)
     fresh = {name: (start or {}).get(name, t).to(device, copy=True) for name, t in fresh.items()}

@@ -49,6 +49,7 @@ def demo(
     from innerloop.client import Client, InnerloopHTTPError
     from innerloop.demo import Digits, draw, play
     from innerloop.embedded import ServeError
+    from innerloop.wording import half_width
 
     with friendly(InnerloopHTTPError, ConnectionError, ServeError), _server(url) as where, Client(where, key) as client:
         import numpy as np
@@ -56,7 +57,7 @@ def demo(
         digits = Digits()
         played = [play(client, digits, seed) for seed in track(range(rounds), "adapting and asking", console=err)]
         scores = np.array([r.right.mean() for r in played])
-        accuracy, ci = 100 * scores.mean(), 196 * scores.std(ddof=1) / np.sqrt(rounds)
+        accuracy, ci = 100 * scores.mean(), half_width(100 * scores)
         adapt_ms, predict_ms = np.median([r.adapt_ms for r in played]), np.median([r.predict_ms for r in played])
         line = f"10-way 5-shot on handwritten digits: {accuracy:.1f} ± {ci:.1f}% over {rounds} support sets"
         speed = f"adapt {adapt_ms:.0f} ms, one query {predict_ms:.1f} ms (medians, through HTTP)"

@@ -176,8 +176,15 @@ def n_features(backbone: nn.Module) -> int:
 
 
 def norm_layers(backbone: nn.Module) -> list[str]:
-    """Names of the backbone's batch normalisations."""
-    return [name for name, module in backbone.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    """Names of the backbone's batch normalisations.
+
+    Raises:
+        ValueError: it has none of pictures' channels, which is what who asks would change.
+    """
+    found = [name for name, module in backbone.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    if not found:
+        raise ValueError(f"{type(backbone).__name__} has no BatchNorm2d, which this algorithm learns to change")
+    return found
 
 
 def meta_loss(

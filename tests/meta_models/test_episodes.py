@@ -78,6 +78,17 @@ def test_label_noise_keeps_counts_and_misleads(pool: ClassPool) -> None:
     assert np.array_equal(np.bincount(episode.support_labels.ravel()), [5] * 6)
 
 
+def test_wrong_labels_come_from_everywhere(pool: ClassPool) -> None:
+    """Exchanged with one neighbour alone, a class would look like another instead of unsure."""
+    spec, sources = EpisodeSpec(6, 10, 2, label_noise=(0.5, 0.5)), []
+    for number in range(40):
+        told = sample_episode(pool, spec, 0, number).support_labels
+        for row, labels in enumerate(told):
+            wrong = labels[labels != row]
+            sources.append(np.bincount(wrong).max() / len(wrong) if len(wrong) else 1.0)
+    assert np.mean(sources) < 0.6
+
+
 def test_instances_are_classes_of_their_own(pool: ClassPool) -> None:
     episode = sample_episode(pool, EpisodeSpec(40, 1, 2, instances=True), 0, 0)
     assert episode.n_way == len(set(episode.support.ravel())) == 40  # more than the pool has classes

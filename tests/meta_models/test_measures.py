@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from meta_models.measures import auroc, calibration_error, paired_difference, wilson
+from meta_models.measures import auroc, calibration_error, paired_difference, quantile95, wilson
 
 
 def test_calibration_error_and_auroc() -> None:
@@ -14,6 +14,11 @@ def test_calibration_error_and_auroc() -> None:
     assert calibration_error(sure_and_wrong, np.array([0, 0, 0, 0])) == pytest.approx(0.0)
     high, low = np.array([2.0, 3.0], np.float32), np.array([1.0, 2.0], np.float32)
     assert auroc(high, low) == pytest.approx(0.875)
+
+
+@pytest.mark.parametrize(("n", "known"), [(5, 2.776), (10, 2.262), (20, 2.093), (1000, 1.962)])
+def test_students_t(n: int, known: float) -> None:
+    assert quantile95(n) == pytest.approx(known, abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ from meta_models.torch_model import build_algorithm
 from meta_models.training_episodes import draw, fetch_episode
 
 
-def recipe(steps: int, algorithm: str = "protonet") -> Recipe:
+def recipe(steps: int, algorithm: str = "protonet", precision: Literal["float32", "bfloat16"] = "float32") -> Recipe:
     options: dict[str, Any] = {"pretrain": {"n_classes": 8 * 8}, "protonet": {}}.get(
         algorithm, {"inner": {"inner_steps": 2, "inner_lr": 0.01}}
     )
@@ -38,7 +38,7 @@ def recipe(steps: int, algorithm: str = "protonet") -> Recipe:
         data=Data(split="background"),
         episodes={"n_way": 8, "n_shot": 1, "n_query": 3, "symmetries": True},
         augment={"rotation": 10, "scale": 0.1},
-        outer=Outer(steps=steps, outer_lr=3e-3, precision="float32", average=0.9),
+        outer=Outer(steps=steps, outer_lr=3e-3, precision=precision, average=0.9),
         development=Development(every=4, n_episodes=5, within_group=0, settings=((5, 1),), n_query=3),
     )
 
@@ -47,9 +47,11 @@ class Interrupted(Exception):
     pass
 
 
-@pytest.mark.parametrize("algorithm", ["protonet", "maml", "mamlpp", "reptile", "pretrain", "pretrain, taught"])
+@pytest.mark.parametrize(
+    "algorithm", ["protonet", "maml", "mamlpp", "reptile", "pretrain", "pretrain, taught", "cnaps"]
+)
 def test_resumes_exactly(splits: Splits, tmp_path: Path, algorithm: str) -> None:
-    made = recipe(8, algorithm.removesuffix(", taught"))
+    made = recipe(8, algorithm.removesuffix(", taught"), "bfloat16" if algorithm == "cnaps" else "float32")
     if algorithm.endswith("taught"):
         meta_train(made, splits, tmp_path / "teacher", device="cpu")
         made = taught()
