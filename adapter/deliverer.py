@@ -15,7 +15,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import httpcore
-import redis
 
 from adapter.outbound import AddressRefusedError, CheckedBackend, Reach
 from adapter.webhooks import Attempt, Message, Messages
@@ -57,8 +56,8 @@ class Deliverer:
             while not self._stop.is_set():
                 try:
                     due = await asyncio.to_thread(self._messages.due, AT_A_TIME - len(under_way))
-                except redis.RedisError as error:
-                    log.warning("Redis does not answer: %s", error)
+                except Exception as error:  # whatever it is, later messages need this thread
+                    log.warning("what is due could not be read: %r", error)
                     due = []
                 for message in due:
                     task = asyncio.create_task(self._deliver(pool, message))
@@ -74,8 +73,8 @@ class Deliverer:
         attempt = await send(pool, message)
         try:
             outcome = await asyncio.to_thread(self._messages.note, message, attempt, random.random())  # noqa: S311
-        except redis.RedisError as error:
-            log.warning("%s: what became of it could not be noted: %s", message.id, error)
+        except Exception as error:  # its lease ends, and it is sent again
+            log.warning("%s: what became of it could not be noted: %r", message.id, error)
             return
         if outcome == "gave_up":
             log.warning("%s for model %s was given up: %s", message.id, message.model, attempt.detail)
@@ -83,13 +82,12 @@ class Deliverer:
 
 async def send(pool: httpcore.AsyncConnectionPool, message: Message) -> Attempt:
     """One attempt. Any 2xx is success; redirects are not followed, 410 ends the attempts."""
-    now = datetime.now(UTC)
-    headers = [
-        *message.headers(now).items(),
-        ("Content-Type", "application/json"),
-        ("User-Agent", "innerloop-webhooks"),
-    ]
     try:
+        headers = [
+            *message.headers(datetime.now(UTC)).items(),
+            ("Content-Type", "application/json"),
+            ("User-Agent", "innerloop-webhooks"),
+        ]
         async with asyncio.timeout(SECONDS_EACH):
             answer = pool.stream("POST", message.url, headers=headers, content=message.body.encode())
             async with answer as response:
@@ -98,7 +96,7 @@ async def send(pool: httpcore.AsyncConnectionPool, message: Message) -> Attempt:
         return Attempt(False, detail=str(error), final=True)
     except TimeoutError:
         return Attempt(False, detail=f"no answer within {SECONDS_EACH:g} s")
-    except Exception as error:  # a name without an address, no TLS, no HTTP …: whatever it is, this attempt failed
+    except Exception as error:  # no address, no TLS, a secret that cannot sign …: whatever it is, this attempt failed
         return Attempt(False, detail=f"{type(error).__name__}: {error}"[:200])
     if 200 <= status < 300:
         return Attempt(True, status)

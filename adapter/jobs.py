@@ -15,6 +15,7 @@ from adapter.redis_store import (
     DONE_CHANNEL,
     JOBS,
     MESSAGES,
+    QUEUE,
     TALLY,
     RedisStore,
     events_key,
@@ -132,8 +133,8 @@ class Jobs(RedisStore):
         return self._end(claim, "postponed", "", 0)
 
     def due_jobs(self, limit: int = 100) -> list[str]:
-        """Open jobs that nobody is working on."""
-        return [job.decode() for job in self.run("due", [JOBS], [redis_store.GRACE_MS, limit])]
+        """Open jobs that nobody is working on, no more than lack a message in `QUEUE`."""
+        return [job.decode() for job in self.run("due", [JOBS, QUEUE], [redis_store.GRACE_MS, limit])]
 
     def lock(self, name: str, seconds: float) -> bool:
         """Whether this process may do `name` now; for everyone else it is taken for `seconds`."""

@@ -9,8 +9,6 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import redis
-
 from adapter.jobs import Claim, Jobs
 
 log = logging.getLogger("innerloop.worker")
@@ -53,5 +51,5 @@ class LeaseKeeper:
                 continue
             try:
                 held.lost = not self._jobs.extend(held.claim)
-            except redis.RedisError as error:
-                log.warning("%s: could not renew the lease: %s", held.claim.job, error)
+            except Exception as error:  # whatever it is, later jobs need this thread
+                log.warning("%s: could not renew the lease: %r", held.claim.job, error)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 
-import redis
-
 from adapter.queue import Publisher
 from adapter.store import Records
 
@@ -16,7 +14,7 @@ PERIOD_SECONDS = 1.0
 
 
 def reap(records: Records, publisher: Publisher) -> int:
-    """Nudge every open job that nobody works on; returns how many."""
+    """Nudge open jobs that nobody works on, where no nudge waits; returns how many."""
     jobs = records.due_jobs()
     for job in jobs:
         publisher.nudge(job)
@@ -43,5 +41,5 @@ class Reaper:
             try:
                 if self._records.lock("reaper", 0.8 * PERIOD_SECONDS) and (n := reap(self._records, self._publisher)):
                     log.info("nudged %d open jobs", n)
-            except redis.RedisError as error:
-                log.warning("reaper: Redis does not answer: %s", error)
+            except Exception as error:  # whatever it is, open jobs need this thread
+                log.warning("reaper: open jobs could not be looked at: %r", error)

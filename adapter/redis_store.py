@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import OutOfMemoryError
 from redis.retry import Retry
 
 from adapter.config import Settings
 from adapter.errors import StoreFull
+
+T = TypeVar("T")
 
 LUA = Path(__file__).parent / "lua"
 
@@ -38,6 +41,23 @@ GRACE_MS = 2_000
 """A job that no worker claimed for this long gets another nudge."""
 
 
+class _Patience(Retry):
+    """Tries that end once `SECONDS` have gone by: a server that takes connections and does not answer costs as long as
+    its timeouts, not as many of them as there are tries."""
+
+    SECONDS = 5.0
+
+    def call_with_retry(self, do: Callable[[], T], fail: Callable[..., Any], *args: Any, **kwargs: Any) -> T:
+        until = time.monotonic() + self.SECONDS
+
+        def failed(error: Exception, *count: int) -> None:
+            fail(error, *count)
+            if time.monotonic() > until:
+                raise error
+
+        return super().call_with_retry(do, failed, *args, **kwargs)
+
+
 def connect(url: str, timeout: float = 3.0) -> redis.Redis:
     """A client that outlives a restart of Redis: retried for about two seconds, every command idempotent."""
     return redis.Redis.from_url(
@@ -45,8 +65,15 @@ def connect(url: str, timeout: float = 3.0) -> redis.Redis:
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
         health_check_interval=5,
-        retry=Retry(ExponentialBackoff(cap=0.4, base=0.02), 8),
+        retry=_Patience(ExponentialBackoff(cap=0.4, base=0.02), 8),
         retry_on_error=[redis.ConnectionError, redis.TimeoutError],
+    )
+
+
+def connect_once(url: str, timeout: float = 1.0) -> redis.Redis:
+    """A client that does not try again: for whoever asks whether Redis answers at all."""
+    return redis.Redis.from_url(
+        url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0), retry_on_timeout=False
     )
 
 

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 from adapter import redis_store
 from adapter.admission import Admission
-from adapter.errors import IdempotencyKeyInUse, NotFound
+from adapter.errors import IdempotencyKeyInUse, LostUpdate, NotFound, Unprocessable
 from adapter.events import Events
 from adapter.jobs import Claim, Jobs
 from adapter.keys import LOCAL, Key
@@ -149,6 +149,12 @@ class Records(Lookup, Admission, Jobs, Versions, Events, Tally):
         )
         if outcome == b"quota":
             raise over_quota(key, found, *rest)
+        if outcome == b"webhooks":
+            raise Unprocessable(
+                f"model {found.decode()} tells as many addresses as it may: ten",
+                code="too_many_webhooks",
+                pointer="/webhook/url",
+            )
         if outcome == b"conflict":
             raise IdempotencyKeyInUse(
                 f"Idempotency-Key {idempotency_key!r} was used for other content (model {found.decode()}); "
@@ -156,11 +162,12 @@ class Records(Lookup, Admission, Jobs, Versions, Events, Tally):
             )
         return Created(found.decode(), outcome == b"created" or found.decode() == model_id)
 
-    def delete(self, owner: str, model_id: str) -> set[str]:
+    def delete(self, owner: str, model_id: str, revision: int | None = None) -> set[str]:
         """Forget a model and what belongs to it; the names of its versions' weights.
 
         Raises:
             NotFound: no such model, or another owner's.
+            LostUpdate: it is not at `revision` any more.
         """
         record = self.peek(owner, model_id)
         if record is None:
@@ -178,8 +185,10 @@ class Records(Lookup, Admission, Jobs, Versions, Events, Tally):
                 *stored_keys(owner),
                 webhooks_key(owner, model_id),
             ],
-            [model_id, f"{owner}/{model_id}", DONE_CHANNEL],
+            [model_id, f"{owner}/{model_id}", DONE_CHANNEL, revision or ""],
         )
+        if existed == -1:
+            raise LostUpdate(f"model {model_id} was changed meanwhile; read it again and try anew")
         if not existed:  # another request was faster
             raise NotFound(f"no model {model_id!r}")
         return {v.spec.weights for v in versions if v is not None}

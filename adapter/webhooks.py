@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +21,9 @@ from typing import cast
 from standardwebhooks import Webhook as Signer
 
 from adapter.events import MAX_EVENTS, Outcome
-from adapter.redis_store import MESSAGES, RedisStore, events_key, now_ms
+from adapter.redis_store import MESSAGES, RedisStore, events_key
+
+log = logging.getLogger("innerloop.webhooks")
 
 LEASE_MS = 60_000
 """Longer than a delivery can take."""
@@ -98,48 +101,50 @@ class Messages(RedisStore):
     """Hand out, note what became of it."""
 
     def due(self, most: int) -> list[Message]:
-        """Messages to be sent now, each to nobody else for `LEASE_MS`."""
+        """Messages to be sent now, each to nobody else for `LEASE_MS`; one that cannot be read is dropped."""
         found: list[Message] = []
         for name in cast("list[bytes]", self.run("due", [MESSAGES], [LEASE_MS, most])):
             fields = cast("dict[bytes, bytes]", self.client.hgetall(f"{MESSAGES}:{name.decode()}"))
-            if fields:
-                found.append(Message.read(name.decode(), fields))
-            else:
-                self.client.zrem(MESSAGES, name)
+            try:
+                if fields:
+                    found.append(Message.read(name.decode(), fields))
+                    continue
+            except (KeyError, TypeError, ValueError) as error:
+                log.warning("%s cannot be read and is dropped: %r", name.decode(), error)
+                self.client.delete(f"{MESSAGES}:{name.decode()}")
+            self.client.zrem(MESSAGES, name)
         return found
 
-    def note(self, message: Message, attempt: Attempt, spread: float) -> Outcome:
+    def note(self, message: Message, attempt: Attempt, spread: float) -> Outcome | None:
         """Forget what is delivered or given up, put off the rest, and write it into the model's events.
 
-        `spread`, from 0 to 1, lets retries of messages that failed together part.
+        `spread`, from 0 to 1, lets retries of messages that failed together part. None where the message was handed
+        out twice and the other attempt has been noted: of a message that is gone nothing comes back.
         """
         n = message.attempts + 1
         outcome: Outcome = "delivered" if attempt.delivered else "retrying"
         if not attempt.delivered and (attempt.final or n > len(RETRY_SECONDS)):
             outcome = "gave_up"
-        name = f"{MESSAGES}:{message.id}"
-        with self.client.pipeline(transaction=True) as all_of_it:
-            if outcome == "retrying":
-                wait = min(max(RETRY_SECONDS[n - 1], attempt.wait_seconds), RETRY_SECONDS[-1]) * (1 + 0.1 * spread)
-                all_of_it.hset(name, "attempts", n)
-                all_of_it.zadd(MESSAGES, {message.id: now_ms() + 1000 * wait})
-            else:
-                all_of_it.zrem(MESSAGES, message.id)
-                all_of_it.delete(name)
-            fields: dict[str, str | int] = {
-                "event": "webhook",
-                "version": message.version,
-                "message": message.id,
-                "url": message.url,
-                "outcome": outcome,
-                "attempt": n,
-                "http_status": attempt.http_status or "",
-                "detail": attempt.detail,
-            }
-            stream = events_key(message.owner, message.model)
-            all_of_it.xadd(stream, fields, maxlen=MAX_EVENTS, nomkstream=True)  # pyright: ignore[reportArgumentType]
-            all_of_it.execute()
-        return outcome
+        wait_ms: int | str = ""
+        if outcome == "retrying":
+            wait = min(max(RETRY_SECONDS[n - 1], attempt.wait_seconds), RETRY_SECONDS[-1]) * (1 + 0.1 * spread)
+            wait_ms = int(1000 * wait)
+        fields: dict[str, str | int] = {
+            "event": "webhook",
+            "version": message.version,
+            "message": message.id,
+            "url": message.url,
+            "outcome": outcome,
+            "attempt": n,
+            "http_status": attempt.http_status or "",
+            "detail": attempt.detail,
+        }
+        noted = self.run(
+            "note",
+            [MESSAGES, f"{MESSAGES}:{message.id}", events_key(message.owner, message.model)],
+            [message.id, message.attempts, wait_ms, MAX_EVENTS, *(part for pair in fields.items() for part in pair)],
+        )
+        return outcome if noted else None
 
 
 def check_secret(secret: str) -> None:

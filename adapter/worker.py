@@ -22,6 +22,7 @@ from celery.signals import worker_process_init, worker_process_shutdown, worker_
 
 from adapter import support_set
 from adapter.config import Settings
+from adapter.errors import StoreFull
 from adapter.leases import LeaseKeeper
 from adapter.models import JobError
 from adapter.queue import ADAPT, celery_app
@@ -75,9 +76,10 @@ class Worker:
                 return self._do(claim, still_ours)
             except _LeaseLostError:
                 return False
-            except (redis.ConnectionError, redis.TimeoutError):
-                log.exception("%s: Redis does not answer; the job stays open", job)
-                with suppress(redis.RedisError):  # where the records do, another claim would count as an attempt
+            except (redis.ConnectionError, redis.TimeoutError, StoreFull):
+                log.exception("%s: Redis does not answer or is full; the job stays open", job)
+                # Without it another claim would count as an attempt.
+                with suppress(redis.RedisError, StoreFull):
                     self.records.postpone(claim)
                 return False
             except Exception as error:

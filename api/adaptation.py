@@ -276,7 +276,7 @@ async def adapted_tensors(services: Services, record: ModelRecord) -> Arrays:
     for _ in range(RESTORE_TRIES):
         tensors = services.cache.get(record.owner, digest)
         if tensors is None:
-            tensors = await services.in_store(services.weights.get, record.owner, digest)
+            tensors = await services.in_weights(services.weights.get, record.owner, digest)
             if tensors is not None and not record.spec.ephemeral:
                 services.cache.put(record.owner, digest, tensors)
         if tensors is not None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import FailFast, TypeAdapter, ValidationError
 
 from adapter.errors import MalformedRequest, TooLarge, Unprocessable
 from api.decode import Payload
@@ -16,8 +16,9 @@ from meta_models.inputs.vector import load_npy
 
 NPY, NPZ = "application/x-npy", "application/x-npz"
 MAX_ROWS = 10_000
+"""Inputs of a form, all its files together."""
 
-_LABELS = TypeAdapter(list[str])
+_LABELS = TypeAdapter(Annotated[list[str], FailFast()])
 
 
 def load_body(data: bytes) -> NDArray[Any]:
@@ -25,12 +26,13 @@ def load_body(data: bytes) -> NDArray[Any]:
 
     Raises:
         MalformedRequest: it is none.
-        Unprocessable: it does not hold rows.
+        Unprocessable: it does not hold rows, or rows of nothing.
     """
     try:
         array = load_npy(data)
     except UnreadableInput as error:
-        raise MalformedRequest(str(error), code="undecodable_vector") from error
+        refusal = MalformedRequest if error.code == "undecodable_vector" else Unprocessable
+        raise refusal(str(error), code=error.code) from error
     if array.ndim != 2:
         raise Unprocessable(
             f"the array needs two axes, inputs and their dimensions, not the shape {array.shape}", code="bad_vector"
@@ -38,8 +40,12 @@ def load_body(data: bytes) -> NDArray[Any]:
     return array
 
 
-def spread(payload: Payload) -> list[Payload]:
-    """A `.npy` file with two axes is an input in each row; every other file is one input."""
+def spread(payload: Payload, n_before: int = 0) -> list[Payload]:
+    """A `.npy` file with two axes is an input in each row; every other file is one input.
+
+    Raises:
+        TooLarge: with the `n_before` inputs of the form before them there are too many.
+    """
     if not VectorSpec.recognises(payload.content):
         return [payload]
     try:
@@ -48,15 +54,16 @@ def spread(payload: Payload) -> list[Payload]:
         return [payload]  # refused where the example is read
     if array.ndim != 2:
         return [payload]
-    _check_rows(len(array), payload.pointer)
+    check_rows(n_before + len(array), payload.pointer)
     return [Payload(row, f"{payload.pointer}[{i}]", payload.label, "vector") for i, row in enumerate(array)]
 
 
-def labelled_rows(vectors: bytes, labels: bytes | str) -> list[Payload]:
+def labelled_rows(vectors: bytes, labels: bytes | str, n_before: int = 0) -> list[Payload]:
     """Part `vectors`, a `.npy` file (n, n_dimensions), with part `labels`, a JSON list of n labels.
 
     Raises:
         Unprocessable: one of them is not what it should be, or their lengths differ.
+        TooLarge: as `spread`.
     """
     if not labels:
         raise Unprocessable(
@@ -72,7 +79,7 @@ def labelled_rows(vectors: bytes, labels: bytes | str) -> list[Payload]:
         raise Unprocessable(
             f"vectors needs two axes, not the shape {array.shape}", code="bad_vector", pointer="vectors"
         )
-    _check_rows(len(array), "vectors")
+    check_rows(n_before + len(array), "vectors")
     try:
         names = _LABELS.validate_json(labels)
     except ValidationError as error:
@@ -95,6 +102,11 @@ def npz(arrays: dict[str, NDArray[Any]]) -> bytes:
     return file.getvalue()
 
 
-def _check_rows(n: int, pointer: str) -> None:
+def check_rows(n: int, pointer: str) -> None:
+    """Refuse more inputs than a form may hold.
+
+    Raises:
+        TooLarge: there are more.
+    """
     if n > MAX_ROWS:
-        raise TooLarge(f"at most {MAX_ROWS} rows a file, found {n}", code="too_many_inputs", pointer=pointer)
+        raise TooLarge(f"at most {MAX_ROWS} inputs a form, found {n}", code="too_many_inputs", pointer=pointer)

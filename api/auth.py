@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from adapter.errors import Forbidden
-from adapter.keys import Key
+from adapter.keys import LOCAL, Key
+from api.keyring import LOOPBACK
 from api.rate import refusal
 from api.services import Services, services
 
@@ -27,6 +30,8 @@ async def _caller(
     sent: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> Key:
     key = await s.keyring.holder(sent.credentials if sent else None)
+    if key == LOCAL:
+        _check_local(request)
     s.meter.saw(key)
     within, rate = await s.rate.hit(key)
     if rate is not None:
@@ -40,6 +45,25 @@ async def _caller(
                 f"{key.id} has {', '.join(key.scopes)}"
             )
     return key
+
+
+def _check_local(request: Request) -> None:
+    """Where no key is asked for, no page of another site may be the one who asks: a browser sends its requests here
+    under the name by which the page knows this machine, or says where the page came from.
+
+    Raises:
+        Forbidden: either is another site's.
+    """
+    for header in ("host", "origin"):
+        given = request.headers.get(header)
+        if given is None:
+            continue
+        name = urlsplit(given if header == "origin" else f"//{given}").hostname or ""
+        if name not in LOOPBACK and not re.fullmatch(r"127(\.[0-9]{1,3}){3}", name):
+            raise Forbidden(
+                f"{header.title()} {given[:100]!r} is not this machine, and this server has no API keys; "
+                "ask it at 127.0.0.1 or localhost, or make a key with `innerloop keys create`"
+            )
 
 
 MayPredict = Annotated[Key, Security(_caller, scopes=["predict"])]

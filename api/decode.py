@@ -17,9 +17,14 @@ from adapter.errors import ErrorItem, TooLarge, Unprocessable
 from meta_models.inputs import Caps, InputSpec, Picture, UnreadableInput
 from meta_models.inputs.apart import Apart
 from meta_models.inputs.crew import Crew, Seen, Spec
+from meta_models.inputs.picture import SMALLER
+from meta_models.inputs.reading import too_large
 
 Read = NDArray[Any] | UnreadableInput
 """An input as a meta-model reads it, or what is wrong with it."""
+
+MOST_AT_ONCE = 16
+"""Pictures as large as one may be whose pixels may come in one request, in however many pictures."""
 
 _URL_SAFE = str.maketrans("-_", "+/")
 
@@ -98,16 +103,34 @@ class Decoder:
     def pictures(
         self, payloads: Sequence[Payload], specs: Mapping[str, Spec], *, all_kinds: bool = False
     ) -> list[Seen | UnreadableInput]:
-        """Pictures as the kind among `specs` that each looks like reads it, or as all of them do."""
+        """Pictures as the kind among `specs` that each looks like reads it, or as all of them do.
+
+        Those that begin beyond the pixels of `MOST_AT_ONCE` are refused.
+        """
         contents: list[bytes | UnreadableInput] = []
         for payload in payloads:
             try:
                 contents.append(_content(payload, "image", encoded=True))
             except UnreadableInput as error:
                 contents.append(error)
+        contents = self._within(contents)
         files = [content for content in contents if not isinstance(content, UnreadableInput)]
         seen = iter(self._crew.look(files, specs, self._caps, all_kinds=all_kinds))
         return [content if isinstance(content, UnreadableInput) else next(seen) for content in contents]
+
+    def _within(self, contents: list[bytes | UnreadableInput]) -> list[bytes | UnreadableInput]:
+        if len(contents) <= MOST_AT_ONCE:
+            return contents
+        most, n_pixels = MOST_AT_ONCE * self._caps.image_pixels, 0
+        found: list[bytes | UnreadableInput] = []
+        for content in contents:
+            size = 0 if isinstance(content, UnreadableInput) else Picture.n_pixels(content)
+            if size <= self._caps.image_pixels:  # larger ones are refused by themselves
+                n_pixels += size
+            beyond = size and n_pixels > most
+            detail = f"the pictures of this request have more than {most} pixels together; {SMALLER}"
+            found.append(too_large("image", detail) if beyond else content)
+        return found
 
     def support(self, payloads: Sequence[Payload], spec: InputSpec, shape: tuple[int, ...] = ()) -> NDArray[Any]:
         """All examples of a support set, (n, *shape).

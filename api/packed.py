@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
-from typing import NoReturn, cast
+from itertools import count
+from typing import NoReturn, TypeVar, cast
 
 import msgpack
 
 from adapter.errors import MalformedRequest, TooLarge
-from api.schemas_requests import MAX_ITEMS
+from api.schemas_requests import MAX_COLLECTIONS, MAX_ITEMS
 
 MEDIA_TYPES = ("application/msgpack", "application/vnd.msgpack", "application/x-msgpack")
+
+Collection = TypeVar("Collection")
 
 
 def unpack(data: bytes) -> object:
@@ -20,14 +23,28 @@ def unpack(data: bytes) -> object:
 
     Raises:
         MalformedRequest: it is none, or more than one.
-        TooLarge: an array or map has too many items.
+        TooLarge: an array or map has too many items, or there are too many of them.
     """
+    collections = count(1)
+
+    def counted(collection: Collection) -> Collection:
+        if next(collections) > MAX_COLLECTIONS:
+            raise TooLarge(f"the body has more than {MAX_COLLECTIONS} arrays and maps", code="body_too_large")
+        return collection
+
     most = min(len(data), MAX_ITEMS)  # memory for them is taken before they are read
     try:
         return cast(
             "object",
             msgpack.unpackb(
-                data, max_array_len=most, max_map_len=most, max_ext_len=0, ext_hook=_refuse, strict_map_key=True
+                data,
+                max_array_len=most,
+                max_map_len=most,
+                max_ext_len=0,
+                ext_hook=_refuse,
+                strict_map_key=True,
+                list_hook=counted,
+                object_hook=counted,
             ),
         )
     except ValueError as error:  # msgpack's own are its children

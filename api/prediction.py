@@ -100,7 +100,7 @@ def answer(services: Services, record: ModelRecord, adapted: Arrays, batch: Quer
         Result(id=given, error=decoded.errors[i])
         if i in decoded.errors
         else _word(given, *next(answers), names, batch.top_k)
-        for i, given in enumerate(batch.ids)
+        for i, given in enumerate(batch.each_id)
     ]
 
 
@@ -113,7 +113,7 @@ def answer_arrays(services: Services, record: ModelRecord, adapted: Arrays, batc
     decoded = decode(services, record, batch.payloads)
     found = predict(services, record, adapted, decoded)
     names = np.array([c.name for c in record.spec.classes])
-    order, n = np.argsort(names), len(batch.ids)
+    order, n = np.argsort(names), len(batch)
     probabilities, rejected = found.probabilities[:, order].astype(np.float32), found.rejected
     errors = np.array(["" if i not in decoded.errors else decoded.errors[i].code for i in range(n)])
     if decoded.errors:

@@ -6,10 +6,11 @@ import asyncio
 import io
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from fastapi import Request
 from numpy.typing import NDArray
@@ -22,10 +23,11 @@ from starlette.exceptions import HTTPException
 from adapter.errors import ErrorItem, MalformedRequest, TooLarge, Unprocessable, UnsupportedMediaType
 from adapter.store import WhichVersion
 from api import packed
-from api.arrays import NPY, labelled_rows, load_body, spread
+from api.arrays import NPY, check_rows, labelled_rows, load_body, spread
 from api.asking import which_version
 from api.decode import Payload
 from api.schemas_requests import (
+    MAX_COLLECTIONS,
     AdaptationIn,
     AdaptOptions,
     AdaptRequest,
@@ -35,6 +37,7 @@ from api.schemas_requests import (
     SupportExample,
     WebhookIn,
 )
+from meta_models.inputs.vector import MAX_DIMENSIONS
 
 MAX_PARTS = 10_000
 """Of a form, files and fields each, and files of an archive."""
@@ -42,6 +45,11 @@ MAX_FIELD = 2**20
 """Bytes of one part that is no file."""
 MAX_ZIP_RATIO = 200
 MAX_ZIP_BYTES = 256 * 2**20
+"""Of all archives of a form, unpacked."""
+LARGE = 2**20
+"""Bytes of a body that others need not wait for."""
+LARGE_PART = 2**16
+"""Likewise of one of the many parts of a form."""
 MAX_FINDINGS = 10_000
 """Members and values that do not belong: a body with more has them counted, not listed."""
 SHOWN = 100
@@ -50,6 +58,8 @@ SHOWN = 100
 _LABELLED = re.compile(r"(support|examples|queries)\[(.+)\]", re.DOTALL)
 
 Body = TypeVar("Body", bound=BaseModel)
+Found = TypeVar("Found")
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -69,15 +79,23 @@ class QueryBatch:
     """Queries as they arrived.
 
     Attributes:
-        ids: the client's own or None.
+        ids: the client's own or None; None where no input has one.
         payloads: one a query, or a whole array, (n, …), of them.
         top_k: scores listed for each.
     """
 
-    ids: Sequence[str | None]
+    ids: Sequence[str | None] | None
     payloads: list[Payload] | NDArray[Any]
     top_k: int
     version: WhichVersion = None
+
+    def __len__(self) -> int:
+        return len(self.payloads)
+
+    @property
+    def each_id(self) -> Iterable[str | None]:
+        """(n,) as `ids`."""
+        return repeat(None, len(self)) if self.ids is None else self.ids
 
 
 async def read_adapt(request: Request) -> AdaptInput:
@@ -102,7 +120,7 @@ async def read_queries(request: Request) -> QueryBatch:
     """Body of `POST /v1/models/{id}/predictions`."""
     if _plain_media_type(request) == NPY:
         rows = load_body(await request.body())
-        return QueryBatch([None] * len(rows), rows, PredictRequest.model_fields["top_k"].default)
+        return QueryBatch(None, rows, PredictRequest.model_fields["top_k"].default)
     if body := await _structured(request, PredictRequest):
         return _json_queries(body)
     async with _form(request) as form:
@@ -117,7 +135,8 @@ async def read_classify(request: Request) -> tuple[AdaptInput, QueryBatch]:
         return AdaptInput(options, _json_labelled(body.support, "support")), _json_queries(body)
     async with _form(request) as form:
         options = _options(form, {"meta_model", "adaptation"}, also={"inputs", "top_k"})
-        return AdaptInput(options, await _form_labelled(form, "support")), await _form_queries(form)
+        given = AdaptInput(options, await _form_labelled(form, "support"))
+        return given, await _form_queries(form, len(given.support))
 
 
 async def read_export(request: Request) -> ExportRequest:
@@ -157,11 +176,8 @@ async def _structured(request: Request, schema: type[Body]) -> Body | None:
     if media_type == "application/json":
         return await _json(request, schema)
     if media_type in packed.MEDIA_TYPES:
-        unpacked = packed.unpack(await request.body())
-        try:
-            return schema.model_validate(unpacked)
-        except ValidationError as error:
-            raise _as_problem(error) from error
+        data = await request.body()
+        return await _aside(len(data) > LARGE, _validated, lambda: schema.model_validate(packed.unpack(data)))
     raise UnsupportedMediaType(
         "send application/json, application/msgpack or multipart/form-data, "
         f"not {media_type or 'a body without Content-Type'}"
@@ -170,10 +186,21 @@ async def _structured(request: Request, schema: type[Body]) -> Body | None:
 
 async def _json(request: Request, schema: type[Body]) -> Body:
     data = await request.body()
+    if data.count(b"[") + data.count(b"{") > MAX_COLLECTIONS:
+        raise TooLarge(f"the body has more than {MAX_COLLECTIONS} arrays and objects", code="body_too_large")
+    return await _aside(len(data) > LARGE, _validated, lambda: schema.model_validate_json(data))
+
+
+def _validated(validate: Callable[[], Body]) -> Body:
     try:
-        return schema.model_validate_json(data)
+        return validate()
     except ValidationError as error:
         raise _as_problem(error) from error
+
+
+async def _aside(large: bool, work: Callable[P, Found], *args: P.args, **more: P.kwargs) -> Found:
+    """What `work` gives, from a thread where it is much."""
+    return await asyncio.to_thread(work, *args, **more) if large else work(*args, **more)
 
 
 def _as_problem(error: ValidationError, prefix: str = "") -> MalformedRequest | TooLarge | Unprocessable:
@@ -187,6 +214,8 @@ def _as_problem(error: ValidationError, prefix: str = "") -> MalformedRequest | 
     where = prefix + _pointer(first["loc"]) or "the body"
     if first["type"] == "json_invalid":
         return MalformedRequest(f"{where} is not JSON: {first['msg']}", code="invalid_json")
+    if first["type"] == "too_long" and first["loc"][-1] == "vector":
+        return TooLarge(f"{where}: a vector has 1 to {MAX_DIMENSIONS} dimensions", code="vector_too_large")
     if first["type"] == "too_long":
         return TooLarge(f"{where}: {first['msg']}", code="body_too_large")
     errors: list[ErrorItem] = [
@@ -296,24 +325,36 @@ def _options(form: FormData, names: set[str], also: set[str] = frozenset()) -> A
 
 
 async def _form_labelled(form: FormData, labelled: str) -> list[Payload]:
+    if len(form.getlist("vectors")) > 1:
+        raise Unprocessable(
+            "part vectors stands once, labels names its rows; send one array", code="bad_labels", pointer="vectors"
+        )
     payloads: list[Payload] = []
+    room = MAX_ZIP_BYTES
     for name, part in form.multi_items():
         if name == "archive":
-            payloads += await asyncio.to_thread(_unzip, await _bytes(name, part))
+            files = await asyncio.to_thread(_unzip, await _bytes(name, part), room)
+            room -= sum(len(file.content) for file in files)
+            payloads += files
         elif label := _label(name, labelled):
             file_name = part.filename if isinstance(part, UploadFile) else ""
-            payloads += await _given(part, f"{name} {file_name}".strip(), label)
+            payloads += await _given(part, f"{name} {file_name}".strip(), len(payloads), label)
         elif name == "vectors":
-            payloads += labelled_rows(await _bytes(name, part), await _text(form, "labels"))
+            vectors, labels = await _bytes(name, part), await _text(form, "labels")
+            payloads += await _aside(
+                len(vectors) + len(labels) > LARGE_PART, labelled_rows, vectors, labels, len(payloads)
+            )
+        check_rows(len(payloads), name)
     return payloads
 
 
-async def _form_queries(form: FormData) -> QueryBatch:
+async def _form_queries(form: FormData, n_before: int = 0) -> QueryBatch:
     ids: list[str | None] = []
     payloads: list[Payload] = []
     for i, part in enumerate(form.getlist("inputs")):
-        rows = await _given(part, f"inputs[{i}]")
+        rows = await _given(part, f"inputs[{i}]", n_before + len(payloads))
         payloads += rows
+        check_rows(n_before + len(payloads), f"inputs[{i}]")
         ids += [part.filename if isinstance(part, UploadFile) else None] * len(rows)
     top_k = str(form.get("top_k", "5"))
     if not re.fullmatch("[1-9][0-9]{0,15}", top_k):
@@ -327,11 +368,12 @@ def _form_version(form: FormData) -> WhichVersion:
     return which_version(str(form["version"]) if "version" in form else None)
 
 
-async def _given(part: UploadFile | str, pointer: str, label: str | None = None) -> list[Payload]:
+async def _given(part: UploadFile | str, pointer: str, n_before: int, label: str | None = None) -> list[Payload]:
     """A file, which may hold many inputs, or a plain field, which is a text."""
     if not isinstance(part, UploadFile):
         return [Payload(part, pointer, label, "text")]
-    return spread(Payload(await part.read(), pointer, label))
+    content = await part.read()
+    return await _aside(len(content) > LARGE_PART, spread, Payload(content, pointer, label), n_before)
 
 
 async def _text(form: FormData, name: str) -> bytes | str:
@@ -345,8 +387,8 @@ async def _bytes(name: str, part: UploadFile | str) -> bytes:
     return await part.read()
 
 
-def _unzip(data: bytes) -> list[Payload]:
-    """A folder per class; what systems add by themselves is passed over."""
+def _unzip(data: bytes, room: int = MAX_ZIP_BYTES) -> list[Payload]:
+    """A folder per class, at most `room` bytes of files; what systems add by themselves is passed over."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
     except Exception as error:  # zipfile raises what it meets: struct, Unicode and notice of newer versions
@@ -355,7 +397,7 @@ def _unzip(data: bytes) -> list[Payload]:
     if len(entries) > MAX_PARTS:
         raise TooLarge(f"archive has {len(entries)} files, at most {MAX_PARTS}", code="archive_too_large")
     total = sum(e.file_size for e in entries)
-    if total > MAX_ZIP_BYTES or total > MAX_ZIP_RATIO * max(len(data), 1):
+    if total > room or total > MAX_ZIP_RATIO * max(len(data), 1):
         raise TooLarge(f"archive unpacks to {total} bytes, more than allowed", code="archive_too_large")
     payloads: list[Payload] = []
     where: dict[PurePosixPath, str] = {}

@@ -66,7 +66,7 @@ class ServerLimits(BaseModel):
     max_text_characters: int
     max_vector_dimensions: int
     max_queries: int
-    max_rows: int = Field(description="Of one `.npy` file.")
+    max_rows: int = Field(description="Of all `.npy` files of a form.")
     max_parts: int = Field(description="Files of a form, or of an archive.")
     max_archive_bytes: int = Field(description="Of an archive's files, unpacked.")
     max_wait_seconds: float

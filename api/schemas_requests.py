@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from meta_models.inputs import MODALITIES
+from meta_models.inputs.vector import MAX_DIMENSIONS
 
 PNG = (
     "iVBORw0KGgoAAAANSUhEUgAAABgAAAAYAQAAAADIDABVAAAAQ0lEQVR42lXMoRGAMAAEwcuZ4KADUkrKpxAKiGQYJo8FsXZLQH4G"
@@ -26,6 +27,9 @@ PNG = (
 
 MAX_ITEMS = 100_000
 """Of one array or map of a body; what a server takes in one request is less."""
+
+MAX_COLLECTIONS = 10 * MAX_ITEMS
+"""Arrays and maps of a whole body: each takes a hundred times the memory of its two brackets."""
 
 
 def _whole(value: object) -> object:
@@ -79,7 +83,12 @@ FileIn = Annotated[
 ]
 """Base64 in JSON, bytes in MessagePack."""
 
-Numbers = Annotated[list[float | None], FailFast(), WithJsonSchema({"type": "array", "items": {"type": "number"}})]
+Numbers = Annotated[
+    list[float | None],
+    FailFast(),
+    Field(max_length=MAX_DIMENSIONS),
+    WithJsonSchema({"type": "array", "items": {"type": "number"}, "maxItems": MAX_DIMENSIONS}),
+]
 """Where a program writes null for what is no number, it is read as one that is missing; of what is neither, the first
 is told, not a million of them."""
 

@@ -24,6 +24,7 @@ from api.keyring import Keyring
 from api.meter import Meter
 from api.metrics import Metrics
 from api.rate import RateLimiter
+from api.readiness import Readiness
 from api.streams import Streams
 from api.waiter import Waiter
 from meta_models.catalogue import Catalogue
@@ -49,11 +50,14 @@ class Services:
         self.predictor = Predictor(self.catalogue)
         self.cache = WeightsCache(settings.cache_mb * 2**20)
         self.decoder = Decoder(settings)
+        self.readiness = Readiness(settings)
         self.rate = RateLimiter(settings.records_url)
         self.waiter = Waiter(settings.records_url)
         self.streams = Streams(settings.records_url)
-        # Redis calls are short; arithmetic is bounded by the cores so that requests queue here, not there.
+        # Redis calls are short, but for those to a server that does not answer: nobody waits behind the other one's.
+        # Arithmetic is bounded by the cores so that requests queue here, not there.
         self._store_pool = ThreadPoolExecutor(16, thread_name_prefix="store")
+        self._weights_pool = ThreadPoolExecutor(16, thread_name_prefix="weights")
         self._compute_pool = ThreadPoolExecutor(cores(), thread_name_prefix="compute")
         self._reaper = Reaper(self.records, self.publisher)
         self.reach = Reach(settings.webhook_networks)
@@ -74,12 +78,18 @@ class Services:
         self._deliverer.stop()
         self.publisher.close()
         self._store_pool.shutdown()
+        self._weights_pool.shutdown()
+        self.readiness.close()
         self._compute_pool.shutdown()
         self.decoder.close()
 
     async def in_store(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a Redis call off the event loop."""
+        """Run a call to the Redis of records off the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._store_pool, lambda: call(*args, **kwargs))
+
+    async def in_weights(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a call to the Redis of weights off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._weights_pool, lambda: call(*args, **kwargs))
 
     async def in_compute(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run decoding or ONNX off the event loop."""

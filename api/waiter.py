@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -19,6 +19,10 @@ import redis.asyncio
 from adapter.store import DONE_CHANNEL
 
 log = logging.getLogger("innerloop.waiter")
+
+QUIET_SECONDS = 5.0
+"""A subscription that was silent for so long is asked whether it is still one, and given as long to answer: what stands
+between may have forgotten it without a word."""
 
 
 class Waking(asyncio.Event):
@@ -68,15 +72,22 @@ class Waiter:
                 await asyncio.sleep(0.1)
 
     async def _subscribe(self) -> None:
-        client = redis.asyncio.Redis.from_url(self._url, health_check_interval=5)
+        client = redis.asyncio.Redis.from_url(self._url)
         async with client, client.pubsub() as subscription:
             await subscription.subscribe(DONE_CHANNEL)
             if self._lost:
                 log.warning("subscription renewed")
                 self._lost = False
             self._wake_all()  # whatever ended while nobody listened
-            async for message in cast("AsyncIterator[dict[str, Any]]", subscription.listen()):
-                if message["type"] == "message":
+            asked = False
+            while True:
+                message = cast("dict[str, Any] | None", await subscription.get_message(timeout=QUIET_SECONDS))
+                if message is None and asked:
+                    raise redis.ConnectionError(f"no answer for {QUIET_SECONDS:g} s")
+                asked = message is None
+                if message is None:
+                    await subscription.ping()
+                elif message["type"] == "message":
                     self._wake(message["data"])
 
     def _wake(self, message: bytes) -> None:

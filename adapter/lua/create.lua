@@ -3,11 +3,13 @@
 --      webhooks of the new model, queue of messages, owners, queue of nudges
 -- ARGV id, job, spec, support bytes, ttl ms, tombstone ms, grace ms, listed, fingerprint, idempotency ms,
 --      record prefix, name, key, quota, webhook url, webhook secret, nudge
--- Returns {'created' | 'existing' | 'conflict', id} or {'quota', which, ms to wait}
+-- Returns {'created' | 'existing' | 'conflict' | 'webhooks', id} or {'quota', which, ms to wait}; `webhooks`: its model
+-- tells as many urls as it may, and nothing was changed
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ttl = tonumber(ARGV[5])
 local prefix = ARGV[11]
+local most_webhooks = 10
 
 local function lives(id)
   local found = redis.call('HMGET', prefix .. id, 'status', 'expires_ms')
@@ -25,6 +27,9 @@ end
 if ARGV[8] == '1' then
   local twin = redis.call('GET', KEYS[4])
   if twin and lives(twin) then
+    local hooks = string.gsub(prefix, ':model:$', ':webhooks:') .. twin
+    if ARGV[15] ~= '' and redis.call('HEXISTS', hooks, ARGV[15]) == 0
+      and redis.call('HLEN', hooks) >= most_webhooks then return {'webhooks', twin} end
     -- The same content again keeps its model, under the later name and for as long as the later request asks: a change,
     -- as a patch would be, where either is another than before.
     local head = redis.call('HMGET', prefix .. twin, 'expires_ms', 'name', 'revision')
@@ -36,13 +41,12 @@ if ARGV[8] == '1' then
       redis.call('PEXPIRE', prefix .. twin, ttl + tonumber(ARGV[6]))
       redis.call('PEXPIRE', string.gsub(prefix, ':model:$', ':support:') .. twin, ttl)
       redis.call('PEXPIRE', string.gsub(prefix, ':model:$', ':events:') .. twin, ttl)
-      redis.call('PEXPIRE', string.gsub(prefix, ':model:$', ':webhooks:') .. twin, ttl)
+      redis.call('PEXPIRE', hooks, ttl)
       redis.call('PEXPIRE', KEYS[4], ttl)
       redis.call('ZADD', KEYS[9], 'XX', now + ttl, twin)
     end
     if renamed then redis.call('HSET', prefix .. twin, 'name', ARGV[12]) end
     if ARGV[15] ~= '' then
-      local hooks = string.gsub(prefix, ':model:$', ':webhooks:') .. twin
       redis.call('HSET', hooks, ARGV[15], ARGV[16])
       redis.call('PEXPIREAT', hooks, redis.call('HGET', prefix .. twin, 'expires_ms'))
       if redis.call('HGET', prefix .. twin, 'status') == 'ready' then

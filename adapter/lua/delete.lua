@@ -1,6 +1,9 @@
 -- Forget a model with all its versions.
--- KEYS first record, its support, models, digest, jobs, events, stored, sizes, webhooks   ARGV id, job, done channel
--- Returns 1 when there was one
+-- KEYS first record, its support, models, digest, jobs, events, stored, sizes, webhooks   ARGV id, job, done channel,
+-- revision or ''
+-- Returns 1 when there was one, -1 where it is at another revision
+local revision = redis.call('HGET', KEYS[1], 'revision') or '1'
+if ARGV[4] ~= '' and redis.call('EXISTS', KEYS[1]) == 1 and revision ~= ARGV[4] then return -1 end
 local latest = tonumber(redis.call('HGET', KEYS[1], 'latest') or '1')
 local existed = redis.call('DEL', KEYS[1])
 for version = 1, latest do

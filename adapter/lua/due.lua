@@ -1,7 +1,13 @@
--- Jobs that nobody has started or whose lease ran out; each is handed out once per pause.
--- KEYS jobs   ARGV pause ms, limit
+-- Messages to be sent now, or jobs that nobody has started or whose lease ran out; each is handed out once per pause.
+-- KEYS jobs or messages, and of jobs their queue of nudges   ARGV pause ms, limit
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[2])
-for _, job in ipairs(due) do redis.call('ZADD', KEYS[1], now + tonumber(ARGV[1]), job) end
+local soon, most = now + tonumber(ARGV[1]), tonumber(ARGV[2])
+-- Where nobody takes the nudges, more of them would fill the store: there is one for each job that waits, no more.
+if KEYS[2] then
+  most = math.min(most, redis.call('ZCOUNT', KEYS[1], '-inf', soon) - redis.call('LLEN', KEYS[2]))
+end
+if most < 1 then return {} end
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, most)
+for _, one in ipairs(due) do redis.call('ZADD', KEYS[1], soon, one) end
 return due

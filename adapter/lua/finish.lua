@@ -8,6 +8,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'token', 'job', 'status', 'created_ms', 'version')
 if r[1] ~= ARGV[2] or r[2] ~= 'running' then return 0 end
+-- What begins by freeing memory may go on where the store is full: a job can end, or be given back, there too.
+if ARGV[3] ~= 'served' then redis.call('ZREM', KEYS[2], ARGV[1]) end
 for i = 9, #ARGV, 2 do
   redis.call('XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', 1000, '*', 'event', 'step', 'version', r[5] or '1',
     'step', ARGV[i], 'support_loss', ARGV[i + 1])
@@ -21,7 +23,6 @@ if ARGV[3] == 'retry' or postponed then
 end
 if ARGV[3] ~= 'served' then
   redis.call('HSET', KEYS[1], 'job', '', 'token', '', 'job_error', ARGV[4])
-  redis.call('ZREM', KEYS[2], ARGV[1])
 end
 if ARGV[7] ~= '' then redis.call('HSET', KEYS[1], 'quality', ARGV[7]) end
 if r[3] ~= 'ready' then

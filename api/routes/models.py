@@ -112,11 +112,14 @@ async def cancel_model(model_id: str, s: S, who: MayAdapt) -> Model:
     return Model.of(await s.in_store(s.records.get, who.owner, model_id))
 
 
-@router.delete("/{model_id}", status_code=204, responses=problems(404))
-async def delete_model(model_id: str, s: S, who: MayAdapt) -> Response:
+@router.delete("/{model_id}", status_code=204, responses=problems(400, 404, 410, 412))
+async def delete_model(model_id: str, s: S, who: MayAdapt, if_match: IfMatch = None) -> Response:
     """Forget a model with all its versions, their support sets and weights."""
-    weights = await s.in_store(s.records.delete, who.owner, model_id)
-    await s.in_store(s.weights.delete, who.owner, weights)
+    revision = None
+    if if_match is not None:
+        revision = expected_revision(if_match, await s.in_store(s.records.get, who.owner, model_id))
+    weights = await s.in_store(s.records.delete, who.owner, model_id, revision)
+    await s.in_weights(s.weights.delete, who.owner, weights)
     return Response(status_code=204)
 
 

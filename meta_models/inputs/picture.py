@@ -10,7 +10,7 @@ import io
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,15 @@ class Picture(Described):
         return Preview(f"{width}×{height} pixels, {of}", row[0] if channels == 1 else row.transpose(1, 2, 0))
 
     @staticmethod
+    def n_pixels(content: bytes) -> int:
+        """As an image file says of itself, without decoding it; 0 of what says nothing."""
+        try:
+            with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+                return picture.width * picture.height
+        except Exception:  # what is wrong with it, `decode` says
+            return 0
+
+    @staticmethod
     def decode(content: Any, caps: Caps) -> NDArray[np.uint8]:
         """The bytes of an image file to upright pixels, (height, width[, 3]), at most `MAX_WORKING_SIDE` a side.
 
@@ -125,9 +134,7 @@ def preprocess(picture: Image.Image, spec: Picture) -> NDArray[np.uint8]:
 
 def _flatten(picture: Image.Image) -> NDArray[np.uint8]:
     """Upright grey or RGB, transparency laid on white, or on black where what is drawn is light."""
-    picture = _eight_bits(ImageOps.exif_transpose(picture))
-    if max(picture.size) > MAX_WORKING_SIDE:
-        picture = picture.reduce(-(-max(picture.size) // MAX_WORKING_SIDE))
+    picture = _shrunk(_eight_bits(ImageOps.exif_transpose(picture)))
     if picture.mode == "RGBA":
         rgba = np.asarray(picture, dtype=np.float32)
         alpha = rgba[..., 3:] / 255.0
@@ -139,16 +146,24 @@ def _flatten(picture: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(picture)
 
 
+def _shrunk(picture: Image.Image) -> Image.Image:
+    """At most `MAX_WORKING_SIDE` a side; L, RGB, RGBA or F."""
+    longest = max(picture.size)
+    return picture.reduce(-(-longest // MAX_WORKING_SIDE)) if longest > MAX_WORKING_SIDE else picture
+
+
 def _eight_bits(picture: Image.Image) -> Image.Image:
     """L, RGB or RGBA: the modes that can be shrunk. Deeper grey is scaled by the depth that its largest value needs, so
-    that a picture is the same in 8, 12 or 16 bits."""
+    that a picture is the same in 8, 12 or 16 bits; it is shrunk first, since each copy takes several times as much."""
     if picture.mode.startswith(("I", "F")):
-        deep = np.asarray(picture, dtype=np.float64)
+        floats = picture.convert("F")
+        low, high = (float(value) for value in cast("tuple[float, float]", floats.getextrema()))
+        deep = np.asarray(_shrunk(floats), dtype=np.float64)
         if not np.isfinite(deep).all():
-            raise ValueError("a pixel is not finite")
-        deep = deep - min(float(deep.min()), 0.0)
-        white = next((w for w in _WHITES if deep.max() <= w), float(deep.max()))
-        return Image.fromarray(np.rint(deep * (255.0 / white)).astype(np.uint8))
+            raise ValueError("a pixel is not finite, or huge")
+        low = min(low, 0.0)
+        white = next((w for w in _WHITES if high - low <= w), high - low)
+        return Image.fromarray(np.rint((deep - low) * (255.0 / white)).astype(np.uint8))
     if picture.has_transparency_data:
         return picture.convert("RGBA")
     if picture.mode in ("L", "RGB"):

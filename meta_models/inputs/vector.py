@@ -14,6 +14,8 @@ from meta_models.inputs.preview import TWO_SIDES, Preview, coloured
 from meta_models.inputs.reading import Caps, Described, UnreadableInput, too_large
 
 MAX_DIMENSIONS = 8192
+MAX_AXES = 32
+"""Of an array in a file: as many as every numpy has."""
 N_DIMENSIONS = "n_dimensions"
 """Names the axis whose size the support set decides."""
 MAX_MAGNITUDE = 1e30
@@ -115,15 +117,17 @@ def load_npy(data: bytes) -> NDArray[Any]:
     """An array from the bytes of a `.npy` file; never objects, so never code.
 
     Raises:
-        UnreadableInput: it is none, or holds something else than numbers.
+        UnreadableInput: it is none, holds something else than numbers, or rows of nothing.
     """
     file = io.BytesIO(data)
     try:
         shape, fortran_order, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
     except Exception as error:  # numpy has no common base of what a damaged header raises, nor words for a stranger
         raise UnreadableInput("undecodable_vector", "not a .npy file, or its header is damaged") from error
-    if any(size < 0 for size in shape):
+    if len(shape) > MAX_AXES or not all(0 <= size < 2**63 for size in shape):
         raise UnreadableInput("undecodable_vector", f"the header promises an array of shape {shape}")
+    if 0 in shape[1:]:  # any number of rows, in no byte
+        raise UnreadableInput("bad_vector", f"a vector has 1 to {MAX_DIMENSIONS} dimensions, the shape is {shape}")
     if dtype.kind not in _NUMBERS:
         raise UnreadableInput("undecodable_vector", f"a vector holds real numbers, this file {dtype}")
     # Compared before anything is allocated: a header may claim any size.

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import time
+from unittest.mock import Mock
 
+import pytest
+
+from adapter.errors import StoreFull
 from adapter.jobs import Claim
 from adapter.leases import LeaseKeeper
 from adapter.store import Records
@@ -31,6 +35,18 @@ def test_a_lost_lease_is_noticed(records: Records) -> None:
     with LeaseKeeper(records, 0.2).hold(claim) as still_ours:
         records.delete("anna", claim.record_id)
         until(lambda: not still_ours())
+
+
+def test_a_store_that_was_full_does_not_end_the_keeper(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim, keeper = claimed(records), LeaseKeeper(records, 0.2)
+    full = Mock(side_effect=StoreFull("full"))
+    with keeper.hold(claim) as still_ours:
+        with monkeypatch.context() as patched:
+            patched.setattr(records, "extend", full)
+            until(lambda: full.called)
+        time.sleep(0.5)
+        assert still_ours()
+        assert records.claim(claim.job) is None
 
 
 def test_one_keeper_serves_one_job_after_another(records: Records) -> None:

@@ -274,6 +274,30 @@ def test_a_full_store_refuses(records: Records, client: redis.Redis) -> None:
         client.config_set("maxmemory", 0)
 
 
+def test_a_job_goes_on_and_ends_in_a_full_store(records: Records, client: redis.Redis) -> None:
+    """A lease that ran out, or an attempt that counted, would be the store's fault."""
+    claims = [records.claim(job(create(records, digest=f"sha256:{n}"))) for n in range(3)]
+    client.config_set("maxmemory", 1)
+    try:
+        for claim in claims:
+            assert claim is not None
+            claim.steps.add(1, 0.5)
+            assert records.extend(claim)
+        postponed, finished, failed = claims
+        assert postponed is not None
+        assert finished is not None
+        assert failed is not None
+        assert records.postpone(postponed)
+        assert records.finish(finished, 1)
+        assert records.fail(failed, JobError("x", "y"))
+    finally:
+        client.config_set("maxmemory", 0)
+    assert client.zrange(JOBS, 0, -1) == [postponed.job.encode()]
+    again = records.claim(postponed.job)
+    assert again is not None
+    assert again.attempt == 1
+
+
 def test_weights_round_trip(client: redis.Redis) -> None:
     weights = Weights(client)
     tensors = {"prototypes": np.arange(6, dtype=np.float32).reshape(2, 3)}

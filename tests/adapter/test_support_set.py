@@ -74,6 +74,8 @@ def test_counts_follow_the_canonical_order() -> None:
         (["a", "  "], "bad_label"),
         (["a", "b\n"], "bad_label"),
         (["a", "b" * 201], "bad_label"),
+        (["a", ".."], "bad_label"),
+        (["a", "."], "bad_label"),
     ],
 )
 def test_unusable_labels_are_refused(labels: list[str], code: str) -> None:

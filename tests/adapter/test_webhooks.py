@@ -11,6 +11,7 @@ import redis
 import standardwebhooks
 
 from adapter.config import Settings
+from adapter.errors import Unprocessable
 from adapter.models import JobError
 from adapter.redis_store import MESSAGES
 from adapter.store import Patch, Records
@@ -132,6 +133,76 @@ def test_what_the_receiver_asks_for_is_waited(records: Records, messages: Messag
     [message] = messages.due(10)
     messages.note(message, Attempt(False, 503, wait_seconds=600), 0)
     assert put_forward(messages, message) == pytest.approx(600, abs=2)
+
+
+ENDS = [Attempt(True, 200), Attempt(False, 410, final=True)]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_of_a_message_that_is_gone_nothing_comes_back(records: Records, messages: Messages, end: Attempt) -> None:
+    """Handed out twice, ended by one and failed for the other."""
+    model_id = told(records)
+    finish(records, model_id)
+    [message] = messages.due(10)
+    assert messages.note(message, end, 0) != "retrying"
+    for late in (FAILED, *ENDS):
+        assert messages.note(message, late, 0) is None
+    assert messages.client.keys(f"{MESSAGES}*") == []
+    assert len([e for e in records.events("anna", model_id) if e.delivery]) == 1
+
+
+def test_two_failures_of_one_attempt_count_once(records: Records, messages: Messages) -> None:
+    finish(records, told(records))
+    [message] = messages.due(10)
+    assert messages.note(message, FAILED, 0) == "retrying"
+    assert messages.note(message, FAILED, 0) is None
+    put_forward(messages, message)
+    [again] = messages.due(10)
+    assert again.attempts == 1
+    assert messages.note(message, Attempt(True, 200), 0) == "delivered", "late, but it arrived"
+    assert messages.client.keys(f"{MESSAGES}*") == []
+
+
+@pytest.mark.parametrize("odd", [{"attempts": "1"}, {"version": "one"}, {"surprise": "x"}])
+def test_a_message_that_cannot_be_read_is_dropped(
+    records: Records, messages: Messages, odd: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those beside it are handed out."""
+    finish(records, told(records))
+    for field, value in odd.items():
+        messages.client.hset(f"{MESSAGES}:msg_odd", field, value)
+    messages.client.zadd(MESSAGES, {"msg_odd": 0})
+    [message] = messages.due(10)
+    assert message.url == HERE.url
+    assert "msg_odd" in caplog.text
+    kept = {MESSAGES.encode(), f"{MESSAGES}:{message.id}".encode()}
+    assert set(messages.client.keys(f"{MESSAGES}*")) == kept
+
+
+def test_a_model_tells_ten_urls(records: Records, messages: Messages) -> None:
+    """Another one is refused and changes nothing; one of the ten may come again."""
+    model_id = told(records)
+    for n in range(9):
+        told(records, webhook=Webhook(f"https://example.com/{n}", SECRET))
+    key, model = f"il:anna:webhooks:{model_id}", f"il:anna:model:{model_id}"
+    hooks, record = messages.client.hgetall(key), messages.client.hgetall(model)
+    assert len(hooks) == 10
+    eleventh = Webhook("https://example.com/10", SECRET)
+    with pytest.raises(Unprocessable, match="as many addresses as it may"):
+        records.create(
+            "anna", spec(), b"support", 5000, name="later", idempotency_key="k", fingerprint="f", webhook=eleventh
+        )
+    assert (messages.client.hgetall(key), messages.client.hgetall(model)) == (hooks, record)
+    assert not messages.client.keys("il:anna:idempotency:*")
+    told(records, webhook=Webhook(HERE.url, SECRET[:-4] + "b3Ro"))
+    changed = messages.client.hgetall(key)
+    assert changed.keys() == hooks.keys()
+    assert changed[HERE.url.encode()] != hooks[HERE.url.encode()]
+    finish(records, model_id)
+    assert len(messages.due(100)) == 10
+    with pytest.raises(Unprocessable):
+        told(records, webhook=eleventh)
+    assert messages.due(100) == []
 
 
 def test_a_final_refusal_is_not_tried_again(records: Records, messages: Messages) -> None:

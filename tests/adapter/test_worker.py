@@ -14,6 +14,7 @@ import pytest
 from adapter import support_set
 from adapter.adapt import adapt
 from adapter.config import Settings
+from adapter.errors import StoreFull
 from adapter.models import Adaptation, ClassCount, ModelSpec
 from adapter.store import Arrays, Records
 from adapter.worker import Worker
@@ -77,6 +78,20 @@ def test_weights_that_do_not_answer_are_no_attempt_at_a_job(
     assert records.get("anna", job.split("/")[1]).status == "adapting"
     assert Worker(Settings(redis_url=redis_url, device="cpu")).run(job)
     assert records.get("anna", job.split("/")[1]).status == "ready"
+
+
+def test_a_full_store_is_no_attempt_at_a_job(
+    records: Records, redis_url: str, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(Settings(redis_url=redis_url, device="cpu", max_attempts=1))
+    full = Mock(side_effect=StoreFull("full"))
+    monkeypatch.setattr(worker, "_do", full)
+    assert not worker.run(job)
+    assert records.client.hget(f"il:anna:model:{job.split('/')[1]}", "attempt") == b"0"
+    monkeypatch.setattr(worker.records, "postpone", full)
+    assert not worker.run(job)
+    assert full.call_count == 3
+    assert records.get("anna", job.split("/")[1]).status == "adapting"
 
 
 def test_an_error_that_comes_again_is_told_after_as_many_attempts_as_the_settings_say(

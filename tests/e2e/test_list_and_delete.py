@@ -139,3 +139,13 @@ def assert_gone(http: httpx.Client, id: str) -> None:
         assert answer.headers["content-type"].startswith("application/problem+json")
         assert answer.json()["code"] == "not_found"
         assert not answer.json()["retryable"]
+
+
+def test_a_model_that_changed_is_not_deleted(http: httpx.Client) -> None:
+    model = adapt(http, drawn(2, 1, first=2790))
+    path = f"/v1/models/{model['id']}"
+    seen = http.get(path).headers["etag"]
+    assert http.patch(path, json={"name": "another"}).status_code == 200
+    assert_problem(http.delete(path, headers={"If-Match": seen}), 412, "lost_update")
+    assert http.delete(path, headers={"If-Match": http.get(path).headers["etag"]}).status_code == 204
+    assert_problem(http.get(path), 404)

@@ -262,7 +262,10 @@ def lying(shape: tuple[int, ...]) -> bytes:
         (npy(np.zeros(13, np.float32)), 422, "bad_vector"),
         (npy(np.zeros((2, 13, 1), np.float32)), 422, "bad_vector"),
         (npy(np.zeros((0, 13), np.float32)), 422, "no_inputs"),
-        (npy(np.zeros((2, 0), np.float32)), 422, "wrong_dimensions"),
+        (npy(np.zeros((2, 0), np.float32)), 422, "bad_vector"),
+        (lying((2**40, 0))[:-16], 422, "bad_vector"),
+        (lying((0, 2**70))[:-16], 400, "undecodable_vector"),
+        (lying((1,) * 65), 400, "undecodable_vector"),
         (npy(np.zeros((1001, 13), np.float32)), 413, "too_many_inputs"),
     ],
 )

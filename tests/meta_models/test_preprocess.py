@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -80,6 +81,30 @@ def test_exif_rotation(plain: Image.Image) -> None:
 def test_sixteen_bits(plain: Image.Image) -> None:
     deep = Image.fromarray(np.asarray(plain).astype(np.uint16) * 257)
     assert difference(plain, deep) < 0.01
+
+
+@pytest.mark.parametrize("scale", [1, 16, 257])
+def test_a_large_deep_picture_is_shrunk_before_it_is_floats(scale: int) -> None:
+    """As it would be in 8 bits, but for rounding, in the memory of what is looked at."""
+    large = sketch(3, 0, 4000)
+    expected = np.asarray(large.reduce(4))
+    deep = Image.fromarray(np.asarray(large).astype(np.uint16) * scale)
+    file = encoded(deep)
+    tracemalloc.start()
+    try:
+        pixels = Picture.decode(file, Caps())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert pixels.shape == expected.shape
+    np.testing.assert_allclose(pixels.astype(float) * (4095 / 4080 if scale == 16 else 1), expected, atol=1.01)
+    assert peak < 5 * 8 * pixels.size
+
+
+def test_the_largest_value_of_a_deep_picture_counts_before_it_is_shrunk() -> None:
+    deep = np.full((3000, 3000), 1000, np.uint16)
+    deep[5, 5] = 65535
+    assert Picture.decode(encoded(Image.fromarray(deep)), Caps())[-1, -1] == round(1000 * 255 / 65535)
 
 
 def test_a_thin_line_in_a_large_picture_stays_visible() -> None:

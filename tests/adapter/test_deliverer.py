@@ -1,0 +1,72 @@
+"""The thread that sends to webhooks, on a real Redis: what goes wrong with one message, or once, ends it for none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from unittest.mock import Mock
+
+import pytest
+import redis
+
+from adapter.config import Settings
+from adapter.deliverer import Deliverer
+from adapter.errors import StoreFull
+from adapter.outbound import Reach
+from adapter.redis_store import MESSAGES
+from adapter.store import Records
+from adapter.webhooks import Messages, Webhook
+from tests.adapter.test_webhooks import finish, told
+from tests.faults.victim import until
+from tests.receiver import SECRET, Receiver, receiving
+
+
+@pytest.fixture
+def messages(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Messages:
+    monkeypatch.setattr("adapter.deliverer.PERIOD_SECONDS", 0.02)
+    return Messages(client, Settings())
+
+
+@pytest.fixture
+def deliverer(messages: Messages) -> Iterator[Deliverer]:
+    """Not started yet."""
+    deliverer = Deliverer(messages, Reach("127.0.0.1"))
+    yield deliverer
+    deliverer.stop()
+
+
+@pytest.fixture
+def receiver(records: Records) -> Iterator[Receiver]:
+    """One who is to be told of a model that is ready."""
+    with receiving() as receiver:
+        finish(records, told(records, webhook=Webhook(receiver.url, SECRET)))
+        yield receiver
+
+
+def test_outlives_a_full_store(
+    messages: Messages, deliverer: Deliverer, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = messages.due(10)
+    monkeypatch.setattr(messages, "due", Mock(side_effect=[StoreFull("full"), waiting, *[[]] * 10_000]))
+    deliverer.start()
+    until(lambda: not messages.client.exists(MESSAGES))
+    assert len(receiver.got) == 1
+
+
+def test_outlives_a_message_that_cannot_be_read(messages: Messages, deliverer: Deliverer, receiver: Receiver) -> None:
+    messages.client.hset(f"{MESSAGES}:msg_odd", "attempts", 1)
+    messages.client.zadd(MESSAGES, {"msg_odd": 0})
+    deliverer.start()
+    until(lambda: not messages.client.keys(f"{MESSAGES}*"))
+    assert len(receiver.got) == 1
+
+
+def test_a_secret_that_cannot_sign_is_an_attempt_that_failed(
+    messages: Messages, deliverer: Deliverer, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [message] = messages.due(10)
+    odd = replace(message, secret="whsec_?")  # noqa: S106
+    monkeypatch.setattr(messages, "due", Mock(side_effect=[[odd], *[[]] * 10_000]))
+    deliverer.start()
+    until(lambda: messages.client.hget(f"{MESSAGES}:{message.id}", "attempts") == b"1")
+    assert receiver.got == []

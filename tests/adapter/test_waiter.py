@@ -1,0 +1,59 @@
+"""A subscription that fell silent without a word is found out, and requests are woken again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from api import waiter
+from api.waiter import Waiter
+
+
+class Between:
+    """What stands between the API and Redis, and forgets the first connection without a word."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._socket = redis_url.removeprefix("unix://")
+        self.connections = 0
+        self.forgets = False
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        first = self.connections == 1
+        there, back = await asyncio.open_unix_connection(self._socket)
+        with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+            await asyncio.gather(self._carry(reader, back, first), self._carry(there, writer, first))
+
+    async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, first: bool) -> None:
+        while data := await source.read(4096):
+            if not (first and self.forgets):
+                target.write(data)
+                await target.drain()
+        target.close()
+
+
+def test_a_silent_connection_is_renewed(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiter, "QUIET_SECONDS", 0.2)
+    between = Between(redis_url)
+
+    async def run() -> None:
+        server = await asyncio.start_unix_server(between, tmp_path / "between")
+        listening = Waiter(f"unix://{tmp_path / 'between'}")
+        listening.start()
+        with listening.expect("job") as woken:
+            await asyncio.wait_for(woken.wait(), 10)  # as soon as it stands
+            woken.clear()
+            await asyncio.sleep(1)
+            assert between.connections == 1, "an answer to every question is enough"
+            between.forgets = True
+            await asyncio.wait_for(woken.wait(), 10)
+        await listening.stop()
+        server.close()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+    assert between.connections == 2
