@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -86,8 +87,10 @@ def predict(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Classify files or texts; exit code 3 where some could not be read."""
+    """Classify files or texts, and the rows of CSV and `.npy` files; exit code 3 where some could not be read."""
     if onnx is not None:
+        if version is not None:
+            raise typer.BadParameter("an export is one version; leave --version out")
         from innerloop import offline
 
         with friendly(*EXPECTED):
@@ -171,14 +174,14 @@ def as_version(text: str | None) -> Any:
 
 @contextmanager
 def naming(examples: Sequence[Example]) -> Generator[None]:
-    """Where a server refuses labelled examples, say which files they are."""
+    """Where a server refuses labelled examples, say which files or texts they are."""
     try:
         yield
     except InnerloopHTTPError as error:
         for finding in error.errors:
             found = re.match(r"/support/(\d+)", finding.get("pointer") or "")
-            if found and not (example := examples[int(found[1])]).is_text:
-                finding["file"] = example.name
+            if found:
+                finding["file"] = textwrap.shorten(examples[int(found[1])].name, 80, placeholder=" …")
         raise
 
 

@@ -38,14 +38,18 @@ class Example:
     error: dict[str, str] | None = None
     label: str = ""
 
-    @property
-    def is_text(self) -> bool:
-        return isinstance(self.content, str)
-
 
 def given(inputs: Sequence[str]) -> list[Example]:
-    """Files and texts of a command line; a `.npy` file with two axes is an input in each row."""
-    return [example for one in inputs for example in _read(one)]
+    """Files and texts of a command line; each row of a CSV file, or of a `.npy` file with two axes, is an input.
+
+    Raises:
+        ValueError: a CSV file has neither a column path nor text.
+    """
+    return [
+        example
+        for one in inputs
+        for example in (_csv_inputs(Path(one)) if one.lower().endswith(".csv") and Path(one).is_file() else _read(one))
+    ]
 
 
 def labelled(source: Path) -> list[Example]:
@@ -59,10 +63,7 @@ def labelled(source: Path) -> list[Example]:
         _say_what_is_left_out(source)
         files = read_folder(source)
     else:
-        rows = _csv_rows(source)
-        if "text" in rows[0]:
-            return [Example(row["text"], row["text"], label=row["label"]) for row in rows]
-        files = [(row["label"], source.parent / row["path"]) for row in rows]
+        return _csv_inputs(source, ("label",))
     return [example for label, file in files for example in _read(file, label)]
 
 
@@ -88,7 +89,7 @@ def answered(examples: Sequence[Example], ask: Callable[[list[Content]], list[di
 def _read(one: Path | str, label: str = "") -> list[Example]:
     name = str(one)
     with suppress(OSError):  # a text may be too long for a path
-        if Path(one).is_dir():
+        if name and Path(one).is_dir():
             return [_unreadable(name, "unreadable_file", "this is a folder; name the files in it", label)]
     try:
         content = as_content(one)
@@ -146,9 +147,17 @@ def _visible(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
 
 
-def _csv_rows(source: Path) -> list[dict[str, str]]:
-    """At least one, each with what is needed; without the white space around fields."""
-    wanted = f"{source} must be a folder of class folders, or a CSV in UTF-8 with columns path or text, and label"
+def _csv_inputs(source: Path, also: tuple[str, ...] = ()) -> list[Example]:
+    rows = _csv_rows(source, also)
+    if "text" in rows[0]:
+        return [Example(row["text"], row["text"], label=row.get("label", "")) for row in rows]
+    return [one for row in rows for one in _read(source.parent / row["path"], row.get("label", ""))]
+
+
+def _csv_rows(source: Path, also: tuple[str, ...]) -> list[dict[str, str]]:
+    """At least one, each with an input and the columns `also`; without the white space around fields."""
+    columns = ", and ".join(("columns path or text" if also else "a column path or text", *also))
+    wanted = f"{source} must be {'a folder of class folders, or ' if also else ''}a CSV in UTF-8 with {columns}"
     try:
         with source.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, skipinitialspace=True)
@@ -159,7 +168,7 @@ def _csv_rows(source: Path) -> list[dict[str, str]]:
     except csv.Error as error:
         raise ValueError(f"{wanted}; {error}") from error
     content = "text" if "text" in header else "path"
-    if not {content, "label"} <= set(header):
+    if not {content, *also} <= set(header):
         raise ValueError(f"{wanted}; its columns are {', '.join(header) or 'none'}")
     if not lines:
         raise ValueError(f"{wanted}; it has no rows")
@@ -168,7 +177,7 @@ def _csv_rows(source: Path) -> list[dict[str, str]]:
         if len(fields) > len(header):
             raise ValueError(f"{source}, row {number}: more fields than columns; quote what has commas in it")
         row = {column: field.strip() for column, field in zip(header, fields, strict=False)}
-        if missing := [column for column in (content, "label") if not row.get(column)]:
+        if missing := [column for column in (content, *also) if not row.get(column)]:
             raise ValueError(f"{source}, row {number}: no {missing[0]}")
         rows.append(row)
     return rows

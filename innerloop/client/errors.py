@@ -43,6 +43,8 @@ class InnerloopHTTPError(Exception):
 
     def __str__(self) -> str:
         lines = [f"{self.code} ({self.status}): {self.problem.get('detail')}"]
+        if self.status == 401:
+            lines.append("  Client(url, api_key) and --key take one, and so does INNERLOOP_API_KEY of the command line")
         findings = self.errors if len(self.errors) > 1 else [e for e in self.errors if "file" in e]
         lines += [f"  {e.get('file') or e.get('pointer', '')}: {e.get('detail')}" for e in findings[:5]]
         if len(self.errors) > 5:

@@ -366,3 +366,38 @@ def test_exit_codes_and_commands_are_documented(run: Run) -> None:
 
     names = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
     assert not [name for name in names if f"`{name}" not in page and f" `{name}`" not in page]
+
+
+def test_rows_of_a_csv_are_inputs(run: Run, support: Path, tmp_path: Path) -> None:
+    model = json.loads(run("adapt", "support", "--json").stdout)["id"]
+    (tmp_path / "asked.csv").write_text("path,remark\nquery-0.png,one\nquery-1.png,\n")
+    answers = json.loads(run("predict", model, "asked.csv", "--json").stdout)
+    assert [a["file"] for a in answers] == ["query-0.png", "query-1.png"]
+    assert [a["scores"][0]["label"] for a in answers] == ["kind 0", "kind 1"]
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    assert "a column path or text" in run("predict", model, "other.csv", expect=ExitCode.REFUSED).stderr
+
+
+def test_exports_say_what_they_were_asked_with(run: Run, support: Path, tmp_path: Path) -> None:
+    model = json.loads(run("adapt", "support", "--json").stdout)["id"]
+    run("export", model, "-o", "lines.onnx")
+    asked = run("predict", "--onnx", "lines.onnx", model, "hello there", "--json", expect=ExitCode.SOME_UNREADABLE)
+    errors = [one["error"] for one in json.loads(asked.stdout)]
+    assert [e["code"] for e in errors] == ["wrong_modality"] * 2
+    assert "a model's id" in errors[0]["detail"]
+    assert "not a text" in errors[1]["detail"]
+    assert "is no file" in run("predict", "--onnx", "none.onnx", "query-0.png", expect=ExitCode.REFUSED).stderr
+    run("predict", "--onnx", "lines.onnx", "query-0.png", "--version", "1", expect=2)
+    run("export", model, "-o", "lines.tflite", expect=2)
+
+
+def test_a_key_as_files_hold_it(run: Run, support: Path) -> None:
+    told = run("adapt", "support", "--key", "schlüssel", expect=ExitCode.REFUSED).stderr
+    assert "characters in it that no key has" in told
+    assert "schlüssel" not in told
+
+
+def test_a_label_that_cannot_be_used_is_told_with_its_text(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "texts.csv").write_text(f"text,label\nmy card was lost,{'a' * 201}\ntwice,b\n")
+    told = run("adapt", "texts.csv", expect=ExitCode.REFUSED).stderr
+    assert "my card was lost: a label has at most 200 characters" in " ".join(told.split())
