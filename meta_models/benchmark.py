@@ -259,9 +259,10 @@ def run(
     log: Log,
     on_row: Callable[[Row], None],
     episodes: int | None = None,
+    curves: bool = True,
 ) -> list[Cost]:
-    """Measure the points of curves that `log` lacks, with `default_episodes` unless told otherwise; costs are measured
-    each time.
+    """Measure the points of `curves` that `log` lacks, with `default_episodes` unless told otherwise; costs are
+    measured each time.
 
     Each meta-model is opened when it is its turn. One whose data are missing is left out, which a warning says.
 
@@ -283,7 +284,7 @@ def run(
         subject = Subject(one, tests[recipe.data, recipe.input])
         log.forget_other_versions([one.manifest])
         for wanted in curve_jobs(subject, episodes or default_episodes(subject.path.shares_body)):
-            if not log.find(wanted):
+            if curves and not log.find(wanted):
                 row = subject.measure(wanted)
                 log.add(row)
                 on_row(row)

@@ -27,6 +27,9 @@ def accuracy(
     again: Annotated[
         bool, typer.Option("--again", help="First measure once more what the cards of these meta-models say.")
     ] = False,
+    curves: Annotated[
+        bool, typer.Option(help="Measure points that are missing; else what adapting costs alone.")
+    ] = True,
     log: Annotated[Path, typer.Option(help="Measured points; what it has is not measured again.")] = Path(
         "benchmarks/results/accuracy.jsonl"
     ),
@@ -57,7 +60,7 @@ def accuracy(
                 say(f"{row.meta_model} {row.n_way}w{row.n_shot}s {row.curve} {row.x:g}: {row.accuracy} ± {row.ci95}")
 
         with err.status("measuring …"):
-            costs = benchmark.run(chosen, partial(load_splits, data), measured, show, episodes)
+            costs = benchmark.run(chosen, partial(load_splits, data), measured, show, episodes, curves)
         picture = page.parent / "plots" / "accuracy.png"
         report.write([p.manifest for p in Catalogue()], measured.rows, costs, page, picture)
         say(f"written: {page}, {picture}, {log}")

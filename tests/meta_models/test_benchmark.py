@@ -51,6 +51,9 @@ def test_measures_every_figure_once_and_writes_the_page(omniglot: Omniglot, tmp_
     assert costs[0].adapted_bytes == 20 * 64 * 4
 
     again: list[benchmark.Row] = []
+    fresh = benchmark.Log(tmp_path / "fresh")
+    assert benchmark.run(published, splits, fresh, again.append, episodes=3, curves=False)[0].adapt_ms > 0
+    assert not again
     log = benchmark.Log(tmp_path / "log")
     benchmark.run(published, splits, log, again.append, episodes=3)
     assert not again
