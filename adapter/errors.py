@@ -2,8 +2,8 @@
 
 InnerloopError
 ├── BadInput 4xx: MalformedRequest 400, Unauthorized 401, Forbidden 403, NotFound 404, NotReady 409,
-│   Canceled 409, NotCancelable 409, IdempotencyKeyInUse 409, Expired 410, LostUpdate 412, TooLarge 413,
-│   UnsupportedMediaType 415, Unprocessable 422
+│   AnotherSite 403, Canceled 409, NotCancelable 409, IdempotencyKeyInUse 409, Expired 410, LostUpdate 412,
+│   TooLarge 413, UnsupportedMediaType 415, Unprocessable 422
 ├── ExportDiffers 500: an export would not answer as the service does
 ├── Spent 429 (retryable, Retry-After): RateLimited, QuotaExceeded
 └── Overload (retryable, Retry-After): QueueFull, StoreFull, NoWorker, StoreUnavailable 503, Timeout 504
@@ -67,6 +67,10 @@ class Unauthorized(BadInput):
 
 class Forbidden(BadInput):
     status, title, code = 403, "Not this key's scope", "forbidden"
+
+
+class AnotherSite(BadInput):
+    status, title, code = 403, "Asked by another site", "another_site"
 
 
 class NotFound(BadInput):

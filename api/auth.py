@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
-from adapter.errors import Forbidden
+from adapter.errors import AnotherSite, Forbidden
 from adapter.keys import LOCAL, Key
 from api.keyring import LOOPBACK
 from api.rate import refusal
@@ -52,7 +52,7 @@ def _check_local(request: Request) -> None:
     under the name by which the page knows this machine, or says where the page came from.
 
     Raises:
-        Forbidden: either is another site's.
+        AnotherSite: either is.
     """
     for header in ("host", "origin"):
         given = request.headers.get(header)
@@ -60,7 +60,7 @@ def _check_local(request: Request) -> None:
             continue
         name = urlsplit(given if header == "origin" else f"//{given}").hostname or ""
         if name not in LOOPBACK and not re.fullmatch(r"127(\.[0-9]{1,3}){3}", name):
-            raise Forbidden(
+            raise AnotherSite(
                 f"{header.title()} {given[:100]!r} is not this machine, and this server has no API keys; "
                 "ask it at 127.0.0.1 or localhost, or make a key with `innerloop keys create`"
             )

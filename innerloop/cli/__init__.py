@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from innerloop.cli import benchmark, data, keys, learn, meta_models, preview, server, show, take
+from innerloop.cli import benchmark, data, keys, learn, meta_models, models, preview, server, show, take
 
 app = typer.Typer(
     name="innerloop",
@@ -12,7 +12,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
-for module in (server, keys, show, data, preview, take, meta_models, learn, benchmark):
+for module in (server, keys, show, data, preview, take, models, meta_models, learn, benchmark):
     module.register(app)
 
 __all__ = ["app"]

@@ -19,9 +19,9 @@ from tests.asking import assert_problem, drawn, support_of
     ],
 )
 def test_another_sites_page_is_refused(http: httpx.Client, headers: dict[str, str]) -> None:
-    assert_problem(http.get("/v1/models", headers=headers), 403, "forbidden")
+    assert_problem(http.get("/v1/models", headers=headers), 403, "another_site")
     support = support_of(drawn(2, 1, first=3))
-    assert_problem(http.post("/v1/models", json={"support": support}, headers=headers), 403, "forbidden")
+    assert_problem(http.post("/v1/models", json={"support": support}, headers=headers), 403, "another_site")
 
 
 @pytest.mark.parametrize("host", ["localhost:9000", "127.0.0.1", "[::1]:8321", "127.0.0.2:1"])

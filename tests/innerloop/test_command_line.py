@@ -401,3 +401,18 @@ def test_a_label_that_cannot_be_used_is_told_with_its_text(run: Run, tmp_path: P
     (tmp_path / "texts.csv").write_text(f"text,label\nmy card was lost,{'a' * 201}\ntwice,b\n")
     told = run("adapt", "texts.csv", expect=ExitCode.REFUSED).stderr
     assert "my card was lost: a label has at most 200 characters" in " ".join(told.split())
+
+
+def test_models_are_listed_grown_and_deleted(run: Run, support: Path, tmp_path: Path) -> None:
+    model = json.loads(run("adapt", "support", "--name", "letters", "--json").stdout)["id"]
+    assert re.search(rf"{model} +letters +ready +1 ", run("models").stdout)
+    (tmp_path / "more" / "kind 9").mkdir(parents=True)
+    (tmp_path / "more" / "kind 9" / "1.png").write_bytes(png(6009, 1))
+    grown = json.loads(run("models", "add", model, "more", "--json").stdout)
+    assert (grown["version"], [c["name"] for c in grown["classes"]][-1]) == (2, "kind 9")
+    shown = run("models", "show", model).stdout
+    assert re.search(r"kind 9 +1", shown)
+    assert "letters  ready, v2" in shown
+    assert json.loads(run("models", "delete", model, "--json").stdout) == {"deleted": [model]}
+    assert model not in run("models").stdout
+    run("models", "show", model, expect=ExitCode.REFUSED)
