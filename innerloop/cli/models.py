@@ -90,7 +90,7 @@ def _print(model: dict[str, Any], *, as_json: bool) -> None:
     if quality.get("accuracy") is not None:
         low, high = quality["ci95"]
         right = f"{100 * quality['accuracy']:.0f}% (95% CI {100 * low:.0f}–{100 * high:.0f})"
-        out.print(f"{right} of its own examples, each left out in turn", highlight=False)
+        out.print(f"{right} of its own examples, {quality['method'].replace('_', ' ')}", highlight=False)
     table = new_table("class", "examples")
     for one in model["classes"]:
         table.add_row(one["name"], str(one["examples"]))
