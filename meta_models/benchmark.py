@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from meta_models import jsonl
@@ -163,13 +164,15 @@ class Subject:
         )
 
     def cost(self, rounds: int = 30) -> Cost:
-        """Times of adapting and of asking, in turn."""
+        """Times of adapting and of asking, in turn, torch on one thread as in a worker of two cores."""
         protocol = next(iter(self.protocols.values()))
         pool, spec = protocol.pool, EpisodeSpec(20, 1, 1, protocol.within_group).for_pool(protocol.pool)
         n_way = spec.n_way
         adapting: list[float] = []
         asking: list[float] = []
         adapted: dict[str, np.ndarray] = {}
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
         for number in range(rounds):
             episode = sample_episode(pool, spec, TEST_SEED, number)
             support, query = pool.inputs[episode.support.ravel()], pool.inputs[episode.query.ravel()[:1]]
@@ -179,6 +182,7 @@ class Subject:
             began = time.perf_counter()
             self.path.logits(adapted, self.path.features(query))
             asking.append(time.perf_counter() - began)
+        torch.set_num_threads(threads)
         return Cost(
             self.manifest.reference,
             round(1000 * float(np.median(adapting)), 2),
