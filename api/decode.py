@@ -18,7 +18,7 @@ from meta_models.inputs import Caps, InputSpec, Picture, UnreadableInput
 from meta_models.inputs.apart import Apart
 from meta_models.inputs.crew import Crew, Seen, Spec
 from meta_models.inputs.picture import SMALLER
-from meta_models.inputs.reading import too_large
+from meta_models.inputs.reading import check_shape, too_large
 
 Read = NDArray[Any] | UnreadableInput
 """An input as a meta-model reads it, or what is wrong with it."""
@@ -194,17 +194,6 @@ def every(payloads: Sequence[Payload], example: Callable[[int], NDArray[Any]]) -
             errors=errors,
         )
     return np.stack(arrays)
-
-
-def check_shape(found: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    """Refuse an input that cannot stand beside the model's others.
-
-    Raises:
-        UnreadableInput: the shapes differ; an expected one of () is any.
-    """
-    if expected and found != expected:
-        shapes = ("×".join(map(str, shape)) for shape in (found, expected))
-        raise UnreadableInput("wrong_dimensions", "this input has {} dimensions, the model's have {}".format(*shapes))
 
 
 def _content(payload: Payload, modality: str, *, encoded: bool) -> Any:

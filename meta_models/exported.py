@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from meta_models.inputs import Caps, InputSpec, Picture, TextSpec, UnreadableInput
+from meta_models.inputs.reading import check_shape
 from meta_models.inputs.text import by_length
 from meta_models.manifest import Calibration
 from meta_models.serving import cpu_session
@@ -231,18 +232,6 @@ class AdaptingClassifier:
         given = {"support": support, "labels": labels, "n_way": np.array(n_way, np.int64), "queries": queries}
         found = self._session.run(["probabilities", "rejected"], given)
         return np.asarray(found[0]), np.asarray(found[1])
-
-
-def check_shape(found: tuple[int, ...], taken: tuple[int | str, ...]) -> None:
-    """Refuse an input that a graph does not take; sizes in words are any.
-
-    Raises:
-        UnreadableInput: it has other dimensions.
-    """
-    fixed = [(n, size) for n, size in zip(found, taken, strict=False) if isinstance(size, int)]
-    if any(n != size for n, size in fixed):
-        shapes = ("×".join(map(str, shape)) for shape in (found, taken))
-        raise UnreadableInput("wrong_dimensions", "this input has {} dimensions, the model's have {}".format(*shapes))
 
 
 def open_session(source: Path | bytes) -> ort.InferenceSession:

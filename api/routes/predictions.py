@@ -65,7 +65,8 @@ async def classify(request: Request, s: S, who: MayAdapt) -> Response:
         adapted = await adaptation.adapted_tensors(s, record)
         results = await s.in_compute(prediction.answer, s, record, adapted, batch)
     finally:
-        await s.in_store(_forget, s, who.owner, accepted.id, prepared.spec.weights)
+        await s.in_store(s.records.delete, who.owner, accepted.id)
+        await s.in_weights(s.weights.delete, who.owner, [prepared.spec.weights])
     s.meter.predicted(who, record.spec.meta_model, len(results))
     return _json(_classified(record, results))
 
@@ -77,11 +78,6 @@ def _classified(record: ModelRecord, results: list[prediction.Result]) -> Classi
         results=results,
         timings_ms=timings(record),
     )
-
-
-def _forget(s: Services, owner: str, model_id: str, weights: str) -> None:
-    s.records.delete(owner, model_id)
-    s.weights.delete(owner, [weights])
 
 
 def _json(body: Predictions | Classified) -> Response:

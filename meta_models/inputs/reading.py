@@ -38,6 +38,18 @@ def too_large(what: str, detail: str) -> UnreadableInput:
     return UnreadableInput(f"{what}_too_large", detail, 413)
 
 
+def check_shape(found: tuple[int, ...], expected: tuple[int | str, ...]) -> None:
+    """Refuse an input that cannot stand beside the model's others.
+
+    Raises:
+        UnreadableInput: the shapes differ; an expected one of () is any, and so is a size in words.
+    """
+    sizes = [n if isinstance(size, str) else size for n, size in zip(found, expected, strict=False)]
+    if expected and (len(found) != len(expected) or tuple(sizes) != found):
+        shapes = ("×".join(map(str, shape)) for shape in (found, expected))
+        raise UnreadableInput("wrong_dimensions", "this input has {} dimensions, the model's have {}".format(*shapes))
+
+
 class Described(BaseModel):
     """What is true of inputs of most kinds."""
 
