@@ -9,6 +9,7 @@ which one is stable, how many there are, the revision that guards lost updates) 
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import cast
 
@@ -113,6 +114,7 @@ class Versions(RedisStore):
                 key.quota.model_dump_json(),
                 idempotency.fingerprint if idempotency else "",
                 redis_store.IDEMPOTENCY_MS,
+                secrets.token_hex(8),
             ],
         )
         if outcome[0] == b"quota":
@@ -172,6 +174,7 @@ class Versions(RedisStore):
                 "" if revision is None else revision,
                 "" if patch.ttl_seconds is None else patch.ttl_seconds * 1000,
                 TOMBSTONE_MS,
+                secrets.token_hex(8),
                 *fields,
             ],
         )

@@ -1,18 +1,21 @@
 -- Take a job under a lease, unless it is done or another worker holds it.
 -- KEYS record, jobs, events, webhooks, queue of messages, support set, tally
 -- ARGV job, token, lease ms, max attempts, error given after the last one, done channel
--- Returns {attempt, spec, support set, expires ms, quality, key}, or nothing
+-- Returns {attempt, spec, support set, expires ms, quality, key}, or nothing. Sent again with its token, because the
+-- answer was lost, it is the same claim.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'job', 'lease_ms', 'attempt', 'status', 'job_created_ms', 'spec', 'expires_ms',
-  'version', 'quality', 'key')
+  'version', 'quality', 'key', 'token')
 local open = r[1] and r[1] ~= '' and tonumber(r[7]) > now
-if open and r[1] == 'running' and tonumber(r[2]) > now then return nil end
+local held = open and r[1] == 'running' and tonumber(r[2]) > now
+if held and r[11] ~= ARGV[2] then return nil end
 local support = open and redis.call('GET', KEYS[6])
 if not support then
   redis.call('ZREM', KEYS[2], ARGV[1])
   return nil
 end
+if held then return {tonumber(r[3]), r[6], support, r[7], r[9] or '', r[10] or 'local'} end
 
 local function tell(status)
   redis.call('HSET', KEYS[1], 'status', status)

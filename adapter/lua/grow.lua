@@ -2,12 +2,14 @@
 -- KEYS first record, new record, new support, jobs, events, digest of the first version, usage, stored, sizes,
 --      webhooks, queue of messages, idempotency
 -- ARGV id, job, version, revision, spec, support bytes, grace ms, tombstone ms, status (queued | ready), quality,
---      key, quota, fingerprint, idempotency ms
--- Returns {'created' | 'stale' | 'gone'} or {'quota', which, ms to wait}
+--      key, quota, fingerprint, idempotency ms, call
+-- Returns {'created' | 'stale' | 'gone'} or {'quota', which, ms to wait}. Sent again under the same call, because the
+-- answer was lost, it changes nothing more.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local head = redis.call('HMGET', KEYS[1], 'expires_ms', 'revision')
+local head = redis.call('HMGET', KEYS[1], 'expires_ms', 'revision', 'call')
 if not head[1] or tonumber(head[1]) <= now then return {'gone'} end
+if head[3] == ARGV[15] then return {'created'} end
 if (head[2] or '1') ~= ARGV[4] then return {'stale'} end
 local left = tonumber(head[1]) - now
 local adaptations = ARGV[9] == 'queued' and 1 or 0
@@ -27,7 +29,7 @@ end
 redis.call('PEXPIRE', KEYS[2], left + tonumber(ARGV[8]))
 redis.call('SET', KEYS[3], ARGV[6], 'PX', left)
 keep(KEYS[8], KEYS[9], ARGV[1], head[1], #ARGV[6])
-redis.call('HSET', KEYS[1], 'latest', ARGV[3], 'revision', tonumber(ARGV[4]) + 1)
+redis.call('HSET', KEYS[1], 'latest', ARGV[3], 'revision', tonumber(ARGV[4]) + 1, 'call', ARGV[15])
 -- The same content again is a model of its own from now on: this one answers for other content.
 if redis.call('GET', KEYS[6]) == ARGV[1] then redis.call('DEL', KEYS[6]) end
 redis.call('XADD', KEYS[5], 'NOMKSTREAM', 'MAXLEN', '~', 1000, '*', 'event', 'status', 'version', ARGV[3],

@@ -1,16 +1,18 @@
 -- Change what all versions of a model share.
 -- KEYS first record, its support, events, digest, stored, webhooks
--- ARGV id, revision or '', ttl ms or '', tombstone ms, field, value, field, value …
--- Returns {'patched' | 'stale' | 'gone'}
+-- ARGV id, revision or '', ttl ms or '', tombstone ms, call, field, value, field, value …
+-- Returns {'patched' | 'stale' | 'gone'}. Sent again under the same call, because the answer was lost, it changes nothing
+-- more.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local head = redis.call('HMGET', KEYS[1], 'expires_ms', 'revision', 'latest')
+local head = redis.call('HMGET', KEYS[1], 'expires_ms', 'revision', 'latest', 'call')
 if not head[1] or tonumber(head[1]) <= now then return {'gone'} end
+if head[4] == ARGV[5] then return {'patched'} end
 local revision = head[2] or '1'
 if ARGV[2] ~= '' and ARGV[2] ~= revision then return {'stale'} end
 
-for i = 5, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
-redis.call('HSET', KEYS[1], 'revision', tonumber(revision) + 1)
+for i = 6, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+redis.call('HSET', KEYS[1], 'revision', tonumber(revision) + 1, 'call', ARGV[5])
 if ARGV[3] ~= '' then
   local ttl = tonumber(ARGV[3])
   for version = 1, tonumber(head[3] or '1') do
