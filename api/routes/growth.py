@@ -16,9 +16,10 @@ from api import adaptation, growing
 from api.asking import AskedVersion, IdempotencyKey, IfMatch, Prefer, etag, wait_seconds, written
 from api.auth import MayAdapt, MayPredict
 from api.openapi import EXAMPLES_BODY, json_body, problems, version_answers
-from api.requests import read_json, read_labelled
+from api.requests import read_labelled
 from api.schemas_growth import ClassPatch, Example, ExampleList, ExamplesRequest, Version
 from api.services import Services, services
+from api.structured import read_json
 
 router = APIRouter(prefix="/v1/models/{model_id}", tags=["versions"])
 

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends
 
 from adapter.errors import NotFound
 from adapter.support_set import MAX_LABEL_LENGTH
-from api import limits
+from api import archives, limits
 from api.arrays import MAX_ROWS
 from api.auth import MayPredict
+from api.forms import MAX_PARTS
 from api.openapi import problems
-from api.requests import MAX_PARTS, MAX_ZIP_BYTES
 from api.schemas import MetaModel, MetaModelList
 from api.schemas_limits import KeyCard, ServerLimits
 from api.services import Services, services
@@ -47,7 +47,7 @@ async def get_limits(s: S, who: MayPredict) -> ServerLimits:
         max_vector_dimensions=MAX_DIMENSIONS,
         max_rows=MAX_ROWS,
         max_parts=MAX_PARTS,
-        max_archive_bytes=MAX_ZIP_BYTES,
+        max_archive_bytes=archives.MAX_BYTES,
         max_label_length=MAX_LABEL_LENGTH,
         key=KeyCard.of(who),
         quota=await limits.left(s, who, usage),

@@ -13,10 +13,11 @@ from api import adaptation, patching, webhooks
 from api.asking import IdempotencyKey, IfMatch, Prefer, etag, expected_revision, wait_seconds, written
 from api.auth import MayAdapt, MayPredict
 from api.openapi import ADAPT_BODY, ETAG, LOCATION, RETRY_AFTER, json_body, problems
-from api.requests import read_adapt, read_json
+from api.requests import read_adapt
 from api.schemas import Model, ModelList
 from api.schemas_requests import ModelPatch
 from api.services import Services, services
+from api.structured import read_json
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from adapter.errors import Unprocessable
-from api.requests import _unzip  # pyright: ignore[reportPrivateUsage]
+from api.archives import unzip
 
 
 def zipped(name: str = "bee/1.png", how: int = zipfile.ZIP_DEFLATED, content: bytes = b"drawing" * 100) -> bytes:
@@ -42,16 +42,16 @@ DAMAGED = {
 @pytest.mark.parametrize("name", DAMAGED)
 def test_told_as_the_clients(name: str) -> None:
     with pytest.raises(Unprocessable) as told:
-        _unzip(DAMAGED[name])
+        unzip(DAMAGED[name])
     assert told.value.code == "undecodable_archive"
 
 
 @pytest.mark.parametrize("how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_a_folder_is_a_class(how: int) -> None:
-    [payload] = _unzip(zipped(how=how))
+    [payload] = unzip(zipped(how=how))
     assert (payload.label, payload.content) == ("bee", b"drawing" * 100)
 
 
 @pytest.mark.parametrize("name", [".", "./", "__MACOSX/bee/1.png", "bee/.DS_Store", "bee/Thumbs.db"])
 def test_what_systems_add_is_passed_over(name: str) -> None:
-    assert _unzip(zipped(name)) == []
+    assert unzip(zipped(name)) == []

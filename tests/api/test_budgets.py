@@ -19,7 +19,7 @@ from PIL import Image
 
 from adapter.config import Settings
 from adapter.errors import TooLarge, Unprocessable
-from api import arrays, decode, packed, requests
+from api import archives, arrays, decode, forms, packed, structured
 from api.arrays import labelled_rows, load_body, spread
 from api.decode import Decoder, Payload
 from api.requests import read_adapt, read_classify, read_queries
@@ -58,7 +58,7 @@ def rows(n: int) -> bytes:
     return npy(np.ones((n, 2), np.float32))
 
 
-def structured(body: object, media_type: str) -> Request:
+def body_of(body: object, media_type: str) -> Request:
     packed_body: Any = msgpack.packb(body)
     return sent(json.dumps(body).encode() if media_type == JSON else packed_body, media_type)
 
@@ -96,7 +96,7 @@ def test_nothing_is_made_for_each_row_of_a_body_before_they_are_counted() -> Non
 
 
 def test_archives_share_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests, "MAX_ZIP_BYTES", 1000)
+    monkeypatch.setattr(archives, "MAX_BYTES", 1000)
     a, b = (("archive", archive(f"{name}/1", size=600)) for name in "ab")
     assert len(read(read_adapt, form(a)).support) == 1
     with pytest.raises(TooLarge) as told:
@@ -154,16 +154,16 @@ def test_of_wrong_labels_the_first_is_told() -> None:
 def test_a_vector_that_is_too_long_is_told_before_it_is_an_array(media_type: str) -> None:
     body = {"inputs": [{"vector": [0.5] * (MAX_DIMENSIONS + 1)}]}
     with pytest.raises(TooLarge, match="/inputs/0/vector: a vector has 1 to 8192 dimensions") as told:
-        read(read_queries, structured(body, media_type))
+        read(read_queries, body_of(body, media_type))
     assert told.value.code == "vector_too_large"
 
 
 @pytest.mark.parametrize("media_type", [JSON, MSGPACK])
 def test_arrays_and_maps_are_counted(media_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (packed, requests):
+    for module in (packed, structured):
         monkeypatch.setattr(module, "MAX_COLLECTIONS", 4)
     bodies = [{"inputs": [{"vector": [1.0]}, *more]} for more in ([], [{}])]
-    fits, full = (structured(body, media_type) for body in bodies)
+    fits, full = (body_of(body, media_type) for body in bodies)
     assert len(read(read_queries, fits)) == 1
     with pytest.raises(TooLarge, match="more than 4 arrays") as told:
         read(read_queries, full)
@@ -178,16 +178,16 @@ def test_much_is_read_beside_the_event_loop(part: str, large: bool, monkeypatch:
     def seen(work: Callable[..., Found]) -> Callable[..., Found]:
         return lambda *given: where.append(threading.current_thread()) or work(*given)
 
-    for name in ("_validated", "spread", "labelled_rows"):
-        monkeypatch.setattr(requests, name, seen(getattr(requests, name)))
+    for module, name in ((structured, "_validated"), (forms, "spread"), (forms, "labelled_rows")):
+        monkeypatch.setattr(module, name, seen(getattr(module, name)))
     if large:
-        monkeypatch.setattr(requests, "LARGE", 0)
-        monkeypatch.setattr(requests, "LARGE_PART", 0)
+        monkeypatch.setattr(structured, "LARGE", 0)
+        monkeypatch.setattr(forms, "LARGE_PART", 0)
     body = {"inputs": [{"vector": [0.5]}]}
     if part == "JSON":
-        read(read_queries, structured(body, JSON))
+        read(read_queries, body_of(body, JSON))
     elif part == "MessagePack":
-        read(read_queries, structured(body, MSGPACK))
+        read(read_queries, body_of(body, MSGPACK))
     elif part == "rows":
         read(read_queries, form(("inputs", ("a.npy", rows(3)))))
     else:

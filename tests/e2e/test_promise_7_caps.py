@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 
-from api.requests import MAX_ZIP_BYTES
+from api.archives import MAX_BYTES
 from innerloop.embedded import Embedded
 from tests.asking import assert_problem
 from tests.sounds import encoded, wav
@@ -63,7 +63,7 @@ def test_archive_bomb(http: httpx.Client) -> None:
 def test_one_more_than_each_limit_is_refused(http: httpx.Client) -> None:
     """Those that no setting changes."""
     limits = http.get("/v1/limits").json()
-    assert limits["max_archive_bytes"] == MAX_ZIP_BYTES
+    assert limits["max_archive_bytes"] == MAX_BYTES
     wide = [{"label": label, "input": {"vector": [0.5] * (limits["max_vector_dimensions"] + 1)}} for label in "ab"]
     assert_problem(http.post("/v1/models", json={"support": wide}), 413, "vector_too_large")
     rows = {"support[a]": ("a.npy", npy(np.zeros((limits["max_rows"] + 1, 2), np.float32)))}

@@ -1,0 +1,195 @@
+"""Multipart forms: their parts become options and payloads; a part that nobody reads is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+
+from adapter.errors import MalformedRequest, TooLarge, Unprocessable
+from adapter.store import WhichVersion
+from api import archives
+from api.arrays import check_rows, labelled_rows, spread
+from api.asking import which_version
+from api.decode import Payload
+from api.schemas_requests import AdaptationIn, AdaptOptions, PredictRequest, WebhookIn
+from api.structured import as_problem, aside
+
+MAX_PARTS = 10_000
+"""Files and fields each."""
+MAX_FIELD = 2**20
+"""Bytes of one part that is no file."""
+LARGE_PART = 2**16
+"""Bytes of one part that others need not wait for."""
+
+_LABELLED = re.compile(r"(support|examples|queries)\[(.+)\]", re.DOTALL)
+
+
+@asynccontextmanager
+async def opened(request: Request) -> AsyncGenerator[FormData]:
+    """The multipart form of a request, closed afterwards.
+
+    Raises:
+        MalformedRequest: a part is damaged, or the end is missing.
+        TooLarge: too many parts, or a field too long.
+    """
+    await _closed(request)
+    try:
+        form = await request.form(max_files=MAX_PARTS, max_fields=MAX_PARTS, max_part_size=MAX_FIELD)
+    except HTTPException as error:
+        if "Too many" in error.detail:
+            raise TooLarge(f"the form has more than {MAX_PARTS} parts of a kind", code="too_many_parts") from error
+        if "maximum size" in error.detail:
+            raise TooLarge(
+                f"a part without a filename, which is a text or a setting, has more than {MAX_FIELD} bytes",
+                code="body_too_large",
+            ) from error
+        raise MalformedRequest(f"the multipart body is damaged: {error.detail}") from error
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
+async def _closed(request: Request) -> None:
+    """Refuse a body without its closing boundary: the parser would pass over what is missing."""
+    _, parameters = parse_options_header(request.headers.get("content-type", ""))
+    boundary = parameters.get(b"boundary", b"")
+    if not boundary or b"--" + boundary + b"--" not in await request.body():
+        raise MalformedRequest("the multipart body has no closing boundary; it was cut off or names another one")
+
+
+def check_known(form: FormData, names: set[str], *, labelled: str | None = None) -> None:
+    """Refuse parts that nobody reads; `labelled` names those that carry a label.
+
+    Raises:
+        Unprocessable: there is one.
+    """
+    others = ["archive", "vectors", "labels"] if labelled else []
+    unknown = [n for n in form if n not in names and n not in others and not (labelled and _label(n, labelled))]
+    if unknown:
+        expected = sorted(names) + ([f"{labelled}[<label>]", *others] if labelled else [])
+        raise Unprocessable(
+            f"unknown part {unknown[0]!r}; expected {', '.join(expected)}", code="unknown_field", pointer=unknown[0]
+        )
+
+
+def _label(part: str, name: str) -> str | None:
+    match = _LABELLED.fullmatch(part)
+    return match[2] if match and match[1] == name else None
+
+
+def options(form: FormData, names: set[str], also: set[str] | None = None) -> AdaptOptions:
+    """The parts called `names`; those called `also` may stand beside them.
+
+    Raises:
+        MalformedRequest, Unprocessable: one is not what it should be.
+    """
+    check_known(form, names | (also or set()), labelled="support")
+    fields = {name: str(form[name]) for name in names if name in form}
+    parsed: dict[str, BaseModel] = {}
+    for name, schema in (("adaptation", AdaptationIn), ("webhook", WebhookIn)):
+        if given := fields.pop(name, ""):
+            try:
+                parsed[name] = schema.model_validate_json(given)
+            except ValidationError as error:
+                raise as_problem(error, f"/{name}") from error
+    try:
+        return AdaptOptions.model_validate_strings(fields, strict=False).model_copy(update=parsed)
+    except ValidationError as error:
+        raise as_problem(error) from error
+
+
+async def labelled(form: FormData, kind: str) -> list[Payload]:
+    """Every labelled input of a form: parts called `kind[<label>]`, archives, and vectors with their labels.
+
+    Raises:
+        TooLarge: too many, or too much.
+        Unprocessable: an archive or an array that cannot be read.
+    """
+    if len(form.getlist("vectors")) > 1:
+        raise Unprocessable(
+            "part vectors stands once, labels names its rows; send one array", code="bad_labels", pointer="vectors"
+        )
+    payloads: list[Payload] = []
+    room = archives.MAX_BYTES
+    for name, part in form.multi_items():
+        if name == "archive":
+            files = await asyncio.to_thread(archives.unzip, await _bytes(name, part), room)
+            room -= sum(len(file.content) for file in files)
+            payloads += files
+        elif label := _label(name, kind):
+            file_name = part.filename if isinstance(part, UploadFile) else ""
+            payloads += await _given(part, f"{name} {file_name}".strip(), len(payloads), label)
+        elif name == "vectors":
+            vectors, labels = await _bytes(name, part), await _text(form, "labels")
+            payloads += await aside(
+                len(vectors) + len(labels) > LARGE_PART, labelled_rows, vectors, labels, len(payloads)
+            )
+        check_rows(len(payloads), name)
+    return payloads
+
+
+async def queries(form: FormData, n_before: int = 0) -> tuple[list[str | None], list[Payload]]:
+    """The parts called `inputs` and their names, of a form with `n_before` inputs of another kind.
+
+    Raises:
+        TooLarge: too many of them.
+    """
+    ids: list[str | None] = []
+    payloads: list[Payload] = []
+    for i, part in enumerate(form.getlist("inputs")):
+        rows = await _given(part, f"inputs[{i}]", n_before + len(payloads))
+        payloads += rows
+        check_rows(n_before + len(payloads), f"inputs[{i}]")
+        ids += [part.filename if isinstance(part, UploadFile) else None] * len(rows)
+    return ids, payloads
+
+
+def top_k(form: FormData) -> int:
+    """How many scores are listed.
+
+    Raises:
+        Unprocessable: not a whole number from 1.
+    """
+    given = str(form.get("top_k", PredictRequest.model_fields["top_k"].default))
+    if not re.fullmatch("[1-9][0-9]{0,15}", given):
+        raise Unprocessable(
+            f"top_k must be a whole number from 1, not {given[:40]!r}", code="invalid_request", pointer="top_k"
+        )
+    return int(given)
+
+
+def version(form: FormData) -> WhichVersion:
+    """The version that is asked.
+
+    Raises:
+        Unprocessable: it names none.
+    """
+    return which_version(str(form["version"]) if "version" in form else None)
+
+
+async def _given(part: UploadFile | str, pointer: str, n_before: int, label: str | None = None) -> list[Payload]:
+    """A file, which may hold many inputs, or a plain field, which is a text."""
+    if not isinstance(part, UploadFile):
+        return [Payload(part, pointer, label, "text")]
+    content = await part.read()
+    return await aside(len(content) > LARGE_PART, spread, Payload(content, pointer, label), n_before)
+
+
+async def _text(form: FormData, name: str) -> bytes | str:
+    part = form.get(name) or ""
+    return await part.read() if isinstance(part, UploadFile) else part
+
+
+async def _bytes(name: str, part: UploadFile | str) -> bytes:
+    if not isinstance(part, UploadFile):
+        raise Unprocessable(f"part {name!r} must be a file (give it a filename)", code="not_a_file", pointer=name)
+    return await part.read()
