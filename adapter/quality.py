@@ -6,6 +6,7 @@ knows class numbers only, so a renamed class keeps its figures.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +21,7 @@ Method = Literal["leave_one_out", "cross_validation", "cross_validation_without_
 
 MOST_SUSPICIOUS = 20
 MOST_TWINS = 5
+MOST_DOUBTED = 5
 
 
 class Suspicion(BaseModel):
@@ -43,6 +45,7 @@ class Quality(BaseModel):
             example of a class, which cannot be held out.
         calibration_error: of those answers, in [0, 1]; None where there are none.
         twins: pairs of classes that hold the very same example.
+        doubts: examples of which the meta-model cannot make much, in words.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -53,6 +56,7 @@ class Quality(BaseModel):
     calibration_error: float | None
     suspicious: tuple[Suspicion, ...]
     twins: tuple[tuple[int, int], ...]
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,17 @@ def judge(
         suspicious=_suspicious(support, np.flatnonzero(held), probabilities, labels),
         twins=_twins(support),
     )
+
+
+def doubts(support: SupportSet, found: Mapping[str, NDArray[np.bool_]]) -> tuple[str, ...]:
+    """What an input spec doubts, with the examples by where they stood in the request."""
+    told: list[str] = []
+    for words, rows in found.items():
+        where = sorted(source for source, row in zip(support.sources, rows, strict=True) if row)
+        more = f" and {len(where) - MOST_DOUBTED} more" if len(where) > MOST_DOUBTED else ""
+        if where:
+            told.append(f"{words}: {', '.join(where[:MOST_DOUBTED])}{more}")
+    return tuple(told)
 
 
 def compare(old: SupportSet, before: Quality, new: SupportSet, after: Quality) -> Comparison | None:

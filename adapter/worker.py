@@ -25,6 +25,7 @@ from adapter.config import Settings
 from adapter.errors import StoreFull
 from adapter.leases import LeaseKeeper
 from adapter.models import JobError
+from adapter.quality import doubts
 from adapter.queue import ADAPT, celery_app
 from adapter.redis_store import now_ms
 from adapter.store import Claim, Records, Weights, connect
@@ -135,7 +136,8 @@ class Worker:
             if not self.records.serve(claim, took):
                 return False
             quality = cross_validate(model, support, features, claim.spec.adaptation, temperature)
-        return self.records.finish(claim, took, quality.model_dump_json())
+        found = doubts(support, path.served.manifest.input.doubts(support.inputs))
+        return self.records.finish(claim, took, quality.model_copy(update={"doubts": found}).model_dump_json())
 
     def _give_up(self, claim: Claim, error: Exception) -> bool:
         """An error that comes again each time fails the model; anything else is tried again."""

@@ -108,4 +108,5 @@ def _advice(quality: Quality, per_class: list[ClassQuality], names: list[str], n
         count = len(quality.suspicious)
         advice.append(f"{count} example{'s look' if count > 1 else ' looks'} like another class; see suspicious")
     pairs = sorted(sorted((names[a], names[b])) for a, b in quality.twins)
-    return advice + [f"classes {a!r} and {b!r} share an example; remove it from one" for a, b in pairs]
+    shared = [f"classes {a!r} and {b!r} share an example; remove it from one" for a, b in pairs]
+    return advice + shared + list(quality.doubts)

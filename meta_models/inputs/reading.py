@@ -67,6 +67,10 @@ class Described(BaseModel):
         """An example of a support set, whose class name may say something."""
         return row
 
+    def doubts(self, rows: NDArray[Any]) -> dict[str, NDArray[np.bool_]]:
+        """What a meta-model cannot make much of: in words, which (n,) of the examples (n, *shape) it is true of."""
+        return {}
+
 
 class Reads(Protocol):
     """What every input spec offers besides its `kind`.
@@ -109,6 +113,10 @@ class Reads(Protocol):
 
     def with_name(self, row: NDArray[Any], name: str) -> NDArray[Any]:
         """`Described.with_name`."""
+        ...
+
+    def doubts(self, rows: NDArray[Any]) -> dict[str, NDArray[np.bool_]]:
+        """`Described.doubts`."""
         ...
 
     def preview(self, row: NDArray[Any], backbone: Mapping[str, Any]) -> Preview:

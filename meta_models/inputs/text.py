@@ -104,6 +104,17 @@ class TextSpec(Described):
         named[self.max_tokens : self.max_tokens + len(ids)] = ids
         return named
 
+    def doubts(self, rows: NDArray[Any]) -> dict[str, NDArray[np.bool_]]:
+        """Texts that fill their part of the row, and texts of which the encoder knows less than half."""
+        texts, _ = self.parts(rows)
+        lacks = self._encoder.token_to_id(getattr(self._encoder.model, "unk_token", None) or "")
+        n_words = (texts != PADDING).sum(1) - 2  # without what opens and closes a text
+        n_unknown = 0 if lacks is None else (texts == lacks + self.shift).sum(1)
+        return {
+            f"longer than the {self.max_tokens} tokens that are read, so cut": (texts != PADDING).all(1),
+            "mostly words or signs that the encoder does not know": 2 * n_unknown > n_words,
+        }
+
     def parts(self, rows: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """(n, max_tokens + name_tokens) to texts (n, max_tokens) and names (n, name_tokens)."""
         return rows[:, : self.max_tokens], rows[:, self.max_tokens :]

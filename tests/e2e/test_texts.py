@@ -56,6 +56,15 @@ def test_class_names_are_worth_examples(http: httpx.Client) -> None:
     assert round(told - untold, 6) >= 0.05
 
 
+def test_texts_that_are_cut_or_unknown_are_named(http: httpx.Client) -> None:
+    examples = support(2)
+    examples[1]["input"]["text"] *= 30
+    examples[2]["input"]["text"] = "\u16a0\u16a2 \u16b1\u16b7"
+    *_, cut, unknown = adapt(http, examples)["quality"]["warnings"]
+    assert cut.endswith("so cut: /support/1/input/text")
+    assert unknown.endswith("the encoder does not know: /support/2/input/text")
+
+
 def test_a_new_name_changes_no_answer(http: httpx.Client) -> None:
     model = adapt(http, support(2))
     asked = {"inputs": [{"text": "where is it"}, {"text": "you owe me money"}], "top_k": 20}

@@ -62,6 +62,14 @@ def test_what_is_too_long_keeps_its_beginning_and_its_end_mark(text: TextSpec) -
     assert row[: text.max_tokens].tolist() == [2, *[VOCABULARY["card"]] * 30, 3]
 
 
+def test_it_is_said_which_texts_are_cut_and_which_are_unknown(text: TextSpec) -> None:
+    texts = ["my card", "card " * 30, "card " * 29 + "back", "card " * 31, "karte karte card", "karte card"]
+    rows = np.stack([text.read(content, Caps()) for content in texts])
+    cut, unknown = (mask.tolist() for mask in text.doubts(rows).values())
+    assert cut == [False, True, True, True, False, False]
+    assert unknown == [False, False, False, False, True, False]
+
+
 @pytest.mark.parametrize("name", ["card_arrival", "card-arrival", "Card Arrival", "cardArrival", "  card   arrival "])
 def test_a_class_name_is_read_as_words(text: TextSpec, name: str) -> None:
     row = text.with_name(text.read("where is it", Caps()), name)
