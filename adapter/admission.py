@@ -38,8 +38,7 @@ class Admission(RedisStore):
 
     def beat(self, worker: str) -> None:
         """Say that this worker lives."""
-        self.client.set(f"{WORKER}{worker}", "1", ex=WORKER_TTL_SECONDS)
-        self.client.sadd(WORKERS, worker)
+        self.run("beat", [f"{WORKER}{worker}", WORKERS], [worker, WORKER_TTL_SECONDS])
 
     def retire(self, worker: str) -> None:
         """Say that this worker ends."""
@@ -48,7 +47,7 @@ class Admission(RedisStore):
 
     def room(self) -> Room:
         """What there is; costs the same however many models are kept."""
-        return Room(*self.run("room", [JOBS, WORKERS], [WORKER]))
+        return Room(*self.run("room", [JOBS, WORKERS], [WORKER, WORKER_TTL_SECONDS * 1000]))
 
     def require_worker(self) -> None:
         """Refuse new jobs while nobody works.
@@ -70,6 +69,15 @@ class Admission(RedisStore):
         if room.jobs >= self.settings.max_queued_jobs:
             self._found = None
             raise QueueFull(f"{room.jobs} jobs are waiting, the most this server queues", retry_after=5)
+        self.require_memory()
+
+    def require_memory(self) -> None:
+        """Refuse to keep more while the memory is nearly full.
+
+        Raises:
+            StoreFull: try again later.
+        """
+        room = self._lately()
         if room.most_memory and room.memory > WATERMARK * room.most_memory:
             self._found = None
             raise StoreFull("the store of models is full; delete models or raise its memory", retry_after=30)

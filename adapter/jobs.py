@@ -138,7 +138,7 @@ class Jobs(RedisStore):
 
     def lock(self, name: str, seconds: float) -> bool:
         """Whether this process may do `name` now; for everyone else it is taken for `seconds`."""
-        return bool(self.client.set(f"il:lock:{name}", "1", nx=True, px=int(seconds * 1000)))
+        return bool(self.run("lock", [f"il:lock:{name}"], [int(seconds * 1000)]))
 
     @property
     def _lease_ms(self) -> int:

@@ -77,6 +77,18 @@ def connect_once(url: str, timeout: float = 1.0) -> redis.Redis:
     )
 
 
+def full(error: redis.RedisError) -> StoreFull | None:
+    """What an error says of room, in memory or on disk; None where it says something else.
+
+    Redis 6 words what it refuses a script as an error of the script.
+    """
+    if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in str(error):
+        return StoreFull("the store of models is full; delete models or raise its memory", retry_after=30)
+    if "MISCONF" in str(error):
+        return StoreFull("the store of models cannot write to its disk, which may be full", retry_after=30)
+    return None
+
+
 class RedisStore:
     """A client and the scripts of `lua/`, each of which makes one change in one step."""
 
@@ -94,12 +106,12 @@ class RedisStore:
         """Run one of the scripts.
 
         Raises:
-            StoreFull: Redis is out of memory.
+            StoreFull: Redis is out of memory, or cannot write to its disk.
         """
         try:
             return self._scripts[script](keys=keys, args=arguments)
-        except OutOfMemoryError as error:
-            raise StoreFull("the store of models is full; delete models or raise its memory", retry_after=30) from error
+        except redis.ResponseError as error:
+            raise full(error) or error from error
 
 
 def record_key(owner: str, record_id: str) -> str:

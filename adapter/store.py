@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 from adapter import redis_store
 from adapter.admission import Admission
-from adapter.errors import IdempotencyKeyInUse, LostUpdate, NotFound, Unprocessable
+from adapter.errors import IdempotencyKeyInUse, LostUpdate, NotFound, Overload, QueueFull, StoreFull, Unprocessable
 from adapter.events import Events
 from adapter.jobs import Claim, Jobs
 from adapter.keys import LOCAL, Key
@@ -108,7 +108,11 @@ class Records(Lookup, Admission, Jobs, Versions, Events, Tally):
             QueueFull, StoreFull: try again later.
             QuotaExceeded: of `key`.
         """
-        self.admit()
+        refused: Overload | None = None
+        try:
+            self.admit()
+        except (QueueFull, StoreFull) as error:
+            refused = error  # not what is there already
         model_id = model_id or new_model_id()
         outcome, found, *rest = self.run(
             "create",
@@ -145,8 +149,11 @@ class Records(Lookup, Admission, Jobs, Versions, Events, Tally):
                 webhook.url if webhook else "",
                 webhook.secret if webhook else "",
                 nudge,
+                int(refused is None),
             ],
         )
+        if outcome == b"refused" and refused is not None:
+            raise refused
         if outcome == b"quota":
             raise over_quota(key, found, *rest)
         if outcome == b"webhooks":

@@ -14,11 +14,11 @@ from typing import Any
 import redis
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from redis.exceptions import OutOfMemoryError
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
-from adapter.errors import ErrorItem, InnerloopError, StoreFull, StoreUnavailable
+from adapter.errors import ErrorItem, InnerloopError, StoreUnavailable
+from adapter.redis_store import full
 
 log = logging.getLogger("innerloop.api")
 
@@ -140,10 +140,9 @@ def _allowed(request: Request) -> set[str]:
 
 async def _redis(request: Request, error: Exception) -> Response:
     log.warning("%s %s %s: Redis: %s", _id(request), request.method, request.url.path, error)
-    if isinstance(error, OutOfMemoryError):
-        mapped: InnerloopError = StoreFull("the store of models is full", retry_after=30)
-    else:
-        mapped = StoreUnavailable("the store of models does not answer right now")
+    mapped = (isinstance(error, redis.RedisError) and full(error)) or StoreUnavailable(
+        "the store of models does not answer right now"
+    )
     return of(mapped, request.url.path, _id(request))
 
 

@@ -18,6 +18,7 @@ from redis.backoff import ExponentialBackoff
 
 from adapter.errors import RateLimited
 from adapter.keys import Key
+from adapter.redis_store import full
 
 WINDOW_SECONDS = 60
 
@@ -46,8 +47,10 @@ class RateLimiter:
     """Shared by all API processes through Redis. Keys without a limit cost nothing."""
 
     def __init__(self, url: str) -> None:
-        self._pool = redis.asyncio.ConnectionPool.from_url(
+        self._pool = redis.asyncio.BlockingConnectionPool.from_url(
             url,
+            max_connections=100,
+            timeout=5,
             socket_timeout=3,
             socket_connect_timeout=3,
             health_check_interval=5,
@@ -65,7 +68,12 @@ class RateLimiter:
         limit = key.quota.requests_per_minute
         if limit is None:
             return True, None
-        within, window = await self._storage.acquire_and_look(_name(key, limit), limit, WINDOW_SECONDS)
+        try:
+            within, window = await self._storage.acquire_and_look(_name(key, limit), limit, WINDOW_SECONDS)
+        except redis.ResponseError as error:
+            if full(error):  # where nothing can be counted, models can still be asked, and deleted
+                return True, None
+            raise
         return within, _left(limit, window)
 
     async def left(self, key: Key) -> Rate | None:

@@ -2,8 +2,8 @@
 -- KEYS record, support, models, digest, idempotency, jobs, events, usage, stored, sizes,
 --      webhooks of the new model, queue of messages, owners, queue of nudges
 -- ARGV id, job, spec, support bytes, ttl ms, tombstone ms, grace ms, listed, fingerprint, idempotency ms,
---      record prefix, name, key, quota, webhook url, webhook secret, nudge
--- Returns {'created' | 'existing' | 'conflict' | 'webhooks', id} or {'quota', which, ms to wait}; `webhooks`: its model
+--      record prefix, name, key, quota, webhook url, webhook secret, nudge, whether there is room
+-- Returns {'created' | 'existing' | 'conflict' | 'webhooks' | 'refused', id} or {'quota', which, ms to wait}; `webhooks`: its model
 -- tells as many urls as it may, and nothing was changed
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -27,6 +27,7 @@ end
 if ARGV[8] == '1' then
   local twin = redis.call('GET', KEYS[4])
   if twin and lives(twin) then
+    redis.call('DEL', KEYS[1]) -- is not there; what begins by freeing memory may go on where the store is full
     local hooks = string.gsub(prefix, ':model:$', ':webhooks:') .. twin
     if ARGV[15] ~= '' and redis.call('HEXISTS', hooks, ARGV[15]) == 0
       and redis.call('HLEN', hooks) >= most_webhooks then return {'webhooks', twin} end
@@ -61,6 +62,7 @@ if ARGV[8] == '1' then
   end
 end
 
+if ARGV[18] == '0' then return {'refused', ''} end
 local bytes = ARGV[8] == '1' and #ARGV[4] or 0
 local refused = over_quota(ARGV[14], KEYS[8], KEYS[9], KEYS[10], now, 1, 1, bytes)
 if refused then return refused end

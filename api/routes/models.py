@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
+import redis
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from adapter.errors import NotCancelable
@@ -120,7 +122,10 @@ async def delete_model(model_id: str, s: S, who: MayAdapt, if_match: IfMatch = N
     if if_match is not None:
         revision = expected_revision(if_match, await s.in_store(s.records.get, who.owner, model_id))
     weights = await s.in_store(s.records.delete, who.owner, model_id, revision)
-    await s.in_weights(s.weights.delete, who.owner, weights)
+    with contextlib.suppress(
+        redis.RedisError
+    ):  # a cache: what is left in it, nobody can ask for, and it ends with its time
+        await s.in_weights(s.weights.delete, who.owner, weights)
     return Response(status_code=204)
 
 
