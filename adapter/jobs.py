@@ -33,7 +33,8 @@ class Claim:
     """A job held by this worker until its lease runs out.
 
     `support`: the stored support set. `expires_ms`: the end of its life when it was claimed. `measured`: the model's
-    quality is known already. `key`: the API key that asked for it. `steps`: of its inner loop, until they are told.
+    quality is known already. `key`: the API key that asked for it. `waited_ms`: since the job was opened.
+    `steps`: of its inner loop, until they are told.
     """
 
     job: str
@@ -44,6 +45,7 @@ class Claim:
     expires_ms: int
     measured: bool = False
     key: str = "local"
+    waited_ms: int = 0
     steps: Steps = field(default_factory=Steps, compare=False)
 
     @property
@@ -84,7 +86,7 @@ class Jobs(RedisStore):
         )
         if not answer:
             return None
-        attempt, spec, support, expires, quality, key = answer
+        attempt, spec, support, expires, quality, key, waited = answer
         return Claim(
             job,
             token,
@@ -94,6 +96,7 @@ class Jobs(RedisStore):
             int(expires),
             measured=bool(quality),
             key=key.decode(),
+            waited_ms=int(waited),
         )
 
     def extend(self, claim: Claim) -> bool:
@@ -134,7 +137,12 @@ class Jobs(RedisStore):
 
     def due_jobs(self, limit: int = 100) -> list[str]:
         """Open jobs that nobody is working on, no more than lack a message in `QUEUE`."""
-        return [job.decode() for job in self.run("due", [JOBS, QUEUE], [redis_store.GRACE_MS, limit])]
+        return [
+            job.decode()
+            for job in self.run(
+                "due", [JOBS, QUEUE], [redis_store.GRACE_MS, limit, 10 * max(self._lease_ms, redis_store.GRACE_MS)]
+            )
+        ]
 
     def lock(self, name: str, seconds: float) -> bool:
         """Whether this process may do `name` now; for everyone else it is taken for `seconds`."""

@@ -11,6 +11,7 @@ il:{owner}:idempotency:{h}   hash    Idempotency-Key to fingerprint and id
 il:{owner}:webhooks:{id}     hash    who is told of a model: url to secret
 il:jobs                      zset    open jobs by the time someone must look at them
 il:webhooks, :{message}      zset, hash  messages by the time they are to be sent, and each
+il:webhooks:asked:{h}        string  the message that the same content, posted again, was told by
 il:worker:{name}             string  a worker that lives
 il:workers                   set     names of those that said so
 il:{owner}:weights:{digest}  string  adapted tensors (weights role)

@@ -42,6 +42,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("innerloop.worker")
 
 
+ELSEWHERE_MS = 60_000
+"""So long after a job was opened another worker may publish its meta-model: upgrades take one process at a time."""
+
+
 class _LeaseLostError(Exception):
     """Another worker has the job, or nobody wants it any more."""
 
@@ -102,6 +106,10 @@ class Worker:
             return self.records.finish(claim, _ms_since(began))
         path = self._paths.get(spec.meta_model)
         if path is None:
+            if claim.waited_ms < ELSEWHERE_MS:
+                log.warning("%s: %s is not published on this worker; left to another one", claim.job, spec.meta_model)
+                self.records.postpone(claim)
+                return False
             return self.records.fail(
                 claim, JobError("meta_model_gone", f"{spec.meta_model} is not published on this worker")
             )
@@ -232,6 +240,7 @@ def main(settings: Settings) -> None:
     alone = settings.worker_processes == 1
     make_app(settings).worker_main(
         [
+            "--quiet",  # no banner
             "worker",
             f"--pool={'solo' if alone else 'prefork'}",
             f"--concurrency={settings.worker_processes}",

@@ -51,7 +51,13 @@ if ARGV[8] == '1' then
       redis.call('HSET', hooks, ARGV[15], ARGV[16])
       redis.call('PEXPIREAT', hooks, redis.call('HGET', prefix .. twin, 'expires_ms'))
       if redis.call('HGET', prefix .. twin, 'status') == 'ready' then
-        announce(KEYS[12], ARGV[15], ARGV[16], now, string.match(ARGV[2], '^[^/]+'), twin, 1, 'ready', '')
+        -- Once, however often it is asked for, until that message is delivered or given up.
+        local asked = KEYS[12] .. ':asked:' .. redis.sha1hex(prefix .. twin .. ' ' .. ARGV[15])
+        local message = redis.call('GET', asked)
+        if not message or redis.call('EXISTS', KEYS[12] .. ':' .. message) == 0 then
+          message = announce(KEYS[12], ARGV[15], ARGV[16], now, string.match(ARGV[2], '^[^/]+'), twin, 1, 'ready', '')
+          redis.call('SET', asked, message, 'EX', 86400)
+        end
       end
     end
     if ARGV[9] ~= '' then

@@ -59,6 +59,7 @@ local function announce(queue, url, secret, now, owner, model, version, status, 
     'at_ms', now, 'problem', problem, 'url', url, 'secret', secret, 'attempts', 0)
   redis.call('EXPIRE', queue .. ':' .. id, 7 * 86400)
   redis.call('ZADD', queue, now, id)
+  return id
 end
 
 -- job: owner/model[.version]

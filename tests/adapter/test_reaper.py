@@ -12,7 +12,7 @@ import redis
 from adapter.errors import StoreFull
 from adapter.queue import Publisher
 from adapter.reaper import Reaper, reap
-from adapter.redis_store import QUEUE
+from adapter.redis_store import JOBS, QUEUE
 from adapter.store import Records
 from tests.adapter.test_store import create, job
 from tests.faults.victim import until
@@ -77,3 +77,16 @@ def test_the_reaper_outlives_a_full_store(
     until(lambda: client.llen(QUEUE) == 1)
     monkeypatch.setattr(records, "due_jobs", due_jobs)
     reaper.stop()
+
+
+def test_jobs_of_an_hour_that_comes_again_are_due(records: Records) -> None:
+    """The clock went back: what somebody must look at, and a lease, lie an hour ahead."""
+    model_id = create(records)
+    claim = records.claim(job(model_id))
+    assert claim is not None
+    records.client.hincrby(f"il:anna:model:{model_id}", "lease_ms", 3_600_000)
+    records.client.zincrby(JOBS, 3_600_000, job(model_id))
+    assert records.due_jobs() == [job(model_id)]
+    heir = records.claim(job(model_id))
+    assert heir is not None
+    assert heir.attempt == 2

@@ -392,3 +392,12 @@ def test_a_served_model_whose_measuring_fails_stays_ready(records: Records) -> N
     assert records.claim(job(model_id)) is None
     record = records.get("anna", model_id)
     assert (record.status, record.job) == ("ready", "")
+
+
+def test_a_job_is_handed_out_and_claimed_in_a_full_store(records: Records, full: Callable[[], None]) -> None:
+    model_id = create(records)
+    time.sleep(0.01)
+    records.client.zadd(JOBS, {job(model_id): 0})
+    full()
+    assert records.due_jobs() == [job(model_id)]
+    assert records.claim(job(model_id)) is not None

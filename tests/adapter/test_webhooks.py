@@ -179,6 +179,20 @@ def test_a_message_that_cannot_be_read_is_dropped(
     assert set(messages.client.keys(f"{MESSAGES}*")) == kept
 
 
+def test_the_same_content_again_is_told_once_until_it_is_delivered(records: Records, messages: Messages) -> None:
+    model_id = told(records)
+    finish(records, model_id)
+    [first] = messages.due(10)
+    assert messages.note(first, Attempt(True, 200), 0) == "delivered"
+    for _ in range(3):
+        told(records)
+    [again] = messages.due(10)
+    assert again.model == model_id
+    assert messages.note(again, Attempt(True, 200), 0) == "delivered"
+    told(records)
+    assert len(messages.due(10)) == 1
+
+
 def test_a_model_tells_ten_urls(records: Records, messages: Messages) -> None:
     """Another one is refused and changes nothing; one of the ten may come again."""
     model_id = told(records)

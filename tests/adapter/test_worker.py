@@ -174,3 +174,27 @@ def test_a_choice_of_another_kind_takes_the_support_set_along(records: Records, 
     sizes = records.client.hgetall("il:anna:sizes")
     assert sizes == {model.encode(): str(len(stored)).encode(), b"total": str(len(stored)).encode()}
     assert 0 < records.client.ttl(f"il:anna:support:{model}") <= 100
+
+
+def test_a_meta_model_of_other_workers_is_left_to_them(
+    records: Records, redis_url: str, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upgrade goes from process to process: this one has not been told yet."""
+    behind = Worker(Settings(redis_url=redis_url, device="cpu"))
+    monkeypatch.setattr(behind, "_paths", {})
+    for _ in range(4):
+        assert not behind.run(job)
+    assert Worker(Settings(redis_url=redis_url, device="cpu")).run(job)
+    assert records.get("anna", job.split("/")[1]).status == "ready"
+
+
+def test_a_meta_model_that_no_worker_has_fails_the_model_in_the_end(
+    records: Records, redis_url: str, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = Worker(Settings(redis_url=redis_url, device="cpu"))
+    monkeypatch.setattr(behind, "_paths", {})
+    monkeypatch.setattr("adapter.worker.ELSEWHERE_MS", 0)
+    behind.run(job)
+    record = records.get("anna", job.split("/")[1])
+    assert record.error is not None
+    assert (record.status, record.error.code) == ("failed", "meta_model_gone")
