@@ -6,7 +6,8 @@ InnerloopError
 │   TooLarge 413, UnsupportedMediaType 415, Unprocessable 422
 ├── ExportDiffers 500: an export would not answer as the service does
 ├── Spent 429 (retryable, Retry-After): RateLimited, QuotaExceeded
-└── Overload (retryable, Retry-After): QueueFull, StoreFull, NoWorker, StoreUnavailable 503, Timeout 504
+└── Overload (retryable, Retry-After): QueueFull, StoreFull, NoWorker, StoreUnavailable, Stopping 503,
+    AdaptationTimeout 503
 """
 
 from __future__ import annotations
@@ -150,6 +151,10 @@ class NoWorker(Overload):
 
 class StoreUnavailable(Overload):
     title, code = "Store unavailable", "store_unavailable"
+
+
+class Stopping(Overload):
+    title, code = "Server stopping", "stopping"
 
 
 class AdaptationTimeout(Overload):

@@ -224,7 +224,7 @@ async def settle(
     version: int = 1,
     until: Callable[[ModelRecord], bool] = _adapted,
 ) -> ModelRecord:
-    """The version's record once its adaptation ended, or as it is at `deadline`.
+    """The version's record once its adaptation ended, or as it is at `deadline` or when the server is told to stop.
 
     Raises:
         NotFound: deleted meanwhile.
@@ -233,7 +233,7 @@ async def settle(
         while True:
             record = await services.in_store(services.records.get, owner, model_id, version)
             left = deadline - within(0)
-            if until(record) or left <= 0:
+            if until(record) or left <= 0 or services.waiter.stopping:
                 return record
             try:
                 await asyncio.wait_for(woken.wait(), left)

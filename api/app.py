@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
@@ -15,6 +16,7 @@ from api import openapi, problems
 from api.asking import known_parameters
 from api.metrics import Measured, Metrics
 from api.middleware import Boundary
+from api.protocol import LET_GO
 from api.routes import (
     evaluations,
     events,
@@ -45,11 +47,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings, measured = settings or Settings(), Metrics()
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+    async def lifespan(app: FastAPI) -> AsyncGenerator[dict[str, Any]]:
         with kept_for_good():
             app.state.services = made = Services(settings, measured)
             await made.start()
-        yield
+        yield {LET_GO: made.let_go}
         await made.stop()
 
     app = FastAPIOffline(  # its page at /docs loads nothing from elsewhere

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapter.config import Settings
-from adapter.errors import InnerloopError, MalformedRequest, RequestTimeout, TooLarge, UnsupportedMediaType
+from adapter.errors import InnerloopError, MalformedRequest, RequestTimeout, Stopping, TooLarge, UnsupportedMediaType
 from api import problems
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
@@ -52,6 +52,11 @@ class Boundary:
         try:
             self._check(headers)
             await self._app(scope, self._bounded(receive), send_with_id)
+        except asyncio.CancelledError:  # the server stops, and the time it leaves for that is over
+            if started:
+                raise
+            stopping = Stopping("this server is stopping; send the request again")
+            await problems.of(stopping, scope["path"], request_id)(scope, receive, send)
         except InnerloopError as error:  # raised by `receive`, outside the routes' handlers
             if started:
                 raise

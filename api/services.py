@@ -69,6 +69,11 @@ class Services:
         self._reaper.start()
         self._deliverer.start()
 
+    def let_go(self) -> None:
+        """The server is told to stop: whoever waits is answered now, with what there is."""
+        self.waiter.let_go()
+        self.streams.let_go()
+
     async def stop(self) -> None:
         await self.waiter.stop()
         await self.meter.stop()

@@ -21,12 +21,22 @@ log = logging.getLogger("innerloop.streams")
 BLOCK_MS = 2000
 """Between two looks at whether anything more can happen."""
 
+MAX_LISTENERS = 10_000
+"""Of one API process: more than the files it may open."""
+
+END_SECONDS = 2 * BLOCK_MS / 1000
+"""A stream takes no longer to end by itself."""
+
 
 class Streams:
     """Listeners of one API process."""
 
     def __init__(self, url: str) -> None:
-        self._client = redis.asyncio.Redis.from_url(url, socket_timeout=10, health_check_interval=5)
+        # Each listener holds a connection while it waits.
+        self._client = redis.asyncio.Redis.from_url(
+            url, socket_timeout=10, health_check_interval=5, max_connections=MAX_LISTENERS
+        )
+        self._stopping = False
 
     async def follow(
         self,
@@ -38,8 +48,8 @@ class Streams:
     ) -> AsyncGenerator[Event]:
         """Events after id `after`, kept ones first, until `is_over` says that nothing more will happen.
 
-        Ends early once the listener may not listen any more, and where Redis does not answer: it comes back with the
-        last id it has.
+        Ends early once the listener may not listen any more, when the server is told to stop, and where Redis does not
+        answer: it comes back with the last id it has.
         """
         key, last = events_key(owner, model_id), after or "0"
         try:
@@ -52,12 +62,16 @@ class Streams:
                     for entry in entries:
                         yield Event.read(entry)
                         last = entry[0].decode()
-                if over:
+                if over or self._stopping:
                     return
         except BadInput:  # deleted or expired meanwhile
             return
         except redis.RedisError as error:
             log.warning("a listener of %s is sent away: %s", model_id, error)
+
+    def let_go(self) -> None:
+        """End every stream at its next look: this process is told to stop."""
+        self._stopping = True
 
     async def close(self) -> None:
         await self._client.aclose()

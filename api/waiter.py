@@ -39,6 +39,7 @@ class Waiter:
         self._waiting: defaultdict[str, set[Waking]] = defaultdict(set)
         self._listener: asyncio.Task[None] | None = None
         self._lost = False
+        self.stopping = False
 
     def start(self) -> None:
         self._listener = asyncio.create_task(self._listen())
@@ -49,10 +50,17 @@ class Waiter:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._listener
 
+    def let_go(self) -> None:
+        """Wake everybody, now and from now on: this process is told to stop, and whoever waits is answered first."""
+        self.stopping = True
+        self._wake_all()
+
     @contextmanager
     def expect(self, job: str) -> Generator[Waking]:
         """An event set whenever `job` may have ended; where it brings no record, look."""
         event = Waking()
+        if self.stopping:
+            event.set()
         self._waiting[job].add(event)
         try:
             yield event

@@ -13,6 +13,7 @@ from api.auth import MayPredict
 from api.openapi import problems
 from api.schemas_events import EventList, ModelEvent
 from api.services import Services, services
+from api.streams import END_SECONDS
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -81,4 +82,6 @@ async def list_events(
             data = ModelEvent.of(event).model_dump_json(exclude_none=True)
             yield ServerSentEvent(data, id=event.id, event=event.event)
 
-    return EventSourceResponse(told(), ping=PING_SECONDS, headers={"Cache-Control": "no-store"})
+    return EventSourceResponse(
+        told(), ping=PING_SECONDS, headers={"Cache-Control": "no-store"}, shutdown_grace_period=END_SECONDS
+    )
