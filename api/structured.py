@@ -17,6 +17,8 @@ from meta_models.inputs.vector import MAX_DIMENSIONS
 
 LARGE = 2**20
 """Bytes of a body that others need not wait for."""
+MAX_QUOTES = 2**21
+"""Of a JSON body: each member's name has two, and so has each text; what is in vectors and pictures has none."""
 MAX_FINDINGS = 10_000
 """Members and values that do not belong: a body with more has them counted, not listed."""
 SHOWN = 100
@@ -71,6 +73,8 @@ async def _json(request: Request, schema: type[Body]) -> Body:
     data = await request.body()
     if data.count(b"[") + data.count(b"{") > MAX_COLLECTIONS:
         raise TooLarge(f"the body has more than {MAX_COLLECTIONS} arrays and objects", code="body_too_large")
+    if data.count(b'"') > MAX_QUOTES:
+        raise TooLarge(f"the body has more than {MAX_QUOTES // 2} names and texts", code="body_too_large")
     return await aside(len(data) > LARGE, _validated, lambda: schema.model_validate_json(data))
 
 
@@ -81,9 +85,15 @@ def _validated(validate: Callable[[], Body]) -> Body:
         raise as_problem(error) from error
 
 
+_one_at_a_time = asyncio.Semaphore(1)
+
+
 async def aside(large: bool, work: Callable[P, Found], *args: P.args, **more: P.kwargs) -> Found:
-    """What `work` gives, from a thread where it is much."""
-    return await asyncio.to_thread(work, *args, **more) if large else work(*args, **more)
+    """What `work` gives, from a thread where it is much: one at a time, for most of it holds the interpreter's lock."""
+    if not large:
+        return work(*args, **more)
+    async with _one_at_a_time:
+        return await asyncio.to_thread(work, *args, **more)
 
 
 def as_problem(error: ValidationError, prefix: str = "") -> MalformedRequest | TooLarge | Unprocessable:

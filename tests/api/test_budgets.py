@@ -170,6 +170,16 @@ def test_arrays_and_maps_are_counted(media_type: str, monkeypatch: pytest.Monkey
     assert told.value.code == "body_too_large"
 
 
+def test_names_and_texts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members that nobody asked for take memory before they are refused."""
+    monkeypatch.setattr(structured, "MAX_QUOTES", 10)
+    fits, full = (body_of({"inputs": [{"vector": [1.0]}], **more}, JSON) for more in ({}, {"a": "", "b": "", "c": ""}))
+    assert len(read(read_queries, fits)) == 1
+    with pytest.raises(TooLarge, match="more than 5 names") as told:
+        read(read_queries, full)
+    assert told.value.code == "body_too_large"
+
+
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("part", ["JSON", "MessagePack", "rows", "labelled rows"])
 def test_much_is_read_beside_the_event_loop(part: str, large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
