@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
+import logging
 import os
 import shutil
 import signal
@@ -14,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -25,9 +28,14 @@ from adapter.config import Settings
 RESTARTS, WITHIN_SECONDS = 8, 30.0
 """A part that dies this often in so short a time is given up."""
 
+LOG_BYTES = 10 * 2**20
+"""A log that grows longer is set aside as `.log.1`."""
+
 STOP_SECONDS = 10.0
 RECORDS_LINK = "records.sock"
 _PR_SET_PDEATHSIG = 1
+
+log = logging.getLogger("innerloop.serve")
 
 
 class ServeError(RuntimeError):
@@ -46,12 +54,18 @@ class Part:
     deaths: deque[float] = field(default_factory=deque)
 
     def start(self) -> None:
-        with self.log.open("ab") as log:
+        """Begin, or begin anew.
+
+        Raises:
+            OSError: its log cannot be written, or there is no room for one more process.
+        """
+        self.log.parent.mkdir(exist_ok=True)
+        with self.log.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own commands
                 self.command,
                 env={**os.environ, **self.environment},  # noqa: TID251 - handed on, not read
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
@@ -60,18 +74,39 @@ class Part:
     def is_dead(self) -> bool:
         return self.process is not None and self.process.poll() is not None
 
+    def how_it_ended(self) -> str:
+        code = self.process.returncode if self.process else 0
+        return f"was ended by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"ended with code {code}"
+
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        if self.process is None or self.process.poll() is not None:
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(seconds)
+        self.kill()
+
+    def kill(self) -> None:
+        """End it and its children: those of a killed process live on, and keep its port."""
+        if self.process:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
     def log_tail(self, lines: int = 15) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        try:
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        except OSError as error:
+            return str(error)
+
+    def bound_log(self) -> None:
+        """Set a log that grew too long aside. Who writes it only ever appends, so goes on in the emptied file."""
+        with suppress(OSError):
+            if self.log.stat().st_size <= LOG_BYTES:
+                return
+            try:
+                shutil.copyfile(self.log, f"{self.log}.1")
+            finally:  # where the disk is full, too
+                os.truncate(self.log, 0)
 
 
 class Embedded:
@@ -81,7 +116,7 @@ class Embedded:
         self.settings = settings
         self.data = settings.data_dir.resolve()
         self.parts: list[Part] = []
-        self.port = settings.port or _free_port(settings.host)
+        self.port = settings.port
         self._stopping, self._stopped = threading.Event(), threading.Event()
         self._lock_file: IO[str] | None = None
         self._sockets: Path | None = None
@@ -94,20 +129,30 @@ class Embedded:
         return f"http://{host}:{self.port}"
 
     def __enter__(self) -> Embedded:
-        self._lock_data_dir()
-        _check_port(self.settings.host, self.port)
+        """Returns once the service is ready.
+
+        Raises:
+            ServeError: the folder or the port cannot be had, or a part does not start.
+        """
         try:
-            environment = self._environment()
-            for name in ("worker", "api"):
-                command = [sys.executable, "-m", "innerloop", name]
-                self._add(Part(name, command, self._log(name), environment))
-            self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
-            self._watcher.start()
-            self._wait_until_ready()
+            self._lock_data_dir()
+            self.port = _usable_port(self.settings.host, self.port)
+            self._start()
+        except OSError as error:
+            self._stop()
+            raise ServeError(f"cannot start in {self.data}: {error}; choose another --data-dir") from error
         except BaseException:
             self._stop()
             raise
         return self
+
+    def _start(self) -> None:
+        environment = self._environment()
+        for name in ("worker", "api"):
+            self._add(Part(name, [sys.executable, "-m", "innerloop", name], self._log(name), environment))
+        self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
+        self._watcher.start()
+        self._wait_until_ready()
 
     def _environment(self) -> dict[str, str]:
         """What the parts are told: every setting that was given, in code too, and where Redis is."""
@@ -152,19 +197,9 @@ class Embedded:
             folder = self.data / role
             folder.mkdir(exist_ok=True)
             path = self._sockets / f"{role}.sock"
-            common = [
-                "--port",
-                "0",
-                "--unixsocket",
-                str(path),
-                "--unixsocketperm",
-                "700",
-                "--save",
-                "",
-                "--dir",
-                str(folder),
-            ]
-            self._add(Part(f"redis-{role}", [server, *common, *options], self._log(f"redis-{role}")))
+            common = ["--port", "0", "--unixsocketperm", "700", "--save", ""]
+            where = ["--unixsocket", str(path), "--dir", str(folder)]
+            self._add(Part(f"redis-{role}", [server, *common, *where, *options], self._log(f"redis-{role}")))
             urls[role] = f"unix://{path}"
             _wait_for_socket(path, self.parts[-1])
         self._name_socket(self._sockets / "records.sock")
@@ -181,12 +216,11 @@ class Embedded:
         self.parts.append(part)
 
     def _log(self, name: str) -> Path:
-        folder = self.data / "logs"
-        folder.mkdir(exist_ok=True)
-        return folder / f"{name}.log"
+        return self.data / "logs" / f"{name}.log"
 
     def _lock_data_dir(self) -> None:
-        self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with suppress(FileExistsError):
+            self.data.mkdir(parents=True, mode=0o700)
         self._lock_file = (self.data / "lock").open("w")
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -196,14 +230,20 @@ class Embedded:
             ) from error
 
     def _watch(self) -> None:
-        while not self._stopping.wait(0.1):
-            for part in self.parts:
-                if part.is_dead() and not self._stopping.is_set():
-                    self._revive(part)
+        try:
+            while not self._stopping.wait(0.1):
+                for part in self.parts:
+                    part.bound_log()
+                    if part.is_dead() and not self._stopping.is_set():
+                        self._revive(part)
+        except Exception as error:
+            self.failure = f"the parts can no longer be watched: {error!r}"
+            self._stopping.set()
         # The kernel ends a child with the thread that started it: outlive the parts.
         self._stopped.wait()
 
     def _revive(self, part: Part) -> None:
+        part.kill()
         now = time.monotonic()
         part.deaths.append(now)
         while part.deaths and part.deaths[0] < now - WITHIN_SECONDS:
@@ -212,8 +252,15 @@ class Embedded:
             self.failure = f"{part.name} died {len(part.deaths)} times; its log {part.log} ends:\n{part.log_tail()}"
             self._stopping.set()
             return
-        time.sleep(0.2 * (len(part.deaths) - 1))
-        part.start()
+        if self._stopping.wait(0.2 * (len(part.deaths) - 1)):
+            return
+        ended = part.how_it_ended()
+        try:
+            part.start()
+        except OSError as error:  # it still counts as dead, so is tried again
+            log.error("%s %s and could not be started again: %s", part.name, ended, error)
+        else:
+            log.warning("%s %s; it was started again", part.name, ended)
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + 60
@@ -284,15 +331,18 @@ def _wait_for_socket(path: Path, part: Part) -> None:
         time.sleep(0.005)
 
 
-def _free_port(host: str) -> int:
-    with socket.create_server((host, 0)) as probe:
-        return probe.getsockname()[1]
+def _usable_port(host: str, port: int) -> int:
+    """The port, or a free one for 0.
 
-
-def _check_port(host: str, port: int) -> None:
+    Raises:
+        ServeError: nothing can listen there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.create_server((host, port)):
-            pass
+        if not 0 <= port <= 65535:
+            raise OSError(errno.EINVAL, "ports are 0 to 65535")
+        with socket.create_server((host, port), family=family) as probe:
+            return probe.getsockname()[1]
     except OSError as error:
         raise ServeError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from error
 

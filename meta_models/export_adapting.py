@@ -107,7 +107,7 @@ def check_adapting(
         adapted = model.adapt(model.features(support), labels, n_way, inner)
         calibration = manifest.calibration_for(n_way, n_support / n_way)
         there = probabilities(model.logits(adapted, model.features(queries)), calibration)
-        worst, examples = max(worst, float(np.abs(here - there).max())), examples + n_query
+        worst, examples = float(np.maximum(worst, np.abs(here - there).max())), examples + n_query
     if not worst <= PARITY:
         raise PublishError(
             f"{manifest.reference}: the adapting graph's probabilities differ from torch's by {worst:.2e}, "

@@ -118,6 +118,11 @@ def _record(
 ) -> None:
     """Checkpoint, then measure on development classes and log."""
     state.recent = recent.means()
+    if not all(bool(torch.isfinite(t).all()) for t in state.meta_params.values()):
+        raise ValueError(
+            f"step {state.step}: training diverged, its weights are not numbers any more; remove {run} and begin again "
+            "with a lower outer_lr"
+        )
     checkpoint.save(state, run / CHECKPOINT)
     model = TorchModel(algorithm, {k: v.detach() for k, v in state.average.items()}, place)
     figures = development_accuracy(model, recipe, development)

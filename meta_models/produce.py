@@ -17,12 +17,12 @@ from meta_models.benchmark import Log, Subject, card_jobs, default_episodes, rec
 from meta_models.calibrate import calibrate
 from meta_models.catalogue import ZOO, Published
 from meta_models.evaluate import Classifier, evaluate_all
-from meta_models.manifest import META_PARAMS_FILE, Figure, Manifest, Training
+from meta_models.manifest import META_PARAMS_FILE, Figure, Manifest, Training, read_manifest
 from meta_models.meta_train import OnProgress, evaluate_settings, meta_train
 from meta_models.plots import plot_log
 from meta_models.pretrained import ENCODERS, encoder_folder, encoder_tensors
 from meta_models.provenance import command, provenance
-from meta_models.publish import export, put_in_place, write_manifest
+from meta_models.publish import export, next_version, put_in_place, write_manifest
 from meta_models.recipe import Recipe
 from meta_models.same_run import alone_in, digest
 from meta_models.search import SEARCH_LOG, choose_inner, keep_log
@@ -70,14 +70,17 @@ def produce(
         start, recipe = _start(recipe, zoo, data)
         splits = load_splits(data, recipe, run.parent / "cache")
         check_examples(splits, recipe)
+        if recipe.data.name == "folder":
+            recipe = _within(recipe, splits.development)
         say("{}: {} classes to learn from, {} to choose by, {} to report".format(recipe.name, *splits.n_classes))
         model = meta_train(recipe, splits, run, start=start, device=device, on_progress=on_progress)
         model = settled(model, start, recipe, splits.train)
         plot_log(run)
         model, recipe, notes = choose_inner(model, recipe, splits.development, run / SEARCH_LOG, say)
-        if start and recipe.data.name == "folder":
-            notes = _what_it_brought(model, start, recipe, splits.development)
-            say(notes)
+        if start and recipe.data.name == "folder" and recipe.initialize_from not in ENCODERS:
+            brought = _what_it_brought(model, recipe, zoo, splits.development)
+            say(brought)
+            notes = " ".join(filter(None, (notes, f"{brought}.")))
         made = run / MADE
         development = development_percent(model, recipe, splits.development)
         say(f"{development}% on development episodes, mean over {len(recipe.development.settings)} settings")
@@ -103,6 +106,7 @@ def produce(
         subject = Subject(Published(made, manifest), splits.test)
         figures = measure_figures(subject, command(recipe), episodes, say, measured)
         manifest = keep_log(manifest.model_copy(update={"benchmarks": figures}), run / SEARCH_LOG, made)
+        manifest = next_version(manifest, zoo / recipe.name)
         put_in_place(manifest, made, zoo / recipe.name)
         shutil.rmtree(made)
         say(f"published {manifest.reference} in {zoo / recipe.name}")
@@ -117,18 +121,30 @@ def _start(recipe: Recipe, zoo: Path, data: Path) -> tuple[Tensors | None, Recip
     if recipe.initialize_from in ENCODERS:
         folder = encoder_folder(recipe.initialize_from, data)
         return encoder_tensors(folder), recipe.model_copy(update={"input": recipe.input.located(folder)})
-    folder = next((z for z in (zoo, ZOO) if (z / recipe.initialize_from).exists()), None)
+    return load_file(_published(recipe.initialize_from, recipe, zoo) / META_PARAMS_FILE), recipe
+
+
+def _published(name: str, recipe: Recipe, zoo: Path) -> Path:
+    folder = next((z / name for z in (zoo, ZOO) if (z / name).exists()), None)
     if folder is None:
         raise FileNotFoundError(
-            f"{recipe.name} begins from {recipe.initialize_from}, which is not published yet; "
-            f"run `innerloop meta-train {recipe.initialize_from}` first"
+            f"{recipe.name} begins from {name}, which is not published yet; run `innerloop meta-train {name}` first"
         )
-    return load_file(folder / recipe.initialize_from / META_PARAMS_FILE), recipe
+    return folder
 
 
-def _what_it_brought(model: TorchModel, start: Tensors, recipe: Recipe, pools: Pools) -> str:
-    """Development accuracy beside that of the meta-model it began from."""
-    before = TorchModel(model.algorithm, {**model.meta_params, **start}, model.device)
+def _within(recipe: Recipe, pools: Pools) -> Recipe:
+    """The recipe with settings that say how many classes an episode of these pools really has."""
+    asked = recipe.development.settings
+    possible = [min(recipe.development_spec(*one).for_pool(pool).n_way for pool in pools) for one in asked]
+    settings = tuple(dict.fromkeys((n_way, n_shot) for n_way, (_, n_shot) in zip(possible, asked, strict=True)))
+    return recipe.model_copy(update={"development": recipe.development.model_copy(update={"settings": settings})})
+
+
+def _what_it_brought(model: TorchModel, recipe: Recipe, zoo: Path, pools: Pools) -> str:
+    """Development accuracy beside that of the meta-model it began from, as that is published."""
+    folder = _published(recipe.initialize_from or "", recipe, zoo)
+    before = TorchModel.load(folder, read_manifest(folder), str(model.device))
     n_way, n_shot = recipe.development.settings[0]
     spec = recipe.development_spec(n_way, n_shot)
     after, first = (evaluate_all(m, pools, spec, recipe.development.n_episodes, seed=3) for m in (model, before))

@@ -116,7 +116,7 @@ def check_parity(served: ServedModel, model: TorchModel, n_draws: int = 5) -> fl
         query = inputs[n_support:]
         there = softmax(model.logits(adapted, model.features(query)))
         here = softmax(served.logits(adapted, served.features(query)))
-        worst = max(worst, float(np.abs(here - there).max()))
+        worst = float(np.maximum(worst, np.abs(here - there).max()))  # which keeps NaN
     if not worst <= PARITY:
         raise PublishError(
             f"{served.manifest.name}: ONNX and torch probabilities differ by {worst:.2e}, more than {PARITY:.0e}; "
@@ -134,7 +134,8 @@ def check_small_body(served: ServedModel, model: TorchModel) -> float:
     inputs = served.manifest.input.examples(np.random.default_rng(0), np.arange(60) % 20)
     here, there = (f.reshape(-1, f.shape[-1]) for f in (served.features(inputs), model.features(inputs)))
     lengths = np.linalg.norm(here, axis=1) * np.linalg.norm(there, axis=1)
-    worst = float(((here * there).sum(1)[lengths > 0] / lengths[lengths > 0]).min(initial=1))
+    some = lengths != 0  # NaN is not nothing
+    worst = float(((here * there).sum(1)[some] / lengths[some]).min(initial=1))
     if not worst >= ALIKE:
         raise PublishError(
             f"{served.manifest.name}: features of the body in eight bits have a cosine of {worst:.4f} to torch's, "
@@ -170,7 +171,8 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 
 
 def put_in_place(manifest: Manifest, made: Path, folder: Path) -> None:
-    """The last step of publishing: `made` in the place of `folder` whole; what was there before is there until now.
+    """The last step of publishing: `made` in the place of `folder` whole; what was there before is there until now, and
+    beside it, its name beginning with a dot, should the process end in between.
 
     Raises:
         PublishError: the card lacks figures or calibration.
@@ -182,8 +184,24 @@ def put_in_place(manifest: Manifest, made: Path, folder: Path) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     shutil.copytree(made, beside)
     read_manifest(beside)
-    shutil.rmtree(folder, ignore_errors=True)
+    before = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(before, ignore_errors=True)
+    if folder.exists():
+        folder.rename(before)
     beside.rename(folder)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def next_version(manifest: Manifest, folder: Path) -> Manifest:
+    """The manifest under the version to publish it as in `folder`: of other weights than are there, a later one.
+
+    Adapted models name the version that they came from, and answer with its graphs.
+    """
+    if not (folder / MANIFEST_FILE).is_file():
+        return manifest
+    there = read_manifest(folder)
+    same = all(there.files.get(file) == manifest.files.get(file) for file in (META_PARAMS_FILE, BODY_FILE, HEAD_FILE))
+    return manifest.model_copy(update={"version": max(manifest.version, there.version + (not same))})
 
 
 class _Body(nn.Module):

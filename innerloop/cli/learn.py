@@ -31,7 +31,7 @@ def meta_train(
     ] = None,
     runs: Annotated[Path, typer.Option(help="Checkpoints, logs and plots; an interrupted run goes on.")] = Path("runs"),
     zoo: Annotated[
-        Path | None, typer.Option(help="Where to publish; default meta_models/zoo, of your own classes ./meta-models.")
+        Path | None, typer.Option(help="Where to publish; default ./meta-models, of committed recipes meta_models/zoo.")
     ] = None,
     episodes: Annotated[int | None, typer.Option(min=2, help="Test episodes a figure.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: what there is.")] = None,
@@ -44,6 +44,7 @@ def meta_train(
 
     from meta_models.catalogue import ZOO, why_no_name
     from meta_models.datasets import DataError
+    from meta_models.manifest import COMMITTED
     from meta_models.produce import produce
     from meta_models.publish import PublishError
     from meta_models.recipe import load_recipe
@@ -54,8 +55,8 @@ def meta_train(
         if recipe is None and data is None:
             raise ValueError("name a recipe, or give --data FOLDER with a folder of pictures for each class")
         read = load_recipe(recipe or OWN)
-        own = read.data.name == "folder"
-        if own and data is None:
+        own = read.data.name == "folder" or not read.file.startswith(COMMITTED)
+        if read.data.name == "folder" and data is None:
             raise ValueError(f"{read.name} learns from your own classes: give --data FOLDER")
         data, zoo = data or Path("data"), zoo or (Path("meta-models") if own else ZOO)
         read = read.model_copy(update={"name": name or (slug(data.resolve().name) if recipe is None else read.name)})

@@ -17,7 +17,9 @@ from rich.text import Text
 from innerloop.cli.console import AsJson, err, friendly, out, print_line
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on; INNERLOOP_HOST.")]
-Port = Annotated[int | None, typer.Option(help="Port to listen on, 0 for a free one; INNERLOOP_PORT.")]
+Port = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="Port to listen on, 0 for a free one; INNERLOOP_PORT.")
+]
 DataDir = Annotated[Path | None, typer.Option(help="Folder for everything that is kept; INNERLOOP_DATA_DIR.")]
 
 
@@ -30,8 +32,10 @@ def register(app: typer.Typer) -> None:
 def serve(host: Host = None, port: Port = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Run everything on this machine: Redis, a worker and the API. With --json one line says when it is ready."""
     from adapter.keys import keys_of_settings
+    from adapter.logs import set_up
     from innerloop.embedded import Embedded, ServeError
 
+    set_up()
     with friendly(ServeError, ValueError):
         settings = settings_of(host=host, port=port, data_dir=data_dir)
         keys_of_settings(settings.api_keys)  # malformed ones are refused before anything starts
@@ -58,6 +62,7 @@ def api() -> None:
     import uvicorn
 
     from adapter.keys import keys_of_settings
+    from adapter.logs import LOGGING
 
     with friendly(ValueError):
         settings = settings_of()
@@ -72,8 +77,10 @@ def api() -> None:
             host=settings.host,
             port=settings.port,
             workers=settings.api_processes,
+            log_config=LOGGING,
             log_level="warning",
             timeout_graceful_shutdown=5,
+            timeout_worker_healthcheck=60,  # a process that is busy that long is not yet hung
             server_header=False,
         )
 
@@ -83,8 +90,10 @@ def worker() -> None:
     from meta_models.memory import kept_for_good
 
     with kept_for_good():
+        from adapter.logs import set_up_worker
         from adapter.worker import main
 
+    set_up_worker()
     with friendly(ValueError):
         settings = settings_of()
         _check_meta_models(settings)
@@ -92,11 +101,14 @@ def worker() -> None:
 
 
 def _check_meta_models(settings: Any) -> None:
-    """Of those beside the packaged ones, before processes begin that would each say it their own way."""
+    """All of them, before processes begin that would each say it their own way.
+
+    Raises:
+        ManifestError: one is damaged, or two have the same name; names the file or the folders.
+    """
     from meta_models.catalogue import Catalogue
 
-    if settings.meta_models_dir:
-        Catalogue(settings.meta_models_dir)
+    Catalogue(settings.meta_models_dir)
 
 
 @contextmanager

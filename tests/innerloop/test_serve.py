@@ -1,0 +1,80 @@
+"""`innerloop serve` where it cannot start or go on, and how long its logs grow."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from adapter.config import Settings
+from innerloop import embedded
+from innerloop.cli.console import ExitCode
+from innerloop.embedded import Embedded, Part, ServeError
+from meta_models.catalogue import ZOO
+from tests.faults.victim import until
+
+
+def refused(tmp_path: Path, *arguments: str, script: str = "") -> str:
+    """What `serve` says, in a line, before it starts anything."""
+    code = f"{script}\nfrom innerloop.cli import app\napp(['serve', *{arguments}])"
+    environment = {"PYTHONPATH": str(Path(embedded.__file__).parents[1]), "COLUMNS": "1000"}
+    command = [sys.executable, "-c", code]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == ExitCode.REFUSED, ran.stderr
+    [line] = ran.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("folder", ["file", "file/below", "/proc/none"])
+def test_a_folder_that_cannot_hold_the_data(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").touch()
+    line = refused(tmp_path, "--port", "0", "--data-dir", folder)
+    assert str(tmp_path / folder) in line
+    assert line.endswith("choose another --data-dir")
+
+
+def test_a_damaged_file_of_a_packaged_meta_model(tmp_path: Path) -> None:
+    shutil.copytree(ZOO / "vector-ridge", tmp_path / "zoo" / "vector-ridge")
+    head = tmp_path / "zoo" / "vector-ridge" / "head.onnx"
+    head.write_bytes(head.read_bytes() + b"\0")
+    script = f"from pathlib import Path\nimport meta_models.catalogue as c\nc.ZOO = Path({str(tmp_path / 'zoo')!r})"
+    assert f"{head} is not the published one" in refused(tmp_path, "--port", "0", script=script)
+    assert not (tmp_path / ".innerloop").exists()
+
+
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 99_999), ("127.0.0.1", -1), ("999.1.1.1", 0)])
+def test_an_address_that_cannot_be_listened_on(tmp_path: Path, host: str, port: int) -> None:
+    with pytest.raises(ServeError, match=f"cannot listen on {host}:{port}"):
+        Embedded(Settings(host=host, port=port, data_dir=tmp_path)).__enter__()
+
+
+def test_it_ends_where_the_parts_are_watched_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(part: Part) -> bool:
+        raise RuntimeError("no more")
+
+    monkeypatch.setattr(Part, "is_dead", broken)
+    running = Embedded(Settings(port=0, data_dir=tmp_path))
+    running.parts = [Part("api", ["false"], tmp_path / "api.log")]
+    threading.Thread(target=running._watch, daemon=True).start()
+    with pytest.raises(ServeError, match="no more"):
+        running.wait()
+    running.__exit__()
+
+
+def test_a_log_that_grew_too_long_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "LOG_BYTES", 9)
+    script = "echo 123456789; while [ ! -e go ]; do sleep 0.05; done; echo after"
+    part = Part("talker", ["sh", "-c", f"cd {tmp_path} && {script}"], tmp_path / "logs" / "talker.log")
+    part.start()
+    until(lambda: part.log.stat().st_size == 10)
+    part.bound_log()
+    (tmp_path / "go").touch()
+    until(part.is_dead)
+    assert part.log.read_text() == "after\n"
+    assert part.log.with_suffix(".log.1").read_text() == "123456789\n"
+    part.bound_log()
+    assert part.log.exists()
