@@ -42,8 +42,8 @@ def _labelled_parts(name: str) -> dict[str, Any]:
     """Multipart parts that carry a label."""
     files = {
         **_FILES,
-        "description": "Examples of class <label>: images, sounds, `.npy` files with a vector or a row for each, or "
-        "plain fields with a text each.",
+        "description": "Examples of the class in brackets: images, sounds, `.npy` files with a vector or a row for "
+        "each, or plain fields with a text each.",
     }
     return {
         # The name of such a part is a pattern, which pages that show the document leave out.

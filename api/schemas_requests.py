@@ -22,7 +22,13 @@ PNG = (
     "iVBORw0KGgoAAAANSUhEUgAAABgAAAAYAQAAAADIDABVAAAAQ0lEQVR42lXMoRGAMAAEwcuZ4KADUkrKpxAKiGQYJo8FsXZLQH4G"
     "gyosrtkkTWYnV6QgNzKQEzkge0zD2eGhCpTP+QKZCROZgF3nZQAAAABJRU5ErkJggg=="
 )
-"""A small drawing for examples."""
+"""A small drawing for examples: two strokes with a sharp bend."""
+
+RING = (
+    "iVBORw0KGgoAAAANSUhEUgAAABgAAAAYAQAAAADIDABVAAAAP0lEQVR42l3MwQ2AIBQE0flbGCTSiJ3YmomUhX89cAEP7zaZMIhVB+PI0pTHzXDVy7k3"
+    "E8NVXESWhrF4iN/vA8joEvSNaMg8AAAAAElFTkSuQmCC"
+)
+"""Another, so that the answers of the page where people try the service are sure."""
 
 
 MAX_ITEMS = 100_000
@@ -195,7 +201,7 @@ class AdaptRequest(AdaptOptions):
                     "name": "letters",
                     "support": [
                         {"label": "ka", "input": {"image": PNG}},
-                        {"label": "ga", "input": {"image": PNG}},
+                        {"label": "ga", "input": {"image": RING}},
                     ],
                 }
             ]
@@ -238,7 +244,7 @@ class ClassifyRequest(In):
                 {
                     "support": [
                         {"label": "ka", "input": {"image": PNG}},
-                        {"label": "ga", "input": {"image": PNG}},
+                        {"label": "ga", "input": {"image": RING}},
                     ],
                     "inputs": [{"id": "q1", "image": PNG}],
                 }

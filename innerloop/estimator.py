@@ -6,7 +6,7 @@ FewShotClassifier().fit(pictures, labels).predict(more_pictures)
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from innerloop import tables
 from innerloop.client.clients import DEFAULT_URL, Client
-from innerloop.client.inputs import as_content, listed
+from innerloop.client.inputs import contents, listed_inputs
 from innerloop.client.vector_flows import VectorAnswers
-from innerloop.labels import check_apart, each_once, paired
+from innerloop.labels import check_apart, check_one_kind, each_once, paired
 
 if TYPE_CHECKING:
-    from innerloop.client.inputs import Input
+    from innerloop.client.inputs import Inputs
 
 
 class NotFittedError(ValueError, AttributeError):
@@ -31,10 +31,11 @@ class FewShotClassifier:
     """Adapts a meta-model to labelled pictures, sounds, texts or vectors and classifies others.
 
     Pictures are encoded bytes, paths, Pillow images or arrays of pixels, (height, width[, channels]) each; sounds are
-    encoded bytes, paths, or pairs of samples (n_samples[, channels]) and their number a second. Texts are strings, and
-    what their labels say counts too. Vectors are the rows of a table, (n, n_features): embeddings of a model of yours,
-    or measurements. Inputs and labels come as lists, arrays or columns of a data frame. Labels are strings, numbers or
-    other single values that can be sorted and that their `str` tells apart; `predict` gives them back as they were.
+    encoded bytes, paths, or pairs of samples (n_samples[, channels]) and their number a second. Texts are strings, or
+    `{"text": …}` where they may name a file, and what their labels say counts too. Vectors are the rows of a table, (n,
+    n_features): embeddings of a model of yours, or measurements. Inputs and labels come as lists, arrays or columns of
+    a data frame. Labels are strings, numbers or other single values that can be sorted and that their `str` tells
+    apart; `predict` gives them back as they were.
 
     Args:
         meta_model: a published name or alias, or "auto" for the one that suits these examples; None takes the server's
@@ -49,6 +50,8 @@ class FewShotClassifier:
     Attributes:
         classes_: (n_way,) labels, sorted; the columns of `predict_proba`.
         model_id_: id of the adapted model.
+        model_version_: its version that was fitted or taken, and is asked: whoever fits the same examples shares the
+            model, and may add to it.
         model_: what the server says of it.
         n_features_in_: of the vectors fitted on.
     """
@@ -87,10 +90,10 @@ class FewShotClassifier:
         made = cls(**params)
         with made._client() as client:
             model = client.model(model_id)
-        made._adopt(model, np.array(sorted(c["name"] for c in model["classes"])))
+        made._adopt(model, np.array(sorted(c["name"] for c in model["classes"])), model["version"])
         return made
 
-    def fit(self, X: Sequence[Input] | NDArray[Any], y: Sequence[Any] | NDArray[Any]) -> Self:  # noqa: N803
+    def fit(self, X: Inputs, y: Iterable[Any]) -> Self:  # noqa: N803
         """Adapt to inputs `X` with labels `y`, at least two classes; earlier examples are forgotten.
 
         Raises:
@@ -104,8 +107,8 @@ class FewShotClassifier:
 
     def partial_fit(
         self,
-        X: Sequence[Input] | NDArray[Any],  # noqa: N803
-        y: Sequence[Any] | NDArray[Any],
+        X: Inputs,  # noqa: N803
+        y: Iterable[Any],
         classes: Sequence[Any] | None = None,
     ) -> Self:
         """Adapt to these examples and all that came before, from the start: nothing old is damaged.
@@ -124,18 +127,19 @@ class FewShotClassifier:
         if tables.is_table(X):
             vectors, names = tables.checked_pair(self, X, y, reset=before is None)
             if before is not None:
+                check_one_kind([*before[1].tolist(), *names.tolist()])
                 vectors, names = np.concatenate([before[0], vectors]), np.concatenate([before[1], names])
             return self._fit_vectors(vectors, names)
         kept, known = before or ([], [])
         inputs, labels = paired(X, y)
         return self._fit([*kept, *inputs], [*known, *labels])
 
-    def predict(self, X: Sequence[Input] | NDArray[Any]) -> NDArray[Any]:  # noqa: N803
+    def predict(self, X: Inputs) -> NDArray[Any]:  # noqa: N803
         """(n,) most probable label of each input, rejected or not; see `rejected`."""
         best = self.predict_proba(X).argmax(1)
         return self.classes_[best]
 
-    def predict_proba(self, X: Sequence[Input] | NDArray[Any]) -> NDArray[np.float64]:  # noqa: N803
+    def predict_proba(self, X: Inputs) -> NDArray[np.float64]:  # noqa: N803
         """(n, n_way) calibrated probabilities, columns as `classes_`.
 
         Raises:
@@ -154,7 +158,7 @@ class FewShotClassifier:
                 row[columns[score["label"]]] = score["probability"]
         return found
 
-    def rejected(self, X: Sequence[Input] | NDArray[Any]) -> NDArray[np.bool_]:  # noqa: N803
+    def rejected(self, X: Inputs) -> NDArray[np.bool_]:  # noqa: N803
         """(n,) true where an input is unlike every class."""
         self._check_fitted()
         if tables.is_table(X):
@@ -163,8 +167,8 @@ class FewShotClassifier:
 
     def score(
         self,
-        X: Sequence[Input] | NDArray[Any],  # noqa: N803
-        y: Sequence[Any] | NDArray[Any],
+        X: Inputs,  # noqa: N803
+        y: Iterable[Any],
         sample_weight: Sequence[float] | None = None,
     ) -> float:
         """Accuracy on labelled inputs."""
@@ -176,7 +180,7 @@ class FewShotClassifier:
         """Write the model as a file that answers as the server does; returns its path."""
         self._check_fitted()
         with self._client() as client:
-            data = client.export(self.model_id_, format)
+            data = client.export(self.model_id_, format, version=self.model_version_)
         Path(path).write_bytes(data)
         return Path(path)
 
@@ -227,7 +231,7 @@ class FewShotClassifier:
         return Client(self.url, self.api_key)
 
     def _fit(self, inputs: list[Any], labels: list[Any]) -> Self:
-        encoded = [as_content(given) for given in inputs]
+        encoded = list(contents(inputs))
         check_apart(labels)
         classes = each_once(labels)
         # As the array has them: a list of 1 and "b" becomes an array of text.
@@ -256,25 +260,34 @@ class FewShotClassifier:
     def _ask_vectors(self, X: Any) -> VectorAnswers:  # noqa: N803
         vectors = tables.checked(self, X, reset=not hasattr(self, "n_features_in_"))
         with self._client() as client:
-            answers = client.predict_vectors(self.model_id_, vectors, progress=self.progress)
+            answers = client.predict_vectors(
+                self.model_id_, vectors, version=self.model_version_, progress=self.progress
+            )
         if (broken := np.flatnonzero(answers.errors != "")).size:
             first = f"row {broken[0]}: {answers.errors[broken[0]]}"
             raise ValueError(f"{broken.size} of {len(vectors)} rows cannot be classified, the first is {first}")
         return answers
 
-    def _adopt(self, model: dict[str, Any], classes: NDArray[Any]) -> None:
-        self.model_, self.model_id_, self.classes_ = model, str(model["id"]), classes
+    def _adopt(self, model: dict[str, Any], classes: NDArray[Any], version: int = 1) -> None:
+        """What was adapted to is always a model's first version."""
+        self.model_, self.model_id_, self.model_version_, self.classes_ = model, str(model["id"]), version, classes
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "model_id_"):
             message = "this FewShotClassifier is not fitted yet: call fit, or take a model by from_model"
             raise tables.not_fitted(NotFittedError, message)
 
-    def _ask(self, X: Sequence[Input] | NDArray[Any]) -> list[dict[str, Any]]:  # noqa: N803
+    def _ask(self, X: Inputs) -> list[dict[str, Any]]:  # noqa: N803
         self._check_fitted()
-        inputs = listed(X, "inputs")
+        inputs = listed_inputs(X)
         with self._client() as client:
-            results = client.predict(self.model_id_, inputs, top_k=len(self.classes_), progress=self.progress)
+            results = client.predict(
+                self.model_id_,
+                inputs,
+                top_k=len(self.classes_),
+                version=self.model_version_,
+                progress=self.progress,
+            )
         errors = [
             f"input {i}: {r['error']['code']}: {r['error']['detail']}" for i, r in enumerate(results) if "error" in r
         ]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from innerloop.labels import check_present
+from innerloop.labels import check_one_kind, check_present
 
 
 def is_table(X: Any) -> bool:  # noqa: N803
@@ -57,9 +57,11 @@ def checked_pair(estimator: Any, X: Any, y: Any, *, reset: bool) -> tuple[NDArra
             raise ValueError(
                 f"one label a row is needed, found {len(vectors)} rows and labels {labels.shape}"
             ) from None
+        check_one_kind(y)
         return vectors, labels
     vectors, labels = validate_data(estimator, X, y, reset=reset)
     check_classification_targets(labels)
+    check_one_kind(y)
     return np.asarray(vectors), np.asarray(labels)
 
 

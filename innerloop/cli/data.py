@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +13,29 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from innerloop.cli.console import AsJson, ExitCode, err, friendly, new_table, out, print_json, print_table
+from innerloop.cli.console import AsJson, ExitCode, err, friendly, new_table, note, out, print_json, print_table
 from innerloop.cli.examples import Example, answered, given, labelled, pairs
 from innerloop.client import DEFAULT_URL, Client, InnerloopHTTPError
+
+connect = partial(Client, tries=6)
+"""People wait at a command: where nobody answers it says so after three to six seconds."""
+
+MODEL_ID = "mdl_"
+"""What every model id begins with."""
+
+
+def model_id(given: str | None) -> str | None:
+    """A command's argument, where one is given.
+
+    Raises:
+        typer.BadParameter: it is no model id.
+    """
+    if given is None or given.startswith(MODEL_ID):
+        return given
+    raise typer.BadParameter(f"{given!r} is no model id; one begins with {MODEL_ID}, and `innerloop models` lists them")
+
+
+ModelId = Annotated[str, typer.Argument(metavar="MODEL", callback=model_id, help="Model id.")]
 
 Url = Annotated[str, typer.Option(envvar="INNERLOOP_URL", help="The server.")]
 Key = Annotated[str | None, typer.Option(envvar="INNERLOOP_API_KEY", help="Bearer key, where the server wants one.")]
@@ -28,6 +48,9 @@ InnerSteps = Annotated[int | None, typer.Option(help="Steps of the inner loop.")
 InnerLr = Annotated[float | None, typer.Option(help="Its step size.")]
 
 LABELLED = "A folder with a folder per class, or a CSV of path,label or text,label."
+
+QUALITY_SECONDS = 5.0
+"""How long `adapt` waits for the warnings of a model that is ready."""
 
 EXPECTED = (InnerloopHTTPError, ConnectionError, TimeoutError, ValueError, OSError)
 
@@ -58,7 +81,7 @@ def adapt(
 ) -> None:
     """Adapt to labelled files or texts; prints the model id."""
     told = {"url": webhook, **({"secret": webhook_secret} if webhook_secret else {})} if webhook else None
-    with friendly(*EXPECTED), Client(url, key) as client, naming(support := labelled(source)):
+    with friendly(*EXPECTED), connect(url, key) as client, naming(support := labelled(source)):
         model = client.adapt(
             pairs(support),
             name=name,
@@ -67,12 +90,29 @@ def adapt(
             inner_lr=inner_lr,
             webhook=told,
         )
+        with suppress(TimeoutError):
+            model["quality"] = client.quality(model["id"], wait=QUALITY_SECONDS)
     if as_json:
         print_json(model)
         return
     classes = ", ".join(f"{c['name']} ({c['examples']})" for c in model["classes"])
     out.print(Text.assemble((model["id"], "bold"), f"  {model['status']} in {model['timings_ms']['total']:.0f} ms"))
     out.print(f"{model['meta_model']}  {len(model['classes'])} classes: {classes}", style="dim", highlight=False)
+    for warning in _warnings(model["quality"] or {}, support):
+        note(warning)
+
+
+def _warnings(quality: dict[str, Any], support: Sequence[Example]) -> list[str]:
+    """Those of a model's quality, and each example that looks like another class, by the names that people know."""
+
+    def named(match: re.Match[str]) -> str:
+        return _short(support[int(match[1])].name)
+
+    suspicious = [
+        f"{s['source']}: labelled {s['label']}, looks like {s['looks_like']} ({100 * s['probability']:.0f}%)"
+        for s in quality.get("suspicious", ())
+    ]
+    return [re.sub(r"/support/(\d+)(/input)?", named, told) for told in [*quality.get("warnings", ()), *suspicious]]
 
 
 def predict(
@@ -97,9 +137,10 @@ def predict(
             results = answered(given(files), partial(offline.predict, onnx, top_k=top_k))
     else:
         model, *files = files
+        model_id(model)
         if not files:
             raise typer.BadParameter("give a model id and at least one file or text", param_hint="FILES")
-        with friendly(*EXPECTED), Client(url, key) as client:
+        with friendly(*EXPECTED), connect(url, key) as client:
             ask = partial(client.predict, model, top_k=top_k, version=as_version(version))
             results = answered(given(files), ask)
     _show(results, as_json=as_json)
@@ -127,7 +168,7 @@ def classify(
             ask = partial(offline.classify, onnx, pairs(labelled(support)), top_k=top_k)
             results = answered(given(files), ask)
     else:
-        with friendly(*EXPECTED), Client(url, key) as client, naming(examples := labelled(support)):
+        with friendly(*EXPECTED), connect(url, key) as client, naming(examples := labelled(support)):
             ask = partial(
                 client.classify,
                 pairs(examples),
@@ -141,7 +182,7 @@ def classify(
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Model id.")],
+    model: ModelId,
     source: Annotated[Path, typer.Argument(help=LABELLED)],
     version: Version = None,
     url: Url = DEFAULT_URL,
@@ -149,7 +190,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Accuracy of a model on labelled files, with its 95% interval; exit code 3 where some could not be read."""
-    with friendly(*EXPECTED), Client(url, key) as client:
+    with friendly(*EXPECTED), connect(url, key) as client:
         queries = labelled(source)
         sent = [i for i, query in enumerate(queries) if not query.error]
         report = client.evaluate(model, pairs([queries[i] for i in sent]), version=as_version(version))
@@ -181,8 +222,12 @@ def naming(examples: Sequence[Example]) -> Generator[None]:
         for finding in error.errors:
             found = re.match(r"/support/(\d+)", finding.get("pointer") or "")
             if found:
-                finding["file"] = textwrap.shorten(examples[int(found[1])].name, 80, placeholder=" …")
+                finding["file"] = _short(examples[int(found[1])].name)
         raise
+
+
+def _short(name: str) -> str:
+    return textwrap.shorten(name, 80, placeholder=" …")
 
 
 def _show(results: list[dict[str, Any]], *, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from innerloop.cli.console import note
 from innerloop.client import read_folder
-from innerloop.client.inputs import as_content, is_npy
+from innerloop.client.inputs import Text, as_content, is_npy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -150,7 +150,7 @@ def _visible(folder: Path) -> Iterator[Path]:
 def _csv_inputs(source: Path, also: tuple[str, ...] = ()) -> list[Example]:
     rows = _csv_rows(source, also)
     if "text" in rows[0]:
-        return [Example(row["text"], row["text"], label=row.get("label", "")) for row in rows]
+        return [Example(row["text"], Text(row["text"]), label=row.get("label", "")) for row in rows]
     return [one for row in rows for one in _read(source.parent / row["path"], row.get("label", ""))]
 
 
@@ -160,8 +160,10 @@ def _csv_rows(source: Path, also: tuple[str, ...]) -> list[dict[str, str]]:
     wanted = f"{source} must be {'a folder of class folders, or ' if also else ''}a CSV in UTF-8 with {columns}"
     try:
         with source.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, skipinitialspace=True)
-            header = [name.strip() for name in next(reader, [])]
+            delimiter = max(",;\t", key=file.readline().count)  # spreadsheets write what their country does
+            file.seek(0)
+            reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
+            header = [name.strip().casefold() for name in next(reader, [])]
             lines = [(number, fields) for number, fields in enumerate(reader, 2) if fields]
     except UnicodeDecodeError as error:
         raise ValueError(f"{wanted}; this file is not UTF-8 text") from error
@@ -175,7 +177,7 @@ def _csv_rows(source: Path, also: tuple[str, ...]) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = []
     for number, fields in lines:
         if len(fields) > len(header):
-            raise ValueError(f"{source}, row {number}: more fields than columns; quote what has commas in it")
+            raise ValueError(f"{source}, row {number}: more fields than columns; quote what has {delimiter!r} in it")
         row = {column: field.strip() for column, field in zip(header, fields, strict=False)}
         if missing := [column for column in (content, *also) if not row.get(column)]:
             raise ValueError(f"{source}, row {number}: no {missing[0]}")

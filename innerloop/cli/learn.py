@@ -56,11 +56,12 @@ def meta_train(
             raise ValueError("name a recipe, or give --data FOLDER with a folder of pictures for each class")
         read = load_recipe(recipe or OWN)
         own = read.data.name == "folder" or not read.file.startswith(COMMITTED)
+        shipped = None if own else read.name
         if read.data.name == "folder" and data is None:
             raise ValueError(f"{read.name} learns from your own classes: give --data FOLDER")
         data, zoo = data or Path("data"), zoo or (Path("meta-models") if own else ZOO)
         read = read.model_copy(update={"name": name or (slug(data.resolve().name) if recipe is None else read.name)})
-        if own and (why := why_no_name(read.name)):
+        if read.name != shipped and (why := why_no_name(read.name)):
             raise ValueError(why if name else f"{why} with --name")
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=err, disable=not err.is_terminal) as progress:

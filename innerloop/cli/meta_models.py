@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from innerloop.cli.console import AsJson, err, fail, friendly, new_table, out, print_json, print_table
-from innerloop.cli.data import EXPECTED, Key, Url
-from innerloop.client import DEFAULT_URL, Client
+from innerloop.cli.data import EXPECTED, Key, Url, connect
+from innerloop.client import DEFAULT_URL
 
 MetaModels = typer.Typer(no_args_is_help=False)
 
@@ -30,7 +30,7 @@ def meta_models(context: typer.Context, url: Url = DEFAULT_URL, key: Key = None,
     """List the published meta-models of a server; `add` makes one of an encoder."""
     if context.invoked_subcommand is not None:
         return
-    with friendly(*EXPECTED), Client(url, key) as client:
+    with friendly(*EXPECTED), connect(url, key) as client:
         found = client.meta_models()
     if as_json:
         print_json(found)

@@ -9,13 +9,11 @@ import typer
 from rich.text import Text
 
 from innerloop.cli.console import AsJson, friendly, new_table, out, print_json, print_table
-from innerloop.cli.data import EXPECTED, LABELLED, Key, Url, naming
+from innerloop.cli.data import EXPECTED, LABELLED, Key, ModelId, Url, connect, model_id, naming
 from innerloop.cli.examples import labelled, pairs
-from innerloop.client import DEFAULT_URL, Client
+from innerloop.client import DEFAULT_URL
 
 Models = typer.Typer(no_args_is_help=False)
-
-ModelId = Annotated[str, typer.Argument(metavar="MODEL", help="Model id.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +28,7 @@ def models(context: typer.Context, url: Url = DEFAULT_URL, key: Key = None, as_j
     """List your models, the newest first."""
     if context.invoked_subcommand is not None:
         return
-    with friendly(*EXPECTED), Client(url, key) as client:
+    with friendly(*EXPECTED), connect(url, key) as client:
         found = client.models()
     if as_json:
         print_json(found)
@@ -45,7 +43,7 @@ def models(context: typer.Context, url: Url = DEFAULT_URL, key: Key = None, as_j
 
 def show(model: ModelId, url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False) -> None:
     """Its classes, quality and warnings."""
-    with friendly(*EXPECTED), Client(url, key) as client:
+    with friendly(*EXPECTED), connect(url, key) as client:
         _print(client.model(model), as_json=as_json)
 
 
@@ -57,7 +55,7 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Add labelled files or texts, to its classes or new ones: a new version."""
-    with friendly(*EXPECTED), Client(url, key) as client, naming(examples := labelled(source)):
+    with friendly(*EXPECTED), connect(url, key) as client, naming(examples := labelled(source)):
         client.add_examples(model, pairs(examples))
         _print(client.model(model), as_json=as_json)
 
@@ -69,7 +67,9 @@ def delete(
     as_json: AsJson = False,
 ) -> None:
     """Forget models with all their versions, support sets and weights."""
-    with friendly(*EXPECTED), Client(url, key) as client:
+    for given in ids:
+        model_id(given)
+    with friendly(*EXPECTED), connect(url, key) as client:
         for model in ids:
             client.delete(model)
             if not as_json:

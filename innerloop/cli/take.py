@@ -9,8 +9,8 @@ import typer
 from rich.text import Text
 
 from innerloop.cli.console import AsJson, err, fail, friendly, out, print_json
-from innerloop.cli.data import EXPECTED, Key, Url, Version, as_version
-from innerloop.client import DEFAULT_URL, Client
+from innerloop.cli.data import EXPECTED, Key, Url, Version, as_version, connect, model_id
+from innerloop.client import DEFAULT_URL
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
-    model: Annotated[str | None, typer.Argument(help="Model id.")] = None,
+    model: Annotated[str | None, typer.Argument(callback=model_id, help="Model id.")] = None,
     format: Annotated[str | None, typer.Option(help="onnx or safetensors; default: by the file's name.")] = None,
     adapting: Annotated[
         str | None, typer.Option(metavar="META_MODEL", help="Export this meta-model as one graph that adapts itself.")
@@ -47,7 +47,7 @@ def export(
             raise typer.BadParameter("a file's name ends with .onnx or .safetensors, or --format says what it is")
         if chosen not in ("onnx", "safetensors"):
             raise typer.BadParameter(f"formats are onnx and safetensors, not {chosen!r}", param_hint="--format")
-        with friendly(*EXPECTED), Client(url, key) as client:
+        with friendly(*EXPECTED), connect(url, key) as client:
             data = client.export(model, chosen, version=as_version(version))
             output.write_bytes(data)
         report = {"file": str(output), "bytes": len(data), "format": chosen, "model": model}

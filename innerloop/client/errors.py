@@ -42,10 +42,12 @@ class InnerloopHTTPError(Exception):
         self.retry_after = retry_after
 
     def __str__(self) -> str:
-        lines = [f"{self.code} ({self.status}): {self.problem.get('detail')}"]
+        told = str(self.problem.get("detail"))
+        lines = [f"{self.code} ({self.status}): {told}"]
         if self.status == 401:
             lines.append("  Client(url, api_key) and --key take one, and so does INNERLOOP_API_KEY of the command line")
-        findings = self.errors if len(self.errors) > 1 else [e for e in self.errors if "file" in e]
+        is_new = len(self.errors) > 1 or any("file" in e or str(e.get("detail")) not in told for e in self.errors)
+        findings = self.errors if is_new else []
         lines += [f"  {e.get('file') or e.get('pointer', '')}: {e.get('detail')}" for e in findings[:5]]
         if len(self.errors) > 5:
             lines.append(f"  … and {len(self.errors) - 5} more")

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sized
 from typing import TYPE_CHECKING, Any, Literal
 
-from innerloop.client.inputs import as_content, is_npy, is_sound, is_text, listed, names_file
+from innerloop.client.inputs import contents, is_npy, is_sound, is_text, label_text, listed_inputs, names_file, plain
 from innerloop.client.reports import merged
-from innerloop.client.steps import Flow, Request, bar, batches, followed, model_path
+from innerloop.client.steps import Flow, Pause, Request, bar, batches, followed, model_path, path_of, segment
 
 if TYPE_CHECKING:
-    from innerloop.client.inputs import Input
+    from innerloop.client.inputs import Input, Inputs, Label
 
 BATCH = 200
 """Most inputs of one request."""
@@ -32,7 +33,7 @@ def limits() -> Flow[dict[str, Any]]:
 
 
 def adapt(
-    support: Iterable[tuple[str, Input]],
+    support: Iterable[tuple[Label, Input]],
     *,
     meta_model: str | None = None,
     name: str | None = None,
@@ -56,15 +57,15 @@ def adapt(
         "meta_model": meta_model,
         "name": name,
         "support": _support(support),
-        "adaptation": {"inner_steps": inner_steps, "inner_lr": inner_lr},
-        "ttl_seconds": ttl_seconds,
+        "adaptation": {"inner_steps": plain(inner_steps), "inner_lr": plain(inner_lr)},
+        "ttl_seconds": plain(ttl_seconds),
         "webhook": webhook,
     }
     return (yield from followed("/v1/models", wait, model_path, json=body))
 
 
 def add_examples(
-    model_id: str, examples: Iterable[tuple[str, Input]], *, if_match: str | None = None, wait: float = 60
+    model_id: str, examples: Iterable[tuple[Label, Input]], *, if_match: str | None = None, wait: float = 60
 ) -> Flow[dict[str, Any]]:
     """Add (label, input) pairs, to old classes or new ones, and wait until the new version is ready.
 
@@ -80,7 +81,7 @@ def add_examples(
         TimeoutError: not ready after `wait` seconds.
     """
     headers = {"If-Match": if_match} if if_match else {}
-    path = f"/v1/models/{model_id}"
+    path = path_of(model_id)
     body = {"examples": _support(examples)}
 
     def place(version: dict[str, Any]) -> str:
@@ -91,18 +92,18 @@ def add_examples(
 
 def examples(model_id: str, *, version: int | Literal["stable", "latest"] | None = None) -> Flow[list[dict[str, Any]]]:
     """The support set of a version, all pages: `id`, `label` and where each came from."""
-    return (yield from _pages(f"/v1/models/{model_id}/examples", {"limit": 1000, **_of(version)}))
+    return (yield from _pages(f"{path_of(model_id)}/examples", {"limit": 1000, **_of(version)}))
 
 
 def preview(model_id: str, example: str, *, version: int | Literal["stable", "latest"] | None = None) -> Flow[bytes]:
     """What the meta-model sees of an example, given by its `id`: a PNG file, of a text its tokens in words."""
-    path = f"/v1/models/{model_id}/examples/{example}/preview"
+    path = f"{path_of(model_id)}/examples/{segment(example)}/preview"
     return (yield Request("GET", path, params=_of(version))).content
 
 
 def cancel(model_id: str) -> Flow[dict[str, Any]]:
     """Stop the newest adaptation while it waits or runs."""
-    return (yield Request("POST", f"/v1/models/{model_id}/cancel")).json()
+    return (yield Request("POST", f"{path_of(model_id)}/cancel")).json()
 
 
 def models() -> Flow[list[dict[str, Any]]]:
@@ -112,17 +113,35 @@ def models() -> Flow[list[dict[str, Any]]]:
 
 def model(model_id: str) -> Flow[dict[str, Any]]:
     """One model."""
-    return (yield Request("GET", f"/v1/models/{model_id}")).json()
+    return (yield Request("GET", path_of(model_id))).json()
+
+
+def quality(model_id: str, *, wait: float = 10) -> Flow[dict[str, Any]]:
+    """How well it tells its own examples apart, each held out when it was asked, with warnings in words: `quality` of
+    the model, which is there a moment after the model is ready.
+
+    Raises:
+        InnerloopHTTPError: refused.
+        TimeoutError: not measured after `wait` seconds.
+    """
+    deadline = time.monotonic() + wait
+    pause = 0.05
+    while (found := (yield Request("GET", path_of(model_id))).json()["quality"]) is None:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{model_id} is not measured after {wait:g} s")
+        yield Pause(pause)
+        pause = min(1.0, 1.5 * pause)
+    return found
 
 
 def delete(model_id: str) -> Flow[None]:
     """Forget a model."""
-    yield Request("DELETE", f"/v1/models/{model_id}")
+    yield Request("DELETE", path_of(model_id))
 
 
 def predict(
     model_id: str,
-    inputs: Sequence[Input],
+    inputs: Inputs,
     *,
     top_k: int = 5,
     version: int | Literal["stable", "latest"] | None = None,
@@ -139,12 +158,12 @@ def predict(
         batch: most inputs a request.
         progress: show a bar; by default on a terminal from `BAR_FROM` inputs.
     """
-    inputs = listed(inputs, "inputs")
+    given = listed_inputs(inputs)
     results: list[dict[str, Any]] = []
-    with bar("classifying", len(inputs), progress) as advance:
-        for part in batches(inputs, batch):
-            body = {"inputs": [_content(data) for data in part], "top_k": top_k, "version": version}
-            answer = yield Request("POST", f"/v1/models/{model_id}/predictions", json=body)
+    with bar("classifying", len(given), progress) as advance:
+        for part in batches(given, batch):
+            body = {"inputs": [_content(data) for data in part], "top_k": plain(top_k), "version": plain(version)}
+            answer = yield Request("POST", f"{path_of(model_id)}/predictions", json=body)
             results += answer.json()["results"]
             advance(len(part))
     return results
@@ -152,7 +171,7 @@ def predict(
 
 def evaluate(
     model_id: str,
-    queries: Sequence[tuple[str, Input]],
+    queries: Iterable[tuple[Label, Input]],
     *,
     version: int | Literal["stable", "latest"] | None = None,
     batch: int = BATCH,
@@ -161,15 +180,15 @@ def evaluate(
     """The server's report on (label, input) pairs that the model has not seen: accuracy with its 95% interval,
     per class, confusions and calibration. More than `batch` are sent in parts, whose reports are added up.
     """
+    names, inputs = _labelled(queries)
     reports: list[dict[str, Any]] = []
     starts: list[int] = []
     sent = 0
-    with bar("evaluating", len(queries), progress) as advance:
-        for part in batches((given for _, given in queries), batch):
-            labels = [label for label, _ in queries[sent : sent + len(part)]]
-            labelled = zip(labels, part, strict=True)
+    with bar("evaluating", len(inputs), progress) as advance:
+        for part in batches(inputs, batch):
+            labelled = zip(names[sent : sent + len(part)], part, strict=True)
             body = {"queries": [{"label": label, "input": _content(data)} for label, data in labelled]}
-            answer = yield Request("POST", f"/v1/models/{model_id}/evaluations", json=body, params=_of(version))
+            answer = yield Request("POST", f"{path_of(model_id)}/evaluations", json=body, params=_of(version))
             reports.append(answer.json())
             starts.append(sent)
             sent += len(part)
@@ -180,8 +199,8 @@ def evaluate(
 
 
 def classify(
-    support: Iterable[tuple[str, Input]],
-    inputs: Sequence[Input],
+    support: Iterable[tuple[Label, Input]],
+    inputs: Inputs,
     *,
     meta_model: str | None = None,
     inner_steps: int | None = None,
@@ -192,9 +211,9 @@ def classify(
     body = {
         "meta_model": meta_model,
         "support": _support(support),
-        "adaptation": {"inner_steps": inner_steps, "inner_lr": inner_lr},
-        "inputs": [_content(as_content(given)) for given in listed(inputs, "inputs")],
-        "top_k": top_k,
+        "adaptation": {"inner_steps": plain(inner_steps), "inner_lr": plain(inner_lr)},
+        "inputs": [_content(data) for data in contents(listed_inputs(inputs))],
+        "top_k": plain(top_k),
     }
     return (yield Request("POST", "/v1/classify", json=body)).json()
 
@@ -206,7 +225,7 @@ def export(
     version: int | Literal["stable", "latest"] | None = None,
 ) -> Flow[bytes]:
     """The model as a file that answers as the service does: a self-contained ONNX graph, or its tensors."""
-    path = f"/v1/models/{model_id}/exports"
+    path = f"{path_of(model_id)}/exports"
     return (yield Request("POST", path, json={"format": format}, params=_of(version))).content
 
 
@@ -224,13 +243,28 @@ def _of(version: int | str | None) -> dict[str, Any]:
     return {} if version is None else {"version": version}
 
 
-def _support(support: Iterable[tuple[str, Input]]) -> list[dict[str, Any]]:
-    if isinstance(support, Mapping | str | bytes):
-        raise TypeError(f"labelled inputs come as pairs (label, input), found one {type(support).__name__}")
-    pairs = list(support)
-    if pairs and all(names_file(label) and not names_file(given) for label, given in pairs):
+def _support(support: Iterable[tuple[Label, Input]]) -> list[dict[str, Any]]:
+    labels, inputs = _labelled(support)
+    read = contents(inputs, "example")
+    return [{"label": label, "input": _content(data)} for label, data in zip(labels, read, strict=True)]
+
+
+def _labelled(given: Iterable[tuple[Label, Input]]) -> tuple[list[str], list[Input]]:
+    """Labels and inputs of pairs.
+
+    Raises:
+        TypeError: they are no pairs, or a label is neither a text nor a number.
+        ValueError: they are the wrong way round.
+    """
+    if isinstance(given, Mapping | str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"labelled inputs come as pairs (label, input), found one {type(given).__name__}")
+    pairs: list[Any] = list(given)
+    for i, pair in enumerate(pairs):
+        if isinstance(pair, Mapping | str | bytes) or not isinstance(pair, Sized) or len(pair) != 2:
+            raise TypeError(f"labelled inputs come as pairs (label, input), number {i} is {pair!r:.60}")
+    if pairs and all(names_file(label) and not names_file(data) for label, data in pairs):
         raise ValueError(f"labelled inputs are (label, input), in this order; {pairs[0][0]!r} is a file")
-    return [{"label": label, "input": _content(as_content(given))} for label, given in pairs]
+    return [label_text(label, f"input {i}") for i, (label, _) in enumerate(pairs)], [data for _, data in pairs]
 
 
 def _content(data: bytes | str) -> dict[str, Any]:

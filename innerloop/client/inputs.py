@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 import io
+import numbers
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
     from PIL import Image
 
-    Input = bytes | str | Path | Image.Image | NDArray[Any] | tuple[NDArray[Any], int]
-    """The bytes of a file, its path, a text, a Pillow image, pixels (height, width[, channels]), or samples
-    (n_samples[, channels]) with their number a second."""
+    Input = (
+        bytes
+        | str
+        | Path
+        | Image.Image
+        | NDArray[Any]
+        | tuple[NDArray[Any], int]
+        | Sequence[float]
+        | Mapping[str, str]
+        | Mapping[str, Sequence[float]]
+    )
+    """The bytes of a file, its path, a text, a Pillow image, pixels (height, width[, channels]), samples
+    (n_samples[, channels]) with their number a second, the numbers of a vector, or `{"text": "…"}` and
+    `{"vector": [numbers]}` as HTTP has them."""
 
-IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
-SOUNDS = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"}
-SUFFIXES = {*IMAGES, *SOUNDS, ".npy", ".txt"}
-"""What a string of one word may end with to be a path, be there such a file or not."""
+    Inputs = Iterable[Input] | ArrayLike
+    """Many of them: a list, an array, a data frame or a column of one."""
+
+    Label = str | float | np.number[Any]
+    """A number is kept as its text."""
+
+IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".svg"}
+SOUNDS = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aiff", ".webm", ".mp4"}
+SUFFIXES = {*IMAGES, *SOUNDS, ".npy"}
+"""What a string may end with to be a path, be there such a file or not."""
+
+WORD_SUFFIXES = {".txt", ".md", ".csv", ".pdf"}
+"""The same of a string of one word: texts speak of such files."""
 
 _PICTURE = re.compile(
     rb"%PDF-|(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*|<!--(?:(?!-->).)*-->\s*|<!DOCTYPE[^>]*>\s*)*<svg[\s>]", re.DOTALL
@@ -36,19 +58,27 @@ SENT_SIDE = 1024
 """Longest side, in pixels, of what is sent of a picture that is no file; a file goes as it is."""
 
 
+class Text(str):
+    """A text for sure: never looked up as a file, however often it is read."""
+
+    __slots__ = ()
+
+
 def as_content(given: Input) -> bytes | str:
     """The bytes of a file, or a text.
 
     Args:
         given: bytes are taken as they are; a `Path` is read, and a string where it names a file or looks as if it did;
-            every other string is a text; pixels are uint8, bool, or floats in [0, 1]; samples are int16, or floats of
-            full scale 1.
+            every other string is a text, and so is that of `{"text": "…"}`, whatever it names; pixels are uint8, bool,
+            or floats in [0, 1]; samples are int16, or floats of full scale 1; numbers with one axis are a vector.
 
     Raises:
         TypeError: it is nothing of the kind.
-        ValueError: pixels or samples of a shape or range that is no picture or sound.
+        ValueError: pixels, samples or numbers of a shape or range that is no picture, sound or vector.
         OSError: the file cannot be read.
     """
+    if isinstance(given, Text):
+        return given
     if isinstance(given, bytes | bytearray | memoryview):
         return bytes(given)
     if isinstance(given, Path) or (isinstance(given, str) and names_file(given)):
@@ -56,7 +86,9 @@ def as_content(given: Input) -> bytes | str:
     if isinstance(given, str) and len(given) < 256 and "/" in given and "\0" not in given and Path(given).is_dir():
         raise IsADirectoryError(f"{given} is a folder; name the files in it")
     if isinstance(given, str):
-        return str(given)
+        return Text(given)
+    if isinstance(given, Mapping):
+        return _of_mapping(given)
     from PIL import Image
 
     if isinstance(given, Image.Image):
@@ -64,23 +96,87 @@ def as_content(given: Input) -> bytes | str:
     import numpy as np
 
     if isinstance(given, np.ndarray):
-        return _png(Image.fromarray(_pixels(given)))
+        return _vector(given) if given.ndim == 1 else _png(Image.fromarray(_pixels(given)))
     if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], np.ndarray):
-        return _wav(*given)
-    kinds = "bytes, a path, a text, a Pillow image, an array of pixels or (samples, rate)"
+        samples, rate = given
+        return _wav(samples, rate)  # pyright: ignore[reportArgumentType] - of tuples only a sound's holds an array
+    if isinstance(given, list | tuple) and given and all(isinstance(one, numbers.Real) for one in given):
+        return _vector(given)
+    kinds = "bytes, a path, a text, a Pillow image, an array of pixels, (samples, rate) or the numbers of a vector"
     raise TypeError(f"an input is {kinds}, not {type(given).__name__}")
+
+
+def contents(inputs: Iterable[Input], what: str = "input") -> Iterator[bytes | str]:
+    """`as_content` of each in turn.
+
+    Raises:
+        TypeError, ValueError, OSError: as there, and says which it is, counted from 0.
+    """
+    for i, given in enumerate(inputs):
+        try:
+            content = as_content(given)
+        except OSError as error:
+            if error.errno is None:
+                raise type(error)(f"{what} {i}: {error}") from error
+            raise type(error)(error.errno, f"{what} {i}: {error.strerror}", error.filename) from error
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{what} {i}: {error}") from error
+        yield content
 
 
 def listed(given: Any, what: str) -> list[Any]:
     """A list, array or column of a data frame as a list.
 
     Raises:
-        ValueError: it is a single text or path, which Python would take for its characters.
+        ValueError: it is a single text or path, which Python would take for its characters, or another single value.
     """
-    if isinstance(given, str | bytes | Path):
+    if isinstance(given, str | bytes | Path | Mapping) or not isinstance(given, Iterable):
         kind = type(given).__name__
         raise ValueError(f"{what} come as a list, found one {kind}; put it in brackets: [{given!r:.60}]")
     return list(given)
+
+
+def listed_inputs(given: Any) -> list[Any]:
+    """The same of inputs; of a data frame its rows.
+
+    Raises:
+        ValueError: it is a single input.
+    """
+    import numpy as np
+
+    if hasattr(given, "to_numpy") and np.ndim(given) == 2:
+        given = given.to_numpy()
+    if isinstance(given, np.ndarray) and (one := _single(given)):
+        raise ValueError(f"inputs come as a list, found {one} {given.shape}; put it in brackets")
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], np.ndarray) and np.ndim(given[1]) == 0:
+        raise ValueError("inputs come as a list, found one sound; put it in brackets: [(samples, rate)]")
+    return listed(given, "inputs")
+
+
+def _single(array: NDArray[Any]) -> str:
+    """What an array is that holds one input; empty where it holds several."""
+    if array.ndim < 2 and array.dtype.kind in "biuf":
+        return "one vector"
+    # Rows of numbers are floats as a rule, and no picture is three or four pixels wide.
+    is_picture = array.dtype.kind in "bu" and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4)))
+    return "one picture" if is_picture else ""
+
+
+def plain(value: Any) -> Any:
+    """A number of numpy's as Python's own, which JSON can carry; everything else as it is."""
+    return value.item() if hasattr(value, "item") else value
+
+
+def label_text(label: Any, what: str) -> str:
+    """A label as a server keeps it.
+
+    Raises:
+        TypeError: it is neither a text nor a number.
+    """
+    label = plain(label)
+    if isinstance(label, str) or (isinstance(label, numbers.Real) and label == label):  # NaN differs from itself
+        return str(label)
+    raise TypeError(f"a label is a text or a number, that of {what} is {label!r:.60}")
 
 
 def is_npy(data: bytes) -> bool:
@@ -106,12 +202,14 @@ def _is_container(data: bytes) -> bool:
 
 def names_file(text: object) -> bool:
     """Whether a string is taken for a path: it names a file, or looks as if it did."""
-    if not isinstance(text, str):
+    if not isinstance(text, str) or isinstance(text, Text):
         return isinstance(text, Path)
-    one_word = len(text.split()) == 1
-    if one_word and Path(text).suffix.lower() in SUFFIXES:
+    suffix = Path(text).suffix.lower()
+    if len(text.split()) == 1 and suffix in SUFFIXES | WORD_SUFFIXES:
         return True
-    return len(text) < 256 and "\n" not in text and "\0" not in text and Path(text).is_file()
+    if len(text) >= 256 or "\n" in text or "\0" in text:
+        return False
+    return suffix in SUFFIXES or Path(text).is_file()
 
 
 def is_text(data: bytes) -> bool:
@@ -124,15 +222,16 @@ def is_text(data: bytes) -> bool:
     return bool(is_plain) and not _PICTURE.match(data[:4096])
 
 
-def read_folder(folder: Path) -> list[tuple[str, Path]]:
+def read_folder(folder: str | Path) -> list[tuple[str, Path]]:
     """(label, file) pairs of a folder that holds a folder per class.
 
     Raises:
         ValueError: it has no class folders with files.
+        OSError: it cannot be read, or is no folder.
     """
     pairs = [
         (child.name, file)
-        for child in sorted(folder.iterdir())
+        for child in sorted(Path(folder).iterdir())
         if child.is_dir() and not child.name.startswith(".")
         for file in sorted(child.iterdir())
         if file.is_file() and not file.name.startswith(".") and file.name.lower() not in CLUTTER
@@ -140,6 +239,28 @@ def read_folder(folder: Path) -> list[tuple[str, Path]]:
     if not pairs:
         raise ValueError(f"{folder} must hold one folder per class, each with its examples")
     return pairs
+
+
+def _of_mapping(given: Mapping[str, Any]) -> bytes | str:
+    if len(given) == 1:
+        [(kind, value)] = given.items()
+        if kind == "text" and isinstance(value, str):
+            return Text(value)
+        if kind == "vector":
+            return _vector(value)
+    raise TypeError(f'an input as a mapping is {{"text": "…"}} or {{"vector": [numbers]}}, not {given!r:.60}')
+
+
+def _vector(values: Any) -> bytes:
+    """Numbers with one axis as a `.npy` file."""
+    import numpy as np
+
+    array = np.asarray(values)
+    if array.ndim != 1 or array.dtype.kind not in "biuf" or not array.size:
+        raise ValueError(f"a vector is numbers with one axis, not {array.dtype} {array.shape}")
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
 
 
 def _pixels(array: NDArray[Any]) -> NDArray[np.uint8]:
@@ -165,11 +286,14 @@ def _pixels(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _png(picture: Image.Image) -> bytes:
     """Upright, and no larger than a server looks at: the twelve megapixels of a telephone would be too many bytes."""
-    from PIL import ImageOps
+    import numpy as np
+    from PIL import Image, ImageOps
 
     file = io.BytesIO()
     picture = ImageOps.exif_transpose(picture)
-    if picture.mode not in {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"}:
+    if picture.mode in {"I", "F"}:
+        picture = Image.fromarray(_pixels(np.asarray(picture)))
+    if picture.mode not in {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}:
         picture = picture.convert("RGB")
     if max(picture.size) > SENT_SIDE and not picture.mode.startswith("I"):
         grey = picture.mode in {"1", "L"}

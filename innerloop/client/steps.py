@@ -8,9 +8,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 from innerloop.client.errors import AdaptationFailed, error_of
-from innerloop.client.inputs import as_content
+from innerloop.client.inputs import contents
 
 if TYPE_CHECKING:
     from innerloop.client.inputs import Input
@@ -85,13 +86,36 @@ def followed(
 
 def model_path(accepted: dict[str, Any]) -> str:
     """Where a new model is."""
-    return f"/v1/models/{accepted['id']}"
+    return path_of(accepted["id"])
+
+
+def path_of(model_id: str) -> str:
+    """Where a model is.
+
+    Raises:
+        TypeError, ValueError: it is no id.
+    """
+    return f"/v1/models/{segment(model_id)}"
+
+
+def segment(name: str) -> str:
+    """An id as one part of a path. A server takes `%2F` for the slash that it stands for, so that is refused.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it would name something else: it is empty, has a slash in it, or is what paths go up by.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"an id is a text, found {type(name).__name__}; of a model it is model['id']")
+    if name in ("", ".", "..") or "/" in name:
+        raise ValueError(f"{name!r:.60} is no id")
+    return quote(name, safe="")
 
 
 def batches(inputs: Iterable[Input], most: int) -> Iterator[list[bytes | str]]:
     part: list[bytes | str] = []
     size = 0
-    for data in map(as_content, inputs):
+    for data in contents(inputs):
         if part and (len(part) == most or size + len(data) > BATCH_BYTES):
             yield part
             part, size = [], 0

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from innerloop.client.steps import Flow, Request, bar, followed, model_path
+from innerloop.client.inputs import label_text, plain
+from innerloop.client.steps import Flow, Request, bar, followed, model_path, path_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
+
+    from innerloop.client.inputs import Label
 
 VECTOR_BATCH = 1000
 
@@ -34,8 +37,8 @@ class VectorAnswers:
 
 
 def adapt_vectors(
-    vectors: NDArray[Any],
-    labels: Sequence[str],
+    vectors: ArrayLike,
+    labels: Iterable[Label],
     *,
     meta_model: str | None = None,
     name: str | None = None,
@@ -52,32 +55,41 @@ def adapt_vectors(
         TimeoutError: not ready after `wait` seconds.
     """
     asked = {"meta_model": meta_model, "name": name, "ttl_seconds": ttl_seconds}
-    adaptation = {"inner_steps": inner_steps, "inner_lr": inner_lr}
+    adaptation = {"inner_steps": plain(inner_steps), "inner_lr": plain(inner_lr)}
+    names = [label_text(label, f"row {i}") for i, label in enumerate(labels)]
     data = {**{k: str(v) for k, v in asked.items() if v is not None}, "adaptation": json.dumps(adaptation)}
-    files = {"vectors": ("vectors.npy", _npy(vectors)), "labels": ("labels.json", json.dumps(list(labels)).encode())}
+    files = {"vectors": ("vectors.npy", _npy(vectors)), "labels": ("labels.json", json.dumps(names).encode())}
     return (yield from followed("/v1/models", wait, model_path, data=data, files=files))
 
 
 def predict_vectors(
-    model_id: str, vectors: NDArray[Any], *, batch: int = VECTOR_BATCH, progress: bool | None = None
+    model_id: str,
+    vectors: ArrayLike,
+    *,
+    version: int | Literal["stable", "latest"] | None = None,
+    batch: int = VECTOR_BATCH,
+    progress: bool | None = None,
 ) -> Flow[VectorAnswers]:
     """Answers to (n, n_dimensions) numbers, as arrays: `.npy` there and `.npz` back.
 
     Args:
         model_id: of a ready model of vectors.
         vectors: float32 goes as it is, other numbers become float32.
+        version: a number, `stable` or `latest`; None: the newest that is ready.
         batch: most rows a request.
         progress: show a bar; by default on a terminal from `BAR_FROM` rows.
     """
     import numpy as np
 
+    given = np.asarray(vectors)
     parts: list[VectorAnswers] = []
+    params = {} if version is None else {"version": version}
     headers = {"Content-Type": "application/x-npy", "Accept": "application/x-npz"}
-    with bar("classifying", len(vectors), progress) as advance:
-        for start in range(0, len(vectors), batch):
-            rows = vectors[start : start + batch]
-            path = f"/v1/models/{model_id}/predictions"
-            answer = yield Request("POST", path, content=_npy(rows), headers=headers)
+    with bar("classifying", len(given), progress) as advance:
+        for start in range(0, len(given), batch):
+            rows = given[start : start + batch]
+            path = f"{path_of(model_id)}/predictions"
+            answer = yield Request("POST", path, content=_npy(rows), headers=headers, params=params)
             with np.load(io.BytesIO(answer.content), allow_pickle=False) as found:
                 parts.append(VectorAnswers(**{name: found[name] for name in VectorAnswers.__annotations__}))
             advance(len(rows))
@@ -91,7 +103,7 @@ def predict_vectors(
     )
 
 
-def _npy(array: NDArray[Any]) -> bytes:
+def _npy(array: ArrayLike) -> bytes:
     import numpy as np
 
     file = io.BytesIO()

@@ -6,20 +6,28 @@ import asyncio
 import inspect
 import io
 import json
+import re
+import ssl
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
 from innerloop import AsyncClient, Client, InnerloopHTTPError, ServerUnreachable
-from innerloop.client import errors, flows, vector_flows
+from innerloop.client import clients, errors, flows, vector_flows
 from innerloop.client.clients import FIRST_PAUSE, LONGEST_PAUSE, jitter
 from innerloop.embedded import Embedded
 from tests.asking import drawn
 from tests.drawings import png
 from tests.local_server import listening
 
+ROOT = Path(__file__).parent.parent.parent
 Answer = tuple[int, dict[str, str], Any]
 
 
@@ -263,3 +271,108 @@ def test_async_against_a_real_server(server: Embedded) -> None:
             assert once["results"][0]["scores"][0]["label"] == "class 0"
 
     asyncio.run(job())
+
+
+def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[ssl.SSLContext] = []
+    make = httpx.create_ssl_context
+    monkeypatch.setattr(httpx, "create_ssl_context", lambda: read.append(make()) or read[-1])
+    clients._trusted.cache_clear()
+    for _ in range(3):
+        Client().close()
+    assert len(read) == 1
+
+
+def test_a_server_that_starts_again_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(clients.time, "sleep", pauses.append)
+    for _ in range(5):
+        pauses.clear()
+        with Client("http://127.0.0.1:1") as client, pytest.raises(ServerUnreachable):
+            client.models()
+        assert 11 < sum(pauses) < 23
+        assert all(0.1 <= pause <= LONGEST_PAUSE for pause in pauses)
+
+
+def test_the_one_finding_is_told(script: Scripted) -> None:
+    finding = {"pointer": "/support/0/label", "code": "bad_label", "detail": "a label has at most 200 characters"}
+    script.answers = [problem(422, "bad_label", detail="1 of 2 labels cannot be used", errors=[finding])]
+    with Client(script.url) as client, pytest.raises(errors.BadLabel) as told:
+        client.adapt([("a" * 300, "hello"), ("b", "bye")])
+    assert "/support/0/label: a label has at most 200 characters" in str(told.value)
+    told.value.problem["detail"] = finding["detail"]
+    assert str(told.value).count("at most 200") == 1
+
+
+def test_quality_is_waited_for(script: Scripted) -> None:
+    measured = {"accuracy": None, "warnings": ["few"]}
+    script.answers = [(200, {}, {**READY, "quality": None}), (200, {}, {**READY, "quality": measured})]
+    with Client(script.url) as client:
+        assert client.quality("mdl_1") == measured
+        script.answers = [(200, {}, {**READY, "quality": None})]
+        with pytest.raises(TimeoutError, match="not measured after -1 s"):
+            client.quality("mdl_1", wait=-1)
+
+
+def test_what_the_page_offers_to_try_has_a_sure_answer(server: Embedded) -> None:
+    document = httpx.get(f"{server.url}/openapi.json").json()
+    [example] = document["components"]["schemas"]["ClassifyRequest"]["examples"]
+    [answer] = httpx.post(f"{server.url}/v1/classify", json=example).raise_for_status().json()["results"]
+    assert answer["label"] == "ka"
+    assert answer["confidence"] > 0.7
+    assert "<" not in re.sub("`[^`]*`", "", " ".join(described(document["paths"])))
+
+
+def described(document: Any) -> Iterator[str]:
+    """Every description in a document."""
+    if isinstance(document, dict):
+        if isinstance(document.get("description"), str):
+            yield document["description"]
+        document = list(document.values())
+    for child in document if isinstance(document, list) else ():
+        yield from described(child)
+
+
+TYPED = """
+import asyncio
+
+import numpy as np
+import pandas as pd
+
+from innerloop import AsyncClient, Client, FewShotClassifier
+
+frame = pd.DataFrame({"text": ["a", "b"], "label": ["x", "y"]})
+FewShotClassifier().fit(frame["text"], frame["label"]).predict(frame["text"])
+FewShotClassifier().fit(frame[["text"]], frame["label"]).predict_proba(frame)
+FewShotClassifier().fit(np.eye(2), np.array([0, 1])).rejected([[0.5, 1.0]])
+FewShotClassifier().fit(["a", {"text": "b"}], ["x", "y"]).score([{"text": "b"}], ["x"])
+
+
+def ask(client: Client) -> None:
+    client.predict("mdl_1", np.eye(2))
+    client.predict("mdl_1", frame["text"])
+    client.predict("mdl_1", [[0.5, 1.0], {"vector": [0.5, 1.0]}, "text", b"file"])
+    client.predict_vectors("mdl_1", frame, version=1)
+
+
+async def main() -> None:
+    async with AsyncClient() as client:
+        task = asyncio.create_task(client.predict("mdl_1", ["a"]))
+        print((await task)[0]["label"])
+
+
+asyncio.run(main())
+asyncio.run(AsyncClient().models())
+"""
+
+
+def test_types_are_told_to_whoever_installs_it(tmp_path: Path) -> None:
+    packaged = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    assert packaged["innerloop"] == ["py.typed"]
+    assert (ROOT / "innerloop" / "py.typed").is_file()
+    program = tmp_path / "typed.py"
+    program.write_text(TYPED)
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps({"extraPaths": [str(ROOT)]}))
+    command = [sys.executable, "-m", "pyright", "--project", str(tmp_path), "--pythonpath", sys.executable]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout

@@ -20,6 +20,7 @@ from innerloop import Client
 from innerloop.cli.console import ExitCode
 from innerloop.embedded import Embedded
 from meta_models.catalogue import ZOO
+from meta_models.recipe import RECIPES
 from tests.asking import META_MODELS
 from tests.drawings import png
 
@@ -268,6 +269,9 @@ def test_names_of_the_package_are_not_taken(run: Run, tmp_path: Path) -> None:
         refused = run("meta-train", "--data", "photo-resnet12", *name, expect=ExitCode.REFUSED)
         assert "choose a name like my-photo-resnet12" in refused.stderr
     assert "cannot be a name" in run("meta-train", "--data", ".", "--name", "photo", expect=ExitCode.REFUSED).stderr
+    (tmp_path / "mine.toml").write_text((RECIPES / "omniglot-anil.toml").read_text())
+    refused = run("meta-train", "mine.toml", expect=ExitCode.REFUSED)
+    assert "choose a name like my-omniglot-anil with --name" in refused.stderr
     shutil.copytree(ZOO / "vector-ridge", tmp_path / "own" / "vector-ridge")
     environment = {"INNERLOOP_META_MODELS_DIR": "own", "INNERLOOP_REDIS_URL": "redis://127.0.0.1:1/0"}
     for command in (("serve", "--port", "0"), ("api",), ("worker",), ("preview", "hello")):
@@ -297,7 +301,8 @@ def test_brackets_are_shown_as_they_are(run: Run, tmp_path: Path) -> None:
         (b"text,label\nhello,a\n\nbye, \n", "source.csv, row 4: no label"),
         (b"text,label\nhello,a\nbye\n", "source.csv, row 3: no label"),
         (b"text,label\nhello, world,a\n", "source.csv, row 2: more fields than columns"),
-        (b"text;label\nhello;a\n", "columns path or text, and label; its columns are text;label"),
+        (b"text;label\nhello; world;a\n", "source.csv, row 2: more fields than columns; quote what has ';' in it"),
+        (b"text|label\nhello|a\n", "columns path or text, and label; its columns are text|label"),
         (b"text,label\n", "it has no rows"),
         ("text,label\ncafé,a\n".encode("latin-1"), "source.csv must be a folder of class folders, or a CSV in UTF-8"),
         (png(1, 1), "source.csv must be a folder of class folders, or a CSV in UTF-8"),
@@ -314,6 +319,49 @@ def test_a_csv_as_spreadsheets_write_it(run: Run, tmp_path: Path) -> None:
     (tmp_path / "texts.csv").write_text("\r\n".join(rows), encoding="utf-8-sig")
     model = json.loads(run("adapt", "texts.csv", "--json").stdout)
     assert [(c["name"], c["examples"]) for c in model["classes"]] == [("a", 2), ("b", 2)]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_csv_as_spreadsheets_of_other_countries_write_it(run: Run, tmp_path: Path, delimiter: str) -> None:
+    rows = [("Text", "LABEL"), ("hello, there", "a"), ("bye now", "b"), ('"see you; then"', "b")]
+    (tmp_path / "texts.csv").write_text("\r\n".join(delimiter.join(row) for row in rows), encoding="utf-8-sig")
+    model = json.loads(run("adapt", "texts.csv", "--json").stdout)
+    assert [(c["name"], c["examples"]) for c in model["classes"]] == [("a", 1), ("b", 2)]
+
+
+def test_a_text_of_a_csv_is_never_a_file(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("of nobody else")
+    (tmp_path / "texts.csv").write_text("text,label\nnotes.txt,a\nno such.png,b\n/etc/hostname,b\n")
+    model = json.loads(run("adapt", "texts.csv", "--json").stdout)["id"]
+    answers = json.loads(run("predict", model, "texts.csv", "--json").stdout)
+    assert [answer["scores"][0]["label"] for answer in answers] == ["a", "b", "b"]
+    (tmp_path / "word.csv").write_text("text\nof nobody else\n")
+    [read] = json.loads(run("predict", model, "word.csv", "--json").stdout)
+    assert read["scores"] != answers[0]["scores"]
+    missing = run("predict", model, "no such.png", expect=ExitCode.SOME_UNREADABLE).stdout
+    assert re.search(r"no such\.png +unreadable_file +No such file", missing)
+
+
+def test_what_is_no_model_id_is_told(run: Run, support: Path) -> None:
+    for command in (
+        ("predict", *QUERIES),
+        ("evaluate", "support", "support"),
+        ("export", "support", "-o", "x.onnx"),
+        ("models", "show", "support"),
+        ("models", "add", "support", "support"),
+        ("models", "delete", "mdl_1", "support"),
+    ):
+        assert "is no model id" in " ".join(run(*command, expect=2).stderr.split())
+
+
+def test_adapt_says_what_is_doubtful(run: Run, tmp_path: Path) -> None:
+    long = " ".join(["hello"] * 200)
+    (tmp_path / "texts.csv").write_text(f"text,label\n{long},a\nhello there,a\nbye now,b\n")
+    noted = " ".join(run("adapt", "texts.csv").stderr.split())
+    assert "class 'b' has 1 example" in noted
+    assert re.search(r"hello hello[^/]* …", noted)
+    assert "/support/" not in noted
+    assert json.loads(run("adapt", "texts.csv", "--json").stdout)["quality"]["warnings"]
 
 
 def test_a_file_of_rows_is_an_example_each(run: Run, tmp_path: Path) -> None:

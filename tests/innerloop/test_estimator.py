@@ -16,7 +16,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from innerloop import FewShotClassifier
+from innerloop import Client, FewShotClassifier
 from innerloop.client.errors import TooFewClasses, UndecodableImage
 from innerloop.embedded import Embedded
 from innerloop.estimator import NotFittedError
@@ -114,6 +114,26 @@ def test_from_model(classifier: FewShotClassifier) -> None:
         again.partial_fit(queries[:1], ["ka"])
 
 
+def test_what_others_add_changes_no_answer(classifier: FewShotClassifier, tmp_path: Path) -> None:
+    """The same examples are one model to the server, which somebody else may teach another class."""
+    tables = np.random.default_rng(0).normal(size=(N_WAY * N_SHOT, 6)) + 9 * np.repeat(np.eye(N_WAY, 6), N_SHOT, 0)
+    for held in (pictures(5055), tables):
+        classifier.fit(held, LABELS)
+        taken = FewShotClassifier.from_model(classifier.model_id_, url=classifier.url)
+        before, rejected = classifier.predict_proba(held), classifier.rejected(held)
+        exported = classifier.export(tmp_path / "before.onnx").read_bytes()
+        with Client(classifier.url) as client:
+            client.add_examples(classifier.model_id_, [("new", held[0]), ("newer", held[5])])
+            assert client.model(classifier.model_id_)["version"] == 2
+        again = FewShotClassifier(url=classifier.url).fit(held, LABELS)
+        grown = FewShotClassifier.from_model(classifier.model_id_, url=classifier.url)
+        for same in (classifier, taken, again):
+            np.testing.assert_array_equal(same.predict_proba(held), before)
+            np.testing.assert_array_equal(same.rejected(held), rejected)
+        assert classifier.export(tmp_path / "after.onnx").read_bytes() == exported
+        assert grown.predict_proba(held).shape[1] == N_WAY + 2
+
+
 def test_export(classifier: FewShotClassifier, tmp_path: Path) -> None:
     classifier.fit(pictures(5050), LABELS)
     exported = ExportedClassifier(classifier.export(tmp_path / "letters.onnx"))
@@ -172,6 +192,10 @@ def test_what_cannot_be_done_says_so(classifier: FewShotClassifier) -> None:
         ([("a", 1), ("b", 2)], r"label 0 is \('a', 1\); join its parts"),
         ([("a", 1), ("b",)], "a label is a single value"),
         (["a", None], "label 1 is missing"),
+        (["a", pd.NA], "label 1 is missing"),
+        ([pd.NaT, pd.Timestamp(0)], "label 0 is missing"),
+        ([np.float32("nan"), 1], "label 0 is missing"),
+        ([1, "b"], "labels are of one kind, found str and int"),
         ([float("nan"), "b"], "label 0 is missing"),
         ([object(), object()], "can be sorted"),
         ("ab", r"labels come as a list, found one str; put it in brackets: \['ab'\]"),
@@ -185,6 +209,8 @@ def test_labels_that_are_none(labels: Any, message: str) -> None:
 def test_labels_of_rows_that_are_none() -> None:
     with pytest.raises(ValueError, match="label 1 is missing"):
         FewShotClassifier().fit(np.eye(2), ["a", None])
+    with pytest.raises(ValueError, match="labels are of one kind"):
+        FewShotClassifier().fit(np.eye(2), [1, "b"])
     with pytest.raises(ValueError, match="1d array"):
         FewShotClassifier().fit(np.eye(2), [("a", 1), ("b", 2)])
 
