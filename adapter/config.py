@@ -14,7 +14,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="INNERLOOP_", extra="ignore")
 
     host: str = Field(default="127.0.0.1", description="Address the API listens on.")
-    port: int = Field(default=8321, description="Port the API listens on.")
+    port: int = Field(default=8321, ge=0, le=65535, description="Port the API listens on.")
     data_dir: Path = Field(default=Path(".innerloop"), description="Folder that an embedded server keeps its data in.")
     redis_url: str | None = Field(
         default=None, description="Records and broker (noeviction, AOF). Unset: `innerloop serve` runs its own."
