@@ -115,7 +115,7 @@ def _take_pixels(model: ModelProto, spec: Picture, subject: Subject, parity: Par
     examples = np.stack([preprocess(Image.fromarray(pixels), spec) for pixels in pictures])
     classifier = ExportedClassifier(model.SerializeToString())
     seen = prove(subject, examples, lambda _: classifier(pictures))
-    worst = max(parity.max_difference, seen.max_difference)
+    worst = float(np.maximum(parity.max_difference, seen.max_difference))
     return parity.model_copy(update={"max_difference": worst, "pictures": len(pictures)})
 
 

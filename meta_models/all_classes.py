@@ -48,5 +48,5 @@ def learn_from_all(
             on_progress(before.steps + step, figures)
 
     every = Splits(pools, (), splits.test)
-    learned = meta_train(more, every, run / RUN, start=model.meta_params, device=device, on_progress=told)
+    learned = meta_train(more, every, run / RUN, start=model.meta_params, device=device, on_progress=told, progress=1.0)
     return settled(learned, None, more, pools)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from meta_models.algorithms import Tensors
@@ -50,12 +50,19 @@ def save(state: TrainState, path: Path) -> None:
 
 
 def load(path: Path, device: torch.device) -> TrainState:
-    """Read what `save` wrote; older checkpoints lack hardware and running means."""
+    """Read what `save` wrote; older checkpoints lack hardware and running means.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
     parts: dict[str, Tensors] = {"meta_params": {}, "average": {}, "moments": {}}
-    with safe_open(path, framework="pt", device=str(device)) as file:
-        about = json.loads(file.metadata()["run"])
-        for key in file.keys():  # noqa: SIM118 - not a dictionary
-            part, name = key.split("|", 1)
-            parts[part][name] = file.get_tensor(key)
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            about = json.loads(file.metadata()["run"])
+            for key in file.keys():  # noqa: SIM118 - not a dictionary
+                part, name = key.split("|", 1)
+                parts[part][name] = file.get_tensor(key)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error}); remove {path.parent} to begin again") from error
     since = {"hardware": about.get("hardware", "CPU"), "recent": about.get("recent", [])}
     return TrainState(about["step"], about["seconds"], **parts, **since)

@@ -45,6 +45,14 @@ class EpisodeSpec:
     label_noise: tuple[float, float] = (0.0, 0.0)
     instances: bool = False
 
+    def __post_init__(self) -> None:
+        least = {"n_way": 2, "n_shot": 1, "n_query": 1, "n_groups": 1}
+        for field, number in least.items():
+            if getattr(self, field) < number:
+                raise ValueError(f"{field} of an episode is {getattr(self, field)}; it must be at least {number}")
+        if not 0 <= self.within_group <= 1 or not 0 <= self.label_noise[0] <= self.label_noise[1] <= 1:
+            raise ValueError("within_group and label_noise of an episode are shares, from 0 to 1")
+
     @property
     def n_symmetries(self) -> int:
         """Under how many of them a class may be seen."""

@@ -9,8 +9,18 @@ from typing import Any
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Its objects; none where there is no such file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """Its objects; none where there is no such file.
+
+    Raises:
+        ValueError: a line is damaged.
+    """
+    found: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_text().splitlines() if path.exists() else (), start=1):
+        try:
+            found.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number} is damaged ({error}); remove that line") from error
+    return found
 
 
 def write(path: Path, objects: Iterable[Mapping[str, Any]]) -> None:

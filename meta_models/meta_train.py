@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -35,6 +36,7 @@ def meta_train(
     start: Tensors | None = None,
     device: str | None = None,
     on_progress: OnProgress | None = None,
+    progress: float | None = None,
 ) -> TorchModel:
     """Run the recipe's outer loop, or what is left of it, in folder `run`.
 
@@ -46,13 +48,14 @@ def meta_train(
             beside `run`.
         device: `cuda` where there is one unless told otherwise.
         on_progress: told every few steps.
+        progress: what algorithms with schedules are told at every step, from 0 to 1; unless given, as far as it is.
 
     Returns:
         The averaged meta_params.
 
     Raises:
         ValueError: the checkpoint in `run` is of another recipe, of other classes or began from other weights; or
-            `start` does not fit the backbone.
+            `start` does not fit the backbone; or training diverged.
     """
     keep_to_one(run, recipe, splits, start)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -65,7 +68,7 @@ def meta_train(
     state.meta_params = _channels_last(state.meta_params)
     algorithm.backbone.to(place)
     teacher = Teacher.of_run(run.parent / recipe.taught_by, recipe, place) if recipe.taught_by else None
-    learners = _learners(algorithm, recipe, state, splits, teacher)
+    learners = _learners(algorithm, recipe, state, splits, teacher, progress)
     began, recent = time.monotonic() - state.seconds, _Recent(state.recent, place)
     torch.backends.cudnn.benchmark = True
     told = 1 if place.type == "cpu" else 50  # to look is to wait for the device
@@ -80,7 +83,9 @@ def meta_train(
         _average(state, min(recipe.outer.average, (1 + state.step) / (10 + state.step)))
         recent.add(*watched[0])
         if on_progress and state.step % told == 0:
-            on_progress(state.step, recent.figures())
+            figures = recent.figures()
+            _check_finite(figures.values(), state.step, run)
+            on_progress(state.step, figures)
         if state.step % recipe.development.every == 0 or state.step == recipe.outer.steps:
             state.moments = {name: t for learner in learners for name, t in learner.moments().items()}
             _record(algorithm, state, recent, splits.development, recipe, run, place)
@@ -88,7 +93,12 @@ def meta_train(
 
 
 def _learners(
-    algorithm: Algorithm, recipe: Recipe, state: TrainState, splits: Splits, teacher: Teacher | None
+    algorithm: Algorithm,
+    recipe: Recipe,
+    state: TrainState,
+    splits: Splits,
+    teacher: Teacher | None,
+    progress: float | None,
 ) -> list[Learner]:
     """Who learns from training classes and, where the recipe wants it, who from development classes, with the moments
     that were saved."""
@@ -99,7 +109,7 @@ def _learners(
         ([n for n in trained if n not in apart], splits.train, outer.outer_lr, outer.weight_decay),
         ([n for n in trained if n in apart], splits.development, outer.development_lr, 0.0),
     )
-    learners = [Learner(algorithm, recipe, state.meta_params, *half, teacher) for half in halves if half[0]]
+    learners = [Learner(algorithm, recipe, state.meta_params, *half, teacher, progress) for half in halves if half[0]]
     for key, value in state.moments.items():
         name, moment = key.rsplit("/", 1)
         [learner] = [one for one in learners if name in one.tensors]
@@ -118,16 +128,23 @@ def _record(
 ) -> None:
     """Checkpoint, then measure on development classes and log."""
     state.recent = recent.means()
-    if not all(bool(torch.isfinite(t).all()) for t in state.meta_params.values()):
-        raise ValueError(
-            f"step {state.step}: training diverged, its weights are not numbers any more; remove {run} and begin again "
-            "with a lower outer_lr"
-        )
+    norms = torch.stack([t.detach().float().norm() for t in state.average.values()])  # read from the device at once
+    _check_finite([*state.recent, *norms.tolist()], state.step, run)
     checkpoint.save(state, run / CHECKPOINT)
     model = TorchModel(algorithm, {k: v.detach() for k, v in state.average.items()}, place)
     figures = development_accuracy(model, recipe, development)
     line = {"step": state.step, "seconds": round(state.seconds, 1), **recent.figures(), **figures}
     jsonl.write(run / LOG, [*jsonl.read(run / LOG), line])
+
+
+def _check_finite(figures: Iterable[float], step: int, run: Path) -> None:
+    """Whether losses or sizes of weights are numbers still: what is not must replace no checkpoint."""
+    for figure in figures:
+        if not math.isfinite(figure):
+            raise ValueError(
+                f"step {step}: training diverged, its loss or weights are {figure}; lower outer_lr in the recipe, and "
+                f"remove {run} to begin again"
+            )
 
 
 def development_accuracy(model: TorchModel, recipe: Recipe, pools: Pools) -> dict[str, float]:

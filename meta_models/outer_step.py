@@ -35,12 +35,14 @@ class Learner:
         lr: float,
         decay: float,
         teacher: Teacher | None = None,
+        progress: float | None = None,
     ) -> None:
-        """`names` are of those among `meta_params` that learn, from `pools` and what a teacher says of them."""
+        """`names` are of those among `meta_params` that learn, from `pools` and what a teacher says of them.
+        `progress` of meta-training is counted in steps unless given."""
         self._algorithm, self._recipe, self._meta_params = algorithm, recipe, meta_params
         self.tensors = {name: meta_params[name].requires_grad_() for name in names}
         self._device = next(iter(self.tensors.values())).device
-        self._pools, self._lr, self._teacher = pools, lr, teacher
+        self._pools, self._lr, self._teacher, self._progress = pools, lr, teacher, progress
         # A backbone that stays as it is keeps its running statistics too.
         self._batch_statistics = any(
             name.startswith("backbone.") and not name.startswith(recipe.outer.frozen) for name in meta_params
@@ -63,7 +65,8 @@ class Learner:
         moved = [
             Drawn(*(to_device(tensor, self._device) for tensor in one.tensors), number=one.number) for one in drawn
         ]
-        return self._work(moved, number / self._recipe.outer.steps)
+        counted = number / self._recipe.outer.steps
+        return self._work(moved, counted if self._progress is None else self._progress)
 
     def moments(self) -> Tensors:
         """The optimizer's state, as checkpoints keep it."""

@@ -51,7 +51,10 @@ def load_classes(
         raise DataError(f"{source}: a CSV is for texts, and {spec.modality} files are read here; {wanted}")
     classes = _contents(source)
     if len(classes) < n_classes:
-        raise DataError(f"{source} has {len(classes)} classes, at least {n_classes} are needed")
+        beside = left_out(source)
+        raise DataError(
+            f"{source} has {len(classes)} classes, at least {n_classes} are needed" + (f"; {beside}" if beside else "")
+        )
     prepared: list[NDArray[Any]] = []
     problems: list[str] = []
     for name, contents in sorted(classes.items()):
@@ -84,6 +87,20 @@ def _contents(source: Path) -> dict[str, list[Content]]:
         folder.name: [(f"{folder.name}/{path.name}", path) for path in _visible(folder) if path.is_file()]
         for folder in folders
     }
+
+
+def left_out(source: Path) -> str:
+    """What of a folder of classes is not read, in words, or nothing: files beside the classes, and folders in them."""
+    if not source.is_dir():
+        return ""
+    beside = [path for path in _visible(source) if path.is_file()]
+    within = [path for folder in _visible(source) if folder.is_dir() for path in _visible(folder) if path.is_dir()]
+    n_files = sum(path.is_file() for folder in within for path in folder.rglob("*"))
+    said = [
+        f"{len(beside)} files beside the folders of the classes (such as {beside[0].name})" if beside else "",
+        f"{n_files} files in folders within a class (such as {within[0].relative_to(source)})" if within else "",
+    ]
+    return f"not read: {', '.join(filter(None, said))}; a class is a folder right in {source}" if any(said) else ""
 
 
 def _is_csv(source: Path) -> bool:

@@ -19,17 +19,19 @@ from meta_models.catalogue import ZOO, Published
 from meta_models.evaluate import Classifier, evaluate_all
 from meta_models.manifest import META_PARAMS_FILE, Figure, Manifest, Training, read_manifest
 from meta_models.meta_train import OnProgress, evaluate_settings, meta_train
+from meta_models.own_classes import left_out
 from meta_models.plots import plot_log
 from meta_models.pretrained import ENCODERS, encoder_folder, encoder_tensors
 from meta_models.provenance import command, provenance
 from meta_models.publish import export, next_version, put_in_place, write_manifest
 from meta_models.recipe import Recipe
+from meta_models.recipe_checks import why_not_normalised
 from meta_models.same_run import alone_in, digest
 from meta_models.search import SEARCH_LOG, choose_inner, keep_log
 from meta_models.serving import ServedModel
 from meta_models.serving_path import ServingPath
 from meta_models.settle import settled
-from meta_models.sources import Pools, Splits, check_examples, load_splits
+from meta_models.sources import Pools, Splits, check_examples, check_folder, load_splits
 from meta_models.torch_model import TorchModel
 
 MADE = "published"
@@ -62,16 +64,21 @@ def produce(
         say, on_progress: told what happens.
 
     Raises:
+        DataError: the classes cannot be used, or `data` holds something else than the data set.
         PublishError: the graphs disagree with torch or the card lacks a figure.
         FileNotFoundError: the meta-model to begin from is not published.
         ValueError: another process works in `run`, or its checkpoint is of another recipe, other classes or weights.
     """
     with alone_in(run):
+        if note := why_not_normalised(recipe):
+            say(note)
+        check_folder(data, recipe)
         start, recipe = _start(recipe, zoo, data)
         splits = load_splits(data, recipe, run.parent / "cache")
         check_examples(splits, recipe)
-        if recipe.data.name == "folder":
-            recipe = _within(recipe, splits.development)
+        recipe = _within(recipe, splits.development)
+        if recipe.data.name == "folder" and (note := left_out(data)):
+            say(note)
         say("{}: {} classes to learn from, {} to choose by, {} to report".format(recipe.name, *splits.n_classes))
         model = meta_train(recipe, splits, run, start=start, device=device, on_progress=on_progress)
         model = settled(model, start, recipe, splits.train)
@@ -106,7 +113,7 @@ def produce(
         subject = Subject(Published(made, manifest), splits.test)
         figures = measure_figures(subject, command(recipe), episodes, say, measured)
         manifest = keep_log(manifest.model_copy(update={"benchmarks": figures}), run / SEARCH_LOG, made)
-        manifest = next_version(manifest, zoo / recipe.name)
+        manifest = next_version(manifest, zoo / recipe.name, say)
         put_in_place(manifest, made, zoo / recipe.name)
         shutil.rmtree(made)
         say(f"published {manifest.reference} in {zoo / recipe.name}")
@@ -134,10 +141,10 @@ def _published(name: str, recipe: Recipe, zoo: Path) -> Path:
 
 
 def _within(recipe: Recipe, pools: Pools) -> Recipe:
-    """The recipe with settings that say how many classes an episode of these pools really has."""
-    asked = recipe.development.settings
-    possible = [min(recipe.development_spec(*one).for_pool(pool).n_way for pool in pools) for one in asked]
-    settings = tuple(dict.fromkeys((n_way, n_shot) for n_way, (_, n_shot) in zip(possible, asked, strict=True)))
+    """The recipe with settings that say how many classes an episode of these pools really has; of several pools, of
+    the largest."""
+    specs = [recipe.development_spec(*one) for one in recipe.development.settings]
+    settings = tuple(dict.fromkeys((max(spec.for_pool(pool).n_way for pool in pools), spec.n_shot) for spec in specs))
     return recipe.model_copy(update={"development": recipe.development.model_copy(update={"settings": settings})})
 
 
@@ -145,6 +152,7 @@ def _what_it_brought(model: TorchModel, recipe: Recipe, zoo: Path, pools: Pools)
     """Development accuracy beside that of the meta-model it began from, as that is published."""
     folder = _published(recipe.initialize_from or "", recipe, zoo)
     before = TorchModel.load(folder, read_manifest(folder), str(model.device))
+    before.algorithm.backbone.to(model.device)
     n_way, n_shot = recipe.development.settings[0]
     spec = recipe.development_spec(n_way, n_shot)
     after, first = (evaluate_all(m, pools, spec, recipe.development.n_episodes, seed=3) for m in (model, before))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -192,16 +193,20 @@ def put_in_place(manifest: Manifest, made: Path, folder: Path) -> None:
     shutil.rmtree(before, ignore_errors=True)
 
 
-def next_version(manifest: Manifest, folder: Path) -> Manifest:
+def next_version(manifest: Manifest, folder: Path, say: Callable[[str], None]) -> Manifest:
     """The manifest under the version to publish it as in `folder`: of other weights than are there, a later one.
 
     Adapted models name the version that they came from, and answer with its graphs.
     """
-    if not (folder / MANIFEST_FILE).is_file():
+    try:
+        there = Manifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
+    except (FileNotFoundError, ValueError):  # nothing, or nothing that could be served
         return manifest
-    there = read_manifest(folder)
     same = all(there.files.get(file) == manifest.files.get(file) for file in (META_PARAMS_FILE, BODY_FILE, HEAD_FILE))
-    return manifest.model_copy(update={"version": max(manifest.version, there.version + (not same))})
+    version = max(manifest.version, there.version + (not same))
+    if version > manifest.version:
+        say(f"{folder} holds {there.reference}{'' if same else ' of other weights'}: this one is version {version}")
+    return manifest.model_copy(update={"version": version})
 
 
 class _Body(nn.Module):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from meta_models.augment import AugmentSpec
 from meta_models.augment_sound import SoundAugmentSpec
@@ -14,12 +15,20 @@ from meta_models.augment_text import TextAugmentSpec
 from meta_models.episodes import EpisodeSpec
 from meta_models.inputs import DrawingSpec, InputSpec
 from meta_models.manifest import COMMITTED, NAME
+from meta_models.recipe_checks import check
 
 RECIPES = Path(__file__).parent / "recipes"
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Count = Annotated[int, Field(ge=1)]
+Steps = Annotated[int, Field(ge=0)]
+Ways = Annotated[int, Field(ge=2)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Data(_Part):
@@ -46,21 +55,21 @@ class Outer(_Part):
     over the last `cooldown` steps, so that a run may end before its horizon.
     """
 
-    steps: int
-    horizon: int | None = None
-    cooldown: int = 0
-    meta_batch_size: int = 1
+    steps: Steps
+    horizon: Count | None = None
+    cooldown: Steps = 0
+    meta_batch_size: Count = 1
     optimizer: Literal["adam", "sgd"] = "adam"
     """SGD has Nesterov's momentum, 0.9."""
-    outer_lr: float = 1e-3
-    outer_lr_of: dict[str, float] = {}
+    outer_lr: Positive = 1e-3
+    outer_lr_of: dict[str, Positive] = {}
     """Step sizes of tensors whose names begin so, where they differ from `outer_lr`."""
-    weight_decay: float = 0.0
-    average: float = 0.999
-    blend: float = 1.0
+    weight_decay: float = Field(default=0.0, ge=0)
+    average: float = Field(default=0.999, ge=0, lt=1)
+    blend: Share = 1.0
     """Share of the way from where the run began to where it ended that is published, for a run that begins from
     another's weights: less than all of it forgets less (Wortsman et al. 2022, arXiv:2109.01903)."""
-    all_classes_steps: int = 0
+    all_classes_steps: Steps = 0
     """Steps more, once everything is chosen, that learn from development classes too (`meta_models/all_classes.py`)."""
     seed: int = 0
     frozen: tuple[str, ...] = ()
@@ -68,7 +77,7 @@ class Outer(_Part):
     from_development: tuple[str, ...] = ()
     """Tensors whose names begin so learn from development episodes, in turn with the others (Liu et al. 2019,
     arXiv:1806.09055, with ξ = 0): few numbers, which say nothing on classes that the others know by heart."""
-    development_lr: float = 5e-3
+    development_lr: Positive = 5e-3
     precision: Literal["bfloat16", "float32"] = "bfloat16"
 
     @property
@@ -79,13 +88,13 @@ class Outer(_Part):
 class Development(_Part):
     """What is measured on development classes while training, and how often."""
 
-    every: int = 500
-    n_episodes: int = 200
-    within_group: float = 1.0
-    settings: tuple[tuple[int, int], ...] = ((20, 1), (5, 5))
+    every: Count = 500
+    n_episodes: Count = 200
+    within_group: Share = 1.0
+    settings: tuple[tuple[Ways, Count], ...] = Field(default=((20, 1), (5, 5)), min_length=1)
     """(n_way, n_shot) pairs; what is chosen is chosen by their mean."""
-    n_query: int = 10
-    label_noise: float = 0.0
+    n_query: Count = 10
+    label_noise: Share = 0.0
     """Share of support examples with a wrong label."""
 
 
@@ -94,6 +103,12 @@ class Search(_Part):
 
     inner_steps: tuple[int, ...] = ()
     inner_lr: tuple[float, ...] = ()
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if bool(self.inner_steps) != bool(self.inner_lr):
+            raise ValueError("inner_steps and inner_lr are tried together: give both, or neither")
+        return self
 
 
 class Recipe(_Part):
@@ -116,7 +131,7 @@ class Recipe(_Part):
     search: Search = Search()
     initialize_from: str | None = None
     """Published meta-model, or encoder (`meta_models/pretrained.py`), that gives the starting meta_params."""
-    taught_by: str | None = None
+    taught_by: str | None = Field(default=None, pattern=NAME)
     """Run beside this one, a classifier's, whose answers are learned besides the labels (`meta_models/teacher.py`)."""
     beside_paper: str = ""
     """What the family's paper reports, where it is known, and whether this one reaches it: a sentence of the card."""
@@ -135,9 +150,12 @@ class Recipe(_Part):
         return tuple(EpisodeSpec(**kind) for kind in kinds)
 
     @property
+    def augment_type(self) -> type[AugmentSpec | SoundAugmentSpec | TextAugmentSpec]:
+        return {"sound": SoundAugmentSpec, "text": TextAugmentSpec}.get(self.input.kind, AugmentSpec)
+
+    @property
     def augment_spec(self) -> AugmentSpec | SoundAugmentSpec | TextAugmentSpec:
-        kinds = {"sound": SoundAugmentSpec, "text": TextAugmentSpec}
-        return kinds.get(self.input.kind, AugmentSpec)(**self.augment)
+        return self.augment_type(**self.augment)
 
     def development_spec(self, n_way: int, n_shot: int) -> EpisodeSpec:
         """Episodes as a client would send them: upright, unaugmented."""
@@ -150,14 +168,27 @@ def load_recipe(name_or_path: str) -> Recipe:
 
     Raises:
         FileNotFoundError: neither exists; the message lists the committed ones.
+        ValueError: it cannot be carried out; the message names file and fields. Found here, not after an hour.
     """
     path = Path(name_or_path)
     if path.suffix != ".toml":
         path = RECIPES / f"{name_or_path}.toml"
-    if not path.exists():
+    if not path.is_file():
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
         raise FileNotFoundError(f"no recipe {name_or_path!r}; committed recipes: {known}; or name a .toml file")
     file = f"{COMMITTED}/{path.name}" if path.resolve().parent == RECIPES.resolve() else path.name
-    recipe = Recipe.model_validate({**tomllib.loads(path.read_text()), "file": file})
-    _ = recipe.episode_specs, recipe.augment_spec  # a wrong field fails here, not after an hour
+    try:
+        recipe = Recipe.model_validate({**tomllib.loads(path.read_text()), "file": file})
+        check(recipe)
+    except ValidationError as error:
+        raise ValueError(f"{path}: {'; '.join(map(_in_words, error.errors()))}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     return recipe
+
+
+def _in_words(error: Mapping[str, Any]) -> str:
+    """One of pydantic's errors: the field, what is wrong, and what was found."""
+    field, said = ".".join(map(str, error["loc"])), error["msg"].removeprefix("Value error, ")
+    found = "" if isinstance(error["input"], dict) else f", found {error['input']!r}"
+    return f"{field}: {said}{found}" if field else said

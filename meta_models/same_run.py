@@ -72,7 +72,10 @@ def keep_to_one(run: Path, recipe: Recipe, splits: Splits, start: Tensors | None
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if path.exists() else {}
+    try:
+        return json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); remove {path.parent} to begin again") from error
 
 
 def _deciding(recipe: dict[str, Any]) -> dict[str, Any]:

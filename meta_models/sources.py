@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,15 @@ import numpy as np
 from meta_models.datasets import ClassPool, DataError, Omniglot, load_omniglot
 from meta_models.inputs import DrawingSpec
 from meta_models.own_classes import load_classes, part_of
+from meta_models.pretrained import ENCODERS
 from meta_models.recipe import Recipe
 
 Pools = tuple[ClassPool, ...]
 """Where episodes come from, each from one pool: pools may hold inputs of different kinds."""
 
 CACHE = Path("runs/cache")
+FILES = ("*.jsonl", "*.json", "*.zip", "*.npz", "*.part", "*.tar.gz", "downloads", *ENCODERS)
+"""Of data sets, of archives they come in and of what is made of them; classes of one's own are folders."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,24 @@ def load_splits(data: Path, recipe: Recipe, cache: Path = CACHE) -> Splits:
         train, development, test = (pool.subset(part == number) for number in range(3))
         return Splits((train,), (development,), (Protocol("own classes", test, 0.0),))
     return split(load_omniglot(data), recipe)
+
+
+def check_folder(data: Path, recipe: Recipe) -> None:
+    """Whether the files of a data set may be put into folder `data`: to find out before anything is.
+
+    Raises:
+        DataError: it is a file, or holds something else, such as classes of one's own.
+    """
+    if recipe.data.name == "folder" or not data.exists():
+        return
+    if not data.is_dir():
+        raise DataError(f"{data} is a file; {recipe.name} learns from {recipe.data.name}: give --data a folder for it")
+    held = {path.name for path in data.iterdir() if not path.name.startswith(".")}
+    if held and not any(fnmatch(name, known) for name in held for known in FILES):
+        raise DataError(
+            f"{data} holds {min(held)} and nothing of a data set, and {recipe.name} learns from {recipe.data.name}: "
+            'give --data another folder, or an empty one; from your own classes learn recipes with data.name = "folder"'
+        )
 
 
 def check_examples(splits: Splits, recipe: Recipe) -> None:

@@ -24,6 +24,10 @@ class Reptile(MAML):
 
     name: ClassVar[str] = "reptile"
 
+    def __post_init__(self) -> None:
+        if self.start == "shared" or self.inner_scale is not None:
+            raise ValueError('reptile moves what its steps reach: start = "shared" and inner_scale would learn nothing')
+
     def meta_loss(
         self, meta_params: Tensors, episode: Episode, *, training: bool, progress: float
     ) -> tuple[Tensor, Tensor]:

@@ -23,10 +23,10 @@ from meta_models.encoders.files import EncoderFiles
 from meta_models.encoders.heads import Trial, centred, choose_head
 from meta_models.encoders.reading import Options
 from meta_models.inputs import TextSpec
-from meta_models.manifest import MANIFEST_FILE, Limits, Manifest, Training, read_manifest, sha256
-from meta_models.own_classes import load_classes, part_of
+from meta_models.manifest import Limits, Manifest, Training, sha256
+from meta_models.own_classes import left_out, load_classes, part_of
 from meta_models.produce import measure_figures
-from meta_models.publish import export, put_in_place
+from meta_models.publish import export, next_version, put_in_place
 from meta_models.recipe import Data, Outer, Recipe
 from meta_models.serving import Features, ServedModel, graph_session, run_body
 from meta_models.serving_path import ServingPath
@@ -73,7 +73,7 @@ def add_encoder(
     """Publish an encoder as the meta-model `zoo/<name>`.
 
     Args:
-        name: of the meta-model; one of yours that is there already gets the next version.
+        name: of the meta-model; another that is there already under it gives this one the next version.
         files: the encoder.
         data: a folder of files for each class, or a CSV of text,label: at least 18 classes of at least 6 examples.
         zoo: where published meta-models are.
@@ -97,6 +97,8 @@ def add_encoder(
         try_body(graph, body.spec)
         say(f"{name}: {body.output} of {files.name}, {_shape(body)}; reading {data} through it")
         pools = _features(data, body, graph)
+        if note := left_out(data):
+            say(note)
         say(
             f"features of {len(pools[0].inputs)} examples; {pools[0].n_classes} classes to centre by, "
             f"{pools[1].n_classes} to choose by, {pools[2].n_classes} to report"
@@ -105,7 +107,7 @@ def add_encoder(
         say(f"chosen: {chosen.head}")
         onnx.save(body.centred(chosen.head.centre).graph, graph)
         folder = Path(made) / name
-        recipe = _recipe(name, files, body, chosen, _next_version(zoo / name), card)
+        recipe = _recipe(name, files, body, chosen, card)
         training = _training(files, pools, chosen, card, (time.perf_counter() - began) / 60)
         manifest = export(chosen.head.model(body.spec.shape), recipe, training, folder, body=graph)
         manifest = manifest.model_copy(update={"limits": _limits(body)})
@@ -116,6 +118,7 @@ def add_encoder(
         subject = Subject(Published(folder, manifest), _protocols(test), path)
         command = f"innerloop meta-models add {name} --encoder ENCODER --data {'CSV' if data.is_file() else 'FOLDER'}"
         manifest = manifest.model_copy(update={"benchmarks": measure_figures(subject, command, episodes, say)})
+        manifest = next_version(manifest, zoo / name, say)
         put_in_place(manifest, folder, zoo / name)
     say(f"published {manifest.reference} in {zoo / name}")
     return manifest
@@ -164,11 +167,10 @@ def _protocols(test: ClassPool) -> list[Protocol]:
     return found
 
 
-def _recipe(name: str, files: EncoderFiles, body: Body, chosen: Trial, version: int, card: Card) -> Recipe:
+def _recipe(name: str, files: EncoderFiles, body: Body, chosen: Trial, card: Card) -> Recipe:
     kind = "Texts" if isinstance(body.spec, TextSpec) else "Photographs"
     return Recipe(
         name=name,
-        version=version,
         description=card.description or f"{kind} as the encoder {files.name} sees them; its head was fitted here.",
         algorithm=chosen.head.algorithm,
         backbone={"name": "encoder", "n_features": len(chosen.head.centre)},
@@ -202,8 +204,3 @@ def _limits(body: Body) -> Limits:
     usual = Limits()
     bytes_each = int(np.prod(body.spec.shape)) * np.dtype(body.spec.dtype).itemsize
     return usual.model_copy(update={"max_examples": min(usual.max_examples, MOST_SUPPORT // bytes_each)})
-
-
-def _next_version(folder: Path) -> int:
-    """One more than what is published there: adapted models name the version that they came from."""
-    return read_manifest(folder).version + 1 if (folder / MANIFEST_FILE).is_file() else 1

@@ -46,10 +46,15 @@ def test_a_damaged_file_of_a_packaged_meta_model(tmp_path: Path) -> None:
     assert not (tmp_path / ".innerloop").exists()
 
 
-@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 99_999), ("127.0.0.1", -1), ("999.1.1.1", 0)])
-def test_an_address_that_cannot_be_listened_on(tmp_path: Path, host: str, port: int) -> None:
-    with pytest.raises(ServeError, match=f"cannot listen on {host}:{port}"):
-        Embedded(Settings(host=host, port=port, data_dir=tmp_path)).__enter__()
+def test_an_address_that_cannot_be_listened_on(tmp_path: Path) -> None:
+    with pytest.raises(ServeError, match=r"cannot listen on 999\.1\.1\.1:0"):
+        Embedded(Settings(host="999.1.1.1", port=0, data_dir=tmp_path)).__enter__()
+
+
+@pytest.mark.parametrize("port", [99_999, -1])
+def test_a_port_that_is_none(port: int) -> None:
+    with pytest.raises(ValueError, match="port"):
+        Settings(port=port)
 
 
 def test_it_ends_where_the_parts_are_watched_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
+from meta_models.algorithms import ALGORITHMS, Episode, Tensors
+from meta_models.algorithms.mamlpp import MAMLPP
 from meta_models.all_classes import RUN, learn_from_all
 from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec, sample_episode
@@ -41,6 +44,24 @@ def test_both_pools_are_learned_from_and_neither_is_measured(splits: Splits, tmp
     assert not torch.equal(after.meta_params["log_scale"], model.meta_params["log_scale"])
     [line] = map(json.loads, (tmp_path / RUN / LOG).read_text().splitlines())
     assert set(line) == {"step", "seconds", "loss", "accuracy"}
+
+
+def test_schedules_stay_where_they_ended(splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float] = []
+
+    class Noting(MAMLPP):
+        def meta_loss(
+            self, meta_params: Tensors, episode: Episode, *, training: bool, progress: float
+        ) -> tuple[Tensor, Tensor]:
+            told.append(progress)
+            return super().meta_loss(meta_params, episode, training=training, progress=progress)
+
+    monkeypatch.setitem(ALGORITHMS, "mamlpp", Noting)
+    changes = {"algorithm": {"name": "mamlpp"}, "episodes": {"n_way": 5, "n_shot": 1, "n_query": 1}}
+    recipe = RECIPE.model_copy(update=changes)
+    model = meta_train(recipe, splits, tmp_path, device="cpu")
+    learn_from_all(model, recipe, splits, tmp_path, device="cpu")
+    assert told == [0, 0.5, 1, 1, 1]
 
 
 def test_joined_pools_hold_the_classes_of_both(pool: ClassPool, splits: Splits) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -311,6 +312,9 @@ def test_the_published_folder_is_whole(tmp_path: Path) -> None:
     catalogue = Catalogue(tmp_path / "zoo")
     assert catalogue.resolve("colours").folder == folder
     assert "colours" not in catalogue.aliases.values()
+    assert added(tmp_path).reference == "colours@1", "the same weights, measured again"
+    shutil.rmtree(tmp_path / "photos")
+    encoders.photos(tmp_path / "photos", 19)
     assert added(tmp_path).reference == "colours@2"
 
 

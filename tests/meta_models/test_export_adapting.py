@@ -134,6 +134,9 @@ def test_a_graph_that_disagrees_with_torch_is_refused(exported: Exported) -> Non
     drifted = replace(model, meta_params={**model.meta_params, name: model.meta_params[name].flip(0)})
     with pytest.raises(PublishError, match="differ from torch's"):
         check_adapting(graph, drifted, manifest, inner)
+    spoilt = TorchModel(model.algorithm, {name: torch.full_like(t, torch.nan) for name, t in model.meta_params.items()})
+    with pytest.raises(PublishError, match="differ from torch's by nan"):
+        check_adapting(graph, spoilt, manifest, inner)
 
 
 @pytest.mark.parametrize("exported", ["maml"], indirect=True)

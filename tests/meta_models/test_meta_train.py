@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from meta_models.algorithms import ALGORITHMS, Episode, Tensors, meta_loss
 from meta_models.algorithms.pretrain import Pretrain, distance
+from meta_models.algorithms.protonet import ProtoNet
 from meta_models.checkpoint import CHECKPOINT, CLASSES, RECIPE
 from meta_models.datasets import ClassPool
 from meta_models.meta_train import LOG, meta_train
@@ -202,6 +203,28 @@ def test_tensors_may_have_a_step_size_of_their_own(splits: Splits, tmp_path: Pat
     most = {name: float((t - start[name]).detach().abs().max()) for name, t in ended.items() if "running" not in name}
     weights = [moved for name, moved in most.items() if not name.startswith("alpha.")]
     assert 0 < max(weights) < 1e-6 < 1e-5 < most["alpha.prototypes"]
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_loss_that_is_no_number_stops_training_before_the_checkpoint(
+    splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks: bool
+) -> None:
+    meta_train(recipe(8), splits, tmp_path, device="cpu", on_progress=lambda *_: None)
+    (tmp_path / RECIPE).unlink()
+    kept, longer = (tmp_path / CHECKPOINT).read_bytes(), recipe(12)
+    monkeypatch.setattr(ProtoNet, "head", lambda *_: torch.full((24, 8), torch.nan, requires_grad=True))
+    step = 9 if looks else 12
+    with pytest.raises(ValueError, match=f"step {step}: training diverged, .* are nan; lower outer_lr"):
+        meta_train(longer, splits, tmp_path, device="cpu", on_progress=(lambda *_: None) if looks else None)
+    assert (tmp_path / CHECKPOINT).read_bytes() == kept
+
+
+@pytest.mark.parametrize(("file", "keep"), [(CHECKPOINT, 100), (CHECKPOINT, -10), (LOG, -10), (RECIPE, -10)])
+def test_a_damaged_file_is_named(splits: Splits, tmp_path: Path, file: str, keep: int) -> None:
+    meta_train(recipe(4), splits, tmp_path, device="cpu")
+    (tmp_path / file).write_bytes((tmp_path / file).read_bytes()[:keep])
+    with pytest.raises(ValueError, match=rf"{tmp_path / file}(, line 1)? is damaged \("):
+        meta_train(recipe(4), splits, tmp_path, device="cpu")
 
 
 def taught() -> Recipe:

@@ -9,9 +9,10 @@ import pytest
 
 from meta_models.datasets import DataError
 from meta_models.inputs import Caps, DrawingSpec
-from meta_models.own_classes import MIN_CLASSES, MIN_EXAMPLES, load_classes, part_of
+from meta_models.own_classes import MIN_CLASSES, MIN_EXAMPLES, left_out, load_classes, part_of
+from meta_models.produce import produce
 from meta_models.recipe import load_recipe
-from meta_models.sources import load_splits
+from meta_models.sources import check_folder, load_splits
 from tests import texts
 from tests.drawings import blank, png
 
@@ -56,6 +57,34 @@ def test_too_few_classes_say_how_many_are_needed(tmp_path: Path) -> None:
         load_classes(tmp_path, DrawingSpec())
     with pytest.raises(DataError, match="is not a folder"):
         load_classes(tmp_path / "none", DrawingSpec())
+
+
+def test_what_is_not_read_is_counted(pictures: Path, tmp_path: Path) -> None:
+    assert left_out(pictures) == ""
+    (tmp_path / "all").mkdir()
+    for path in pictures.glob("kind*"):
+        (tmp_path / "all" / path.name).symlink_to(path)
+    (tmp_path / "readme.txt").write_text("drawings")
+    n_pictures = len(list(pictures.glob("kind*/*")))
+    told = (
+        rf"1 files beside .* \(such as readme\.txt\), {n_pictures} files in folders within a class \(such as all/kind"
+    )
+    with pytest.raises(DataError, match=f"has 1 classes, at least {MIN_CLASSES} are needed; not read: {told}"):
+        load_classes(tmp_path, DrawingSpec())
+
+
+@pytest.mark.parametrize("name", ["text-minilm", "omniglot-protonet", "photo-conv4"])
+def test_a_data_set_is_not_put_among_classes_of_ones_own(pictures: Path, tmp_path: Path, name: str) -> None:
+    recipe, before = load_recipe(name), sorted(pictures.iterdir())
+    with pytest.raises(DataError, match=r"holds kind 0 and nothing of a data set, .* give --data another folder"):
+        produce(recipe, pictures, tmp_path / "run", zoo=tmp_path / "zoo", device="cpu", say=lambda _: None)
+    assert sorted(pictures.iterdir()) == before
+    (tmp_path / "t.csv").write_text("text,label\n")
+    with pytest.raises(DataError, match=r"t\.csv is a file"):
+        check_folder(tmp_path / "t.csv", recipe)
+    check_folder(tmp_path / "none", recipe)
+    (tmp_path / "data" / "downloads").mkdir(parents=True)
+    check_folder(tmp_path / "data", recipe)
 
 
 def test_texts_come_from_a_csv(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
@@ -12,10 +13,13 @@ from meta_models.benchmark import Subject
 from meta_models.catalogue import Catalogue
 from meta_models.checkpoint import CHECKPOINT
 from meta_models.datasets import DataError
+from meta_models.evaluate import evaluate_all
+from meta_models.meta_train import LOG
 from meta_models.produce import produce
 from meta_models.provenance import command, provenance
-from meta_models.recipe import RECIPES, Development, load_recipe
-from meta_models.sources import Splits
+from meta_models.recipe import RECIPES, Development, Search, load_recipe
+from meta_models.sources import Splits, load_splits
+from meta_models.torch_model import TorchModel
 
 STEPS, ALL_CLASSES_STEPS, EPISODES = 2, 3, 4
 
@@ -69,6 +73,31 @@ def test_too_few_examples_are_told_before_the_first_step(pictures: Path, tmp_pat
     recipe = load_recipe("own-drawings").model_copy(update={"initialize_from": None, "development": Development()})
     with pytest.raises(DataError, match=r"class 'kind 0' has 6 examples, and \[development\] of the recipe takes 15"):
         produce(recipe, pictures, tmp_path / "run", zoo=tmp_path / "zoo", device="cpu")
+
+
+def test_a_card_says_what_was_chosen_and_what_training_brought(pictures: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("own-drawings")
+    development = Development(n_episodes=5, within_group=0.0, settings=((20, 1), (8, 1)), n_query=5)
+    changes = {
+        "algorithm": {"name": "anil", "metric": "euclidean"},
+        "search": Search(inner_steps=(0, 1), inner_lr=(0.1,)),
+        "development": development,
+        "outer": recipe.outer.model_copy(update={"steps": 1}),
+    }
+    recipe, said = recipe.model_copy(update=changes), list[str]()
+    made = produce(
+        recipe, pictures, tmp_path / "run", zoo=tmp_path / "zoo", episodes=EPISODES, device="cpu", say=said.append
+    )
+    began = Catalogue().resolve("omniglot-protonet")
+    model, pools = TorchModel.load(began.folder, began.manifest), load_splits(pictures, recipe).development
+    spec = recipe.development_spec(6, 1)
+    before = evaluate_all(model, pools, spec, development.n_episodes, seed=3)
+    assert "6w1s on development classes: " in made.training.notes
+    assert f"omniglot-protonet, where it began: {before}." in made.training.notes
+    assert "on development episodes: 6w1s with" in made.training.notes.lower()
+    told = " ".join([*said, made.training.notes, (tmp_path / "run" / LOG).read_text()])
+    assert "6w1s" in told
+    assert not {"20w1s", "8w1s"} & set(re.findall(r"\d+w\ds", told))
 
 
 @pytest.mark.parametrize("name", ["omniglot-protonet", "own-drawings"])

@@ -103,10 +103,12 @@ def test_graphs_that_disagree_with_torch_are_refused(published: Path, model: Tor
         publish.check_parity(ServedModel(published), TorchModel(model.algorithm, drifted))
 
 
-def test_what_is_no_number_is_refused(model: TorchModel, tmp_path: Path) -> None:
+def test_what_is_no_number_is_refused(published: Path, model: TorchModel, tmp_path: Path) -> None:
     spoilt = TorchModel(model.algorithm, {name: torch.full_like(t, torch.nan) for name, t in model.meta_params.items()})
     with pytest.raises(publish.PublishError, match="differ by nan"):
         publish.export(spoilt, a_recipe(VARIANTS["protonet-cosine"]), a_training(), tmp_path / "x")
+    with pytest.raises(publish.PublishError, match="have a cosine of nan"):
+        publish.check_small_body(ServedModel(published), spoilt)
 
 
 def test_a_small_body_answers_alike_and_holds_the_weights_alone(
@@ -154,15 +156,34 @@ def test_what_is_published_stays_until_the_next_one_is_whole(
     assert not list(published.parent.glob(".*"))
 
 
+def test_what_was_published_is_never_lost(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest, made, rename = read_manifest(published), tmp_path / "made", Path.rename
+    shutil.copytree(published, made)
+
+    def broken(path: Path, target: Path) -> Path:
+        if target == published:
+            raise OSError("the disk is gone")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", broken)
+    with pytest.raises(OSError, match="the disk is gone"):
+        publish.put_in_place(manifest, made, published)
+    assert read_manifest(published.with_name(".sketches.old")) == manifest
+
+
 def test_other_weights_are_another_version(published: Path, model: TorchModel, tmp_path: Path) -> None:
     """Models that were adapted before name the version that they came from."""
     recipe, old = a_recipe(VARIANTS["protonet-cosine"]), read_manifest(published)
     same = publish.export(model, recipe, a_training(), tmp_path / "same")
     scaled = {name: 2 * t if name.endswith("log_scale") else t for name, t in model.meta_params.items()}
     other = publish.export(TorchModel(model.algorithm, scaled), recipe, a_training(), tmp_path / "other")
-    versions = [publish.next_version(one, published).version for one in (same, other)]
+    said: list[str] = []
+    versions = [publish.next_version(one, published, said.append).version for one in (same, other)]
     assert versions == [old.version, old.version + 1]
-    assert publish.next_version(other, tmp_path / "nothing").version == other.version
+    assert said == [f"{published} holds sketches@1 of other weights: this one is version 2"]
+    assert publish.next_version(other, tmp_path / "nothing", said.append).version == other.version
+    (published / MANIFEST_FILE).write_text("{}")
+    assert publish.next_version(other, published, said.append).version == other.version, "damaged, so never served"
 
 
 def test_what_is_not_whole_is_not_put_in_place(published: Path, tmp_path: Path) -> None:

@@ -1,0 +1,168 @@
+"""A recipe that cannot be carried out is refused when it is read, in a line that names file and field."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from meta_models.recipe import RECIPES, Recipe, load_recipe
+from meta_models.recipe_checks import check, why_not_normalised
+
+BASE: dict[str, Any] = {
+    "description": "sketches",
+    "algorithm": {"name": "maml"},
+    "backbone": {"name": "conv4", "width": 8},
+    "data": {"name": "omniglot"},
+    "episodes": {"n_way": 5, "n_shot": 1, "n_query": 5},
+    "outer": {"steps": 4},
+}
+
+
+def written(changes: dict[str, Any], folder: Path) -> str:
+    """A recipe with `table.field` changed, as a TOML file."""
+    made = {key: dict(value) if isinstance(value, dict) else value for key, value in BASE.items()}
+    for place, value in changes.items():
+        table, _, field = place.partition(".")
+        if field:
+            made.setdefault(table, {})[field] = value
+        else:
+            made[table] = value
+    lines = [f"{key} = {_toml(value)}" for key, value in {"name": "mine", **made}.items()]
+    (folder / "mine.toml").write_text("\n".join(lines))
+    return str(folder / "mine.toml")
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f'"{key}" = {_toml(one)}' for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def inner(steps: int, rate: float) -> dict[str, float]:
+    return {"inner_steps": steps, "inner_lr": rate}
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_committed_recipes_can_be_carried_out(path: Path) -> None:
+    assert load_recipe(path.stem).name == path.stem
+
+
+def test_what_the_others_change_can_be_carried_out(tmp_path: Path) -> None:
+    assert load_recipe(written({}, tmp_path)).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"algorithm.name": "mamal"}, r"\[algorithm\] name: 'mamal' is unknown; there are anil, .*maml, mamlpp"),
+        ({"backbone.name": "conv5"}, r"\[backbone\] name: 'conv5' is unknown; there are cells, conv4"),
+        ({"backbone": {}}, r"\[backbone\] name: 'None' is unknown"),
+        ({"algorithm.metrics": 1}, r"\[algorithm\] knows no metrics; it has first_order, inner, inner_scale, start"),
+        ({"backbone": {"name": "cells"}}, r"\[backbone\] lacks edges"),
+        ({"backbone.width": 0}, r"\[backbone\] width: 0 has a size below 1"),
+        ({"backbone": {"name": "residual", "widths": [8, -1]}}, r"widths: \[8, -1\] has a size below 1"),
+        ({"backbone.width": "8"}, r"\[backbone\] width: Input should be a valid integer, found '8'"),
+        ({"input": {"kind": "drawing", "size": 8}}, r"\[backbone\]: nothing is left of an input of \(1, 8, 8\)"),
+        (
+            {"algorithm": {"name": "protonet", "metric": "manhattan"}},
+            "metric: Input should be 'euclidean'",
+        ),
+        ({"episodes.symmetries": "mirrors"}, r"\[episodes\] symmetries: Input should be"),
+        ({"episodes.n_shots": 1}, r"\[episodes\] knows no n_shots"),
+        ({"episodes.n_way": 1}, "n_way of an episode is 1; it must be at least 2"),
+        ({"episodes.n_shot": 0}, "n_shot of an episode is 0"),
+        ({"episodes.n_query": 0}, "n_query of an episode is 0"),
+        ({"augment": {"rotate": 3}}, r"\[augment\] knows no rotate"),
+        ({"outer.steps": -1}, r"outer\.steps: Input should be greater than or equal to 0, found -1"),
+        ({"outer.meta_batch_size": 0}, r"outer\.meta_batch_size: .*, found 0"),
+        ({"outer.outer_lr": 0}, r"outer\.outer_lr: Input should be greater than 0"),
+        ({"outer.outer_lr": float("nan")}, r"outer\.outer_lr: "),
+        ({"outer.average": 1.0}, r"outer\.average: Input should be less than 1"),
+        ({"development.every": 0}, r"development\.every: "),
+        ({"development.n_episodes": 0}, r"development\.n_episodes: "),
+        ({"development.settings": []}, r"development\.settings: "),
+        ({"development.settings": [[1, 1]]}, r"development\.settings\.0\.0: "),
+        ({"development.settings": [[5, 0]]}, r"development\.settings\.0\.1: "),
+        ({"development.n_query": 0}, r"development\.n_query: "),
+        ({"algorithm.inner": inner(-1, 0.1)}, r"inner_steps: -1 is not from 0 to 50"),
+        ({"algorithm.inner": inner(51, 0.1)}, r"inner_steps: 51 is not from 0 to 50"),
+        ({"algorithm.inner": inner(5, 0.0)}, r"inner_lr: 0\.0 is not above 0"),
+        ({"algorithm.inner": inner(5, 1.5)}, r"inner_lr: 1\.5 is not above 0 and at most 1"),
+        ({"algorithm.inner": {"inner_steps": 5}}, r"\[algorithm\.inner\] lacks inner_lr"),
+        ({"algorithm.inner": 5}, "inner: 5 is no table"),
+        ({"search": {"inner_steps": [0, 60], "inner_lr": [0.1]}}, r"\[search\] inner_steps: 60 is not from 0 to 50"),
+        ({"search": {"inner_steps": [0, 5]}}, "search: inner_steps and inner_lr are tried together"),
+        ({"outer.frozen": ["backbne."]}, r"frozen: no tensor's name begins with 'backbne\.'; they begin with backbone"),
+        ({"outer.from_development": ["alpha"]}, "from_development: no tensor's name begins with 'alpha'"),
+        ({"outer.outer_lr_of": {"rate.": 0.1}}, r"outer_lr_of: no tensor's name begins with 'rate\.'"),
+        ({"algorithm": {"name": "protonet", "inner": inner(5, 0.1)}}, "protonet takes no inner steps"),
+        (
+            {"algorithm": {"name": "ridge"}, "search": {"inner_steps": [1], "inner_lr": [0.1]}},
+            "ridge takes no inner steps",
+        ),
+        (
+            {
+                "algorithm": {"name": "mamlpp", "max_steps": 3, "inner": inner(3, 0.1)},
+                "search": {"inner_steps": [5], "inner_lr": [0.1]},
+            },
+            r"\[search\] inner_steps: 5 is not from 0 to 3, the most that mamlpp takes here",
+        ),
+        ({"algorithm": {"name": "mamlpp", "inner": inner(0, 0.1)}}, "inner_steps = 0 would leave some unlearned"),
+        ({"algorithm": {"name": "mamlpp", "inner": inner(2, 0.1)}}, "max_steps = 5 steps, and inner_steps = 2 would"),
+        ({"algorithm": {"name": "reptile", "inner_scale": 3.0}}, "would learn nothing"),
+        ({"algorithm": {"name": "reptile", "start": "shared"}}, "would learn nothing"),
+        (
+            {"initialize_from": "../zoo/x"},
+            r"initialize_from: '\.\./zoo/x' is neither a meta-model's name nor",
+        ),
+        ({"taught_by": "Not a name"}, "taught_by: String should match pattern"),
+        (
+            {"data": {"name": "folder"}, "input": {"kind": "text"}, "algorithm": {"name": "named"}},
+            "texts of your own are not meta-trained on: `innerloop meta-models add NAME",
+        ),
+    ],
+)
+def test_what_cannot_be_is_told_in_a_line(changes: dict[str, Any], told: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=told) as error:
+        load_recipe(written(changes, tmp_path))
+    assert str(error.value).startswith(f"{tmp_path / 'mine.toml'}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_recipe_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"no recipe '.*x\.toml'; committed recipes: "):
+        load_recipe(str(tmp_path / "x.toml"))
+    (tmp_path / "torn.toml").write_text('name = "mi')
+    with pytest.raises(ValueError, match=r"torn\.toml: "):
+        load_recipe(str(tmp_path / "torn.toml"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "noted"),
+    [
+        ({}, True),
+        ({"algorithm": {"name": "reptile"}}, True),
+        ({"algorithm": {"name": "mamlpp"}}, False),
+        ({"algorithm": {"name": "protonet"}}, False),
+        ({"initialize_from": "omniglot-protonet"}, False),
+        ({"outer": {"steps": 0}}, False),
+    ],
+)
+def test_a_note_says_whose_normalisation_sees_no_data(changes: dict[str, Any], noted: bool, tmp_path: Path) -> None:
+    note = why_not_normalised(load_recipe(written(changes, tmp_path)))
+    assert ("keeps normalisation statistics as they begin" in (note or "")) == noted
+
+
+def test_checking_draws_no_numbers(tmp_path: Path) -> None:
+    recipe = Recipe.model_validate(tomllib.loads(Path(written({}, tmp_path)).read_text()))
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    check(recipe)
+    assert torch.equal(torch.get_rng_state(), before)
