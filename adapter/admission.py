@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from adapter.errors import NoWorker, QueueFull, StoreFull
-from adapter.redis_store import JOBS, RedisStore
+from adapter.errors import NoWorker, QueueFull
+from adapter.redis_store import JOBS, RedisStore, out_of_memory
 
 WORKER, WORKERS = "il:worker:", "il:workers"
 WORKER_TTL_SECONDS = 15
@@ -80,7 +80,7 @@ class Admission(RedisStore):
         room = self._lately()
         if room.most_memory and room.memory > WATERMARK * room.most_memory:
             self._found = None
-            raise StoreFull("the store of models is full; delete models or raise its memory", retry_after=30)
+            raise out_of_memory()
 
     def _lately(self) -> Room:
         """What there was half a second ago at most; whoever is refused forgets it."""

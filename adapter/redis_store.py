@@ -77,13 +77,18 @@ def connect_once(url: str, timeout: float = 1.0) -> redis.Redis:
     )
 
 
+def out_of_memory() -> StoreFull:
+    """The refusal of what the records' Redis has no memory for."""
+    return StoreFull("the store of models is full; delete models or raise its memory", retry_after=30)
+
+
 def full(error: redis.RedisError) -> StoreFull | None:
     """What an error says of room, in memory or on disk; None where it says something else.
 
     Redis 6 words what it refuses a script as an error of the script.
     """
     if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in str(error):
-        return StoreFull("the store of models is full; delete models or raise its memory", retry_after=30)
+        return out_of_memory()
     if "MISCONF" in str(error):
         return StoreFull("the store of models cannot write to its disk, which may be full", retry_after=30)
     return None

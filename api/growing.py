@@ -167,7 +167,8 @@ def _store(
     if known is None:
         services.records.require_worker()
         services.records.admit()
-    services.records.require_memory()
+    else:
+        services.records.require_memory()
     number = services.records.grow(base, spec, support_set.encode(new), quality=known, key=who, idempotency=idempotency)
     if known is None:
         services.publisher.nudge(services.records.get(base.owner, base.id, number).job_name)

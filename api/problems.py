@@ -140,9 +140,8 @@ def _allowed(request: Request) -> set[str]:
 
 async def _redis(request: Request, error: Exception) -> Response:
     log.warning("%s %s %s: Redis: %s", _id(request), request.method, request.url.path, error)
-    mapped = (isinstance(error, redis.RedisError) and full(error)) or StoreUnavailable(
-        "the store of models does not answer right now"
-    )
+    assert isinstance(error, redis.RedisError)  # noqa: S101
+    mapped = full(error) or StoreUnavailable("the store of models does not answer right now")
     return of(mapped, request.url.path, _id(request))
 
 

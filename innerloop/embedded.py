@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import fcntl
 import logging
 import os
@@ -339,8 +338,6 @@ def _usable_port(host: str, port: int) -> int:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        if not 0 <= port <= 65535:
-            raise OSError(errno.EINVAL, "ports are 0 to 65535")
         with socket.create_server((host, port), family=family) as probe:
             return probe.getsockname()[1]
     except OSError as error:

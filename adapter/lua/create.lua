@@ -3,8 +3,8 @@
 --      webhooks of the new model, queue of messages, owners, queue of nudges
 -- ARGV id, job, spec, support bytes, ttl ms, tombstone ms, grace ms, listed, fingerprint, idempotency ms,
 --      record prefix, name, key, quota, webhook url, webhook secret, nudge, whether there is room
--- Returns {'created' | 'existing' | 'conflict' | 'webhooks' | 'refused', id} or {'quota', which, ms to wait}; `webhooks`: its model
--- tells as many urls as it may, and nothing was changed
+-- Returns {'created' | 'existing' | 'conflict' | 'webhooks' | 'refused', id} or {'quota', which, ms to wait}; `refused`:
+-- it is not there and there is no room; `webhooks`: its model tells as many urls as it may, and nothing was changed
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ttl = tonumber(ARGV[5])

@@ -37,7 +37,7 @@ def models(context: typer.Context, url: Url = DEFAULT_URL, key: Key = None, as_j
     table.columns[0].no_wrap = True
     for one in found:
         about = [one["status"], str(one["version"]), one["meta_model"], str(len(one["classes"]))]
-        table.add_row(one["id"], one["name"] or "", *about, one["expires_at"][:16].replace("T", " "))
+        table.add_row(one["id"], one["name"] or "", *about, _until(one))
     print_table(table)
 
 
@@ -78,14 +78,16 @@ def delete(
         print_json({"deleted": ids})
 
 
+def _until(model: dict[str, Any]) -> str:
+    return model["expires_at"][:16].replace("T", " ")
+
+
 def _print(model: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(model)
         return
     out.print(Text.assemble((model["id"], "bold"), f"  {model['name'] or ''}  {model['status']}, v{model['version']}"))
-    out.print(
-        f"{model['meta_model']}, until {model['expires_at'][:16].replace('T', ' ')}", style="dim", highlight=False
-    )
+    out.print(f"{model['meta_model']}, until {_until(model)}", style="dim", highlight=False)
     quality = model["quality"] or {}
     if quality.get("accuracy") is not None:
         low, high = quality["ci95"]
@@ -96,4 +98,4 @@ def _print(model: dict[str, Any], *, as_json: bool) -> None:
         table.add_row(one["name"], str(one["examples"]))
     print_table(table)
     for warning in quality.get("warnings", ()):
-        out.print(f"{warning['detail'] if isinstance(warning, dict) else warning}", style="yellow", highlight=False)
+        out.print(warning, style="yellow", highlight=False)

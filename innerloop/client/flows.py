@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from innerloop.client.inputs import contents, is_npy, is_sound, is_text, label_text, listed_inputs, names_file, plain
 from innerloop.client.reports import merged
-from innerloop.client.steps import Flow, Pause, Request, bar, batches, followed, model_path, path_of, segment
+from innerloop.client.steps import (
+    Flow,
+    Request,
+    asked_again,
+    bar,
+    batches,
+    followed,
+    model_path,
+    of_version,
+    path_of,
+    segment,
+)
 
 if TYPE_CHECKING:
     from innerloop.client.inputs import Input, Inputs, Label
@@ -92,13 +103,13 @@ def add_examples(
 
 def examples(model_id: str, *, version: int | Literal["stable", "latest"] | None = None) -> Flow[list[dict[str, Any]]]:
     """The support set of a version, all pages: `id`, `label` and where each came from."""
-    return (yield from _pages(f"{path_of(model_id)}/examples", {"limit": 1000, **_of(version)}))
+    return (yield from _pages(f"{path_of(model_id)}/examples", {"limit": 1000, **of_version(version)}))
 
 
 def preview(model_id: str, example: str, *, version: int | Literal["stable", "latest"] | None = None) -> Flow[bytes]:
     """What the meta-model sees of an example, given by its `id`: a PNG file, of a text its tokens in words."""
     path = f"{path_of(model_id)}/examples/{segment(example)}/preview"
-    return (yield Request("GET", path, params=_of(version))).content
+    return (yield Request("GET", path, params=of_version(version))).content
 
 
 def cancel(model_id: str) -> Flow[dict[str, Any]]:
@@ -124,14 +135,16 @@ def quality(model_id: str, *, wait: float = 10) -> Flow[dict[str, Any]]:
         InnerloopHTTPError: refused.
         TimeoutError: not measured after `wait` seconds.
     """
-    deadline = time.monotonic() + wait
-    pause = 0.05
-    while (found := (yield Request("GET", path_of(model_id))).json()["quality"]) is None:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{model_id} is not measured after {wait:g} s")
-        yield Pause(pause)
-        pause = min(1.0, 1.5 * pause)
-    return found
+    where, deadline = path_of(model_id), time.monotonic() + wait
+    found = yield from asked_again(
+        (yield Request("GET", where)).json(),
+        where,
+        lambda found: found["quality"] is not None,
+        deadline,
+        lambda _: f"{model_id} is not measured after {wait:g} s",
+        pause=0.05,
+    )
+    return found["quality"]
 
 
 def delete(model_id: str) -> Flow[None]:
@@ -188,7 +201,7 @@ def evaluate(
         for part in batches(inputs, batch):
             labelled = zip(names[sent : sent + len(part)], part, strict=True)
             body = {"queries": [{"label": label, "input": _content(data)} for label, data in labelled]}
-            answer = yield Request("POST", f"{path_of(model_id)}/evaluations", json=body, params=_of(version))
+            answer = yield Request("POST", f"{path_of(model_id)}/evaluations", json=body, params=of_version(version))
             reports.append(answer.json())
             starts.append(sent)
             sent += len(part)
@@ -226,7 +239,7 @@ def export(
 ) -> Flow[bytes]:
     """The model as a file that answers as the service does: a self-contained ONNX graph, or its tensors."""
     path = f"{path_of(model_id)}/exports"
-    return (yield Request("POST", path, json={"format": format}, params=_of(version))).content
+    return (yield Request("POST", path, json={"format": format}, params=of_version(version))).content
 
 
 def _pages(path: str, params: dict[str, Any]) -> Flow[list[dict[str, Any]]]:
@@ -237,10 +250,6 @@ def _pages(path: str, params: dict[str, Any]) -> Flow[list[dict[str, Any]]]:
         if not page["has_more"]:
             return found
         params = {**params, "after": page["next_cursor"]}
-
-
-def _of(version: int | str | None) -> dict[str, Any]:
-    return {} if version is None else {"version": version}
 
 
 def _support(support: Iterable[tuple[Label, Input]]) -> list[dict[str, Any]]:

@@ -68,13 +68,15 @@ def followed(
     sent = {"Idempotency-Key": secrets.token_hex(16), "Prefer": f"wait={at_once:.3f}", **(headers or {})}
     deadline = time.monotonic() + wait
     found = (yield Request("POST", path, headers=sent, seconds=at_once + 10, **body)).json()
-    where, pause = place(found), 0.1
-    while found["status"] in ("queued", "adapting"):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{where} is still {found['status']} after {wait:g} s")
-        yield Pause(pause)
-        pause = min(1.0, 1.5 * pause)
-        found = (yield Request("GET", where)).json()
+    where = place(found)
+    found = yield from asked_again(
+        found,
+        where,
+        lambda found: found["status"] not in ("queued", "adapting"),
+        deadline,
+        lambda found: f"{where} is still {found['status']} after {wait:g} s",
+        pause=0.1,
+    )
     if found["status"] == "failed":
         error = error_of({"status": 422, **found["error"]})
         raise error if isinstance(error, AdaptationFailed) else AdaptationFailed(error.problem)
@@ -82,6 +84,34 @@ def followed(
         detail = f"adapting {where} was canceled; adapt again to get a model"
         raise error_of({"status": 409, "code": found["status"], "detail": detail, "instance": where})
     return found
+
+
+def asked_again(
+    found: dict[str, Any],
+    where: str,
+    is_done: Callable[[dict[str, Any]], bool],
+    deadline: float,
+    late: Callable[[dict[str, Any]], str],
+    *,
+    pause: float,
+) -> Flow[dict[str, Any]]:
+    """What is at `where`, of which `found` is known, once it is done; asked after a `pause`, then less and less often.
+
+    Raises:
+        TimeoutError: in the words of `late`, where it is not done at `deadline`.
+    """
+    while not is_done(found):
+        if time.monotonic() > deadline:
+            raise TimeoutError(late(found))
+        yield Pause(pause)
+        pause = min(1.0, 1.5 * pause)
+        found = (yield Request("GET", where)).json()
+    return found
+
+
+def of_version(version: int | str | None) -> dict[str, Any]:
+    """The query parameters that name it; none for the newest that is ready."""
+    return {} if version is None else {"version": version}
 
 
 def model_path(accepted: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from innerloop.client.inputs import label_text, plain
-from innerloop.client.steps import Flow, Request, bar, followed, model_path, path_of
+from innerloop.client.steps import Flow, Request, bar, followed, model_path, of_version, path_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -83,13 +83,12 @@ def predict_vectors(
 
     given = np.asarray(vectors)
     parts: list[VectorAnswers] = []
-    params = {} if version is None else {"version": version}
     headers = {"Content-Type": "application/x-npy", "Accept": "application/x-npz"}
     with bar("classifying", len(given), progress) as advance:
         for start in range(0, len(given), batch):
             rows = given[start : start + batch]
             path = f"{path_of(model_id)}/predictions"
-            answer = yield Request("POST", path, content=_npy(rows), headers=headers, params=params)
+            answer = yield Request("POST", path, content=_npy(rows), headers=headers, params=of_version(version))
             with np.load(io.BytesIO(answer.content), allow_pickle=False) as found:
                 parts.append(VectorAnswers(**{name: found[name] for name in VectorAnswers.__annotations__}))
             advance(len(rows))

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import redis
 
-from adapter import redis_store
-from adapter.admission import Room
-from adapter.errors import Expired, IdempotencyKeyInUse, NotFound, QueueFull, StoreFull, Unprocessable
+from adapter.errors import Expired, IdempotencyKeyInUse, NotFound, QueueFull, Unprocessable
 from adapter.models import Adaptation, ClassCount, JobError, ModelRecord, ModelSpec
 from adapter.redis_store import now_ms
 from adapter.store import DONE_CHANNEL, JOBS, Records, Weights, cursor_after
@@ -268,85 +264,6 @@ def test_a_full_queue_refuses(records: Records, monkeypatch: pytest.MonkeyPatch)
     assert refused.value.retry_after
 
 
-def test_a_full_store_refuses(records: Records, client: redis.Redis) -> None:
-    used = client.info("memory")["used_memory"]
-    try:
-        client.config_set("maxmemory", used)
-        with pytest.raises(StoreFull):
-            create(records)
-    finally:
-        client.config_set("maxmemory", 0)
-
-
-@pytest.fixture
-def full(client: redis.Redis) -> Iterator[Callable[[], None]]:
-    """Let no more memory be used."""
-    yield lambda: client.config_set("maxmemory", 1)
-    client.config_set("maxmemory", 0)
-
-
-def test_what_is_there_already_needs_no_room(
-    records: Records, full: Callable[[], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model_id = create(records)
-    full()
-    assert create(records) == model_id
-    with pytest.raises(StoreFull):
-        create(records, digest="sha256:2")
-    room = Mock(return_value=Room(jobs=5, workers=1, memory=0, most_memory=0))
-    monkeypatch.setattr(records, "room", room)
-    records._found = None
-    assert create(records) == model_id
-
-
-def test_a_full_store_still_knows_who_lives_and_heals(records: Records, full: Callable[[], None]) -> None:
-    full()
-    records.beat("host:1")
-    assert records.room().workers == 1
-    assert records.lock("reaper", 60)
-    assert not records.lock("reaper", 60)
-
-
-def test_what_redis_says_of_room_is_understood() -> None:
-    within_a_script = "Error running script (call to f_9): @user_script:1: -OOM command not allowed when used memory"
-    for words in (within_a_script, "MISCONF Errors writing to the AOF file: No space left on device"):
-        assert redis_store.full(redis.ResponseError(words))
-    assert redis_store.full(redis.ResponseError("WRONGTYPE")) is None
-
-
-def test_a_clock_that_went_back_stops_nothing(records: Records, client: redis.Redis) -> None:
-    """Locks, and workers' keys, of an hour that comes again."""
-    client.set("il:lock:reaper", "1", ex=3600)
-    assert records.lock("reaper", 1)
-    client.set("il:worker:host:1", "1", ex=3600)
-    client.sadd("il:workers", "host:1")
-    assert records.room().workers == 0
-
-
-def test_a_job_goes_on_and_ends_in_a_full_store(records: Records, client: redis.Redis) -> None:
-    """A lease that ran out, or an attempt that counted, would be the store's fault."""
-    claims = [records.claim(job(create(records, digest=f"sha256:{n}"))) for n in range(3)]
-    client.config_set("maxmemory", 1)
-    try:
-        for claim in claims:
-            assert claim is not None
-            claim.steps.add(1, 0.5)
-            assert records.extend(claim)
-        postponed, finished, failed = claims
-        assert postponed is not None
-        assert finished is not None
-        assert failed is not None
-        assert records.postpone(postponed)
-        assert records.finish(finished, 1)
-        assert records.fail(failed, JobError("x", "y"))
-    finally:
-        client.config_set("maxmemory", 0)
-    assert client.zrange(JOBS, 0, -1) == [postponed.job.encode()]
-    again = records.claim(postponed.job)
-    assert again is not None
-    assert again.attempt == 1
-
-
 def test_weights_round_trip(client: redis.Redis) -> None:
     weights = Weights(client)
     tensors = {"prototypes": np.arange(6, dtype=np.float32).reshape(2, 3)}
@@ -394,10 +311,10 @@ def test_a_served_model_whose_measuring_fails_stays_ready(records: Records) -> N
     assert (record.status, record.job) == ("ready", "")
 
 
-def test_a_job_is_handed_out_and_claimed_in_a_full_store(records: Records, full: Callable[[], None]) -> None:
-    model_id = create(records)
-    time.sleep(0.01)
-    records.client.zadd(JOBS, {job(model_id): 0})
-    full()
-    assert records.due_jobs() == [job(model_id)]
-    assert records.claim(job(model_id)) is not None
+def test_a_clock_that_went_back_stops_nothing(records: Records, client: redis.Redis) -> None:
+    """Locks, and workers' keys, of an hour that comes again."""
+    client.set("il:lock:reaper", "1", ex=3600)
+    assert records.lock("reaper", 1)
+    client.set("il:worker:host:1", "1", ex=3600)
+    client.sadd("il:workers", "host:1")
+    assert records.room().workers == 0

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,45 +23,7 @@ from meta_models.catalogue import ZOO
 from meta_models.recipe import RECIPES
 from tests.asking import META_MODELS
 from tests.drawings import png
-
-ROOT = Path(__file__).parent.parent.parent
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def run(server: Embedded, tmp_path: Path) -> Run:
-    """`innerloop` with arguments, from the folder `tmp_path`, against the session's server."""
-
-    def innerloop(
-        *arguments: str, expect: int = 0, url: str = server.url, **settings: str
-    ) -> subprocess.CompletedProcess[str]:
-        common = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "COLUMNS": "200"}
-        environment = {**common, "INNERLOOP_URL": url, **settings}
-        ran = subprocess.run(
-            [sys.executable, "-m", "innerloop", *arguments],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ran.returncode == expect, f"{arguments}\n{ran.stdout}\n{ran.stderr}"
-        return ran
-
-    return innerloop
-
-
-@pytest.fixture
-def support(tmp_path: Path) -> Path:
-    """Three classes of two drawings, and a drawing of each to ask about beside them."""
-    for kind in range(3):
-        folder = tmp_path / "support" / f"kind {kind}"
-        folder.mkdir(parents=True)
-        for example in range(2):
-            (folder / f"{example}.png").write_bytes(png(6000 + kind, example))
-        (tmp_path / f"query-{kind}.png").write_bytes(png(6000 + kind, 50))
-    return tmp_path / "support"
-
+from tests.innerloop.conftest import ROOT, Run
 
 QUERIES = ("query-0.png", "query-1.png", "query-2.png")
 
@@ -295,53 +257,6 @@ def test_brackets_are_shown_as_they_are(run: Run, tmp_path: Path) -> None:
     assert re.search(r"no\[/b\]\.png +unreadable_file", shown)
 
 
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (b"text,label\nhello,a\n\nbye, \n", "source.csv, row 4: no label"),
-        (b"text,label\nhello,a\nbye\n", "source.csv, row 3: no label"),
-        (b"text,label\nhello, world,a\n", "source.csv, row 2: more fields than columns"),
-        (b"text;label\nhello; world;a\n", "source.csv, row 2: more fields than columns; quote what has ';' in it"),
-        (b"text|label\nhello|a\n", "columns path or text, and label; its columns are text|label"),
-        (b"text,label\n", "it has no rows"),
-        ("text,label\ncafé,a\n".encode("latin-1"), "source.csv must be a folder of class folders, or a CSV in UTF-8"),
-        (png(1, 1), "source.csv must be a folder of class folders, or a CSV in UTF-8"),
-    ],
-)
-def test_a_csv_that_cannot_be_used_says_where(run: Run, tmp_path: Path, content: bytes, says: str) -> None:
-    (tmp_path / "source.csv").write_bytes(content)
-    refused = run("adapt", "source.csv", expect=ExitCode.REFUSED)
-    assert says in " ".join(refused.stderr.split())
-
-
-def test_a_csv_as_spreadsheets_write_it(run: Run, tmp_path: Path) -> None:
-    rows = ["text, label", "hello there, a", '"hi, you",a ', "bye now, b", "", "see you,b"]
-    (tmp_path / "texts.csv").write_text("\r\n".join(rows), encoding="utf-8-sig")
-    model = json.loads(run("adapt", "texts.csv", "--json").stdout)
-    assert [(c["name"], c["examples"]) for c in model["classes"]] == [("a", 2), ("b", 2)]
-
-
-@pytest.mark.parametrize("delimiter", [";", "\t"])
-def test_a_csv_as_spreadsheets_of_other_countries_write_it(run: Run, tmp_path: Path, delimiter: str) -> None:
-    rows = [("Text", "LABEL"), ("hello, there", "a"), ("bye now", "b"), ('"see you; then"', "b")]
-    (tmp_path / "texts.csv").write_text("\r\n".join(delimiter.join(row) for row in rows), encoding="utf-8-sig")
-    model = json.loads(run("adapt", "texts.csv", "--json").stdout)
-    assert [(c["name"], c["examples"]) for c in model["classes"]] == [("a", 1), ("b", 2)]
-
-
-def test_a_text_of_a_csv_is_never_a_file(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("of nobody else")
-    (tmp_path / "texts.csv").write_text("text,label\nnotes.txt,a\nno such.png,b\n/etc/hostname,b\n")
-    model = json.loads(run("adapt", "texts.csv", "--json").stdout)["id"]
-    answers = json.loads(run("predict", model, "texts.csv", "--json").stdout)
-    assert [answer["scores"][0]["label"] for answer in answers] == ["a", "b", "b"]
-    (tmp_path / "word.csv").write_text("text\nof nobody else\n")
-    [read] = json.loads(run("predict", model, "word.csv", "--json").stdout)
-    assert read["scores"] != answers[0]["scores"]
-    missing = run("predict", model, "no such.png", expect=ExitCode.SOME_UNREADABLE).stdout
-    assert re.search(r"no such\.png +unreadable_file +No such file", missing)
-
-
 def test_what_is_no_model_id_is_told(run: Run, support: Path) -> None:
     for command in (
         ("predict", *QUERIES),
@@ -414,16 +329,6 @@ def test_exit_codes_and_commands_are_documented(run: Run) -> None:
 
     names = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
     assert not [name for name in names if f"`{name}" not in page and f" `{name}`" not in page]
-
-
-def test_rows_of_a_csv_are_inputs(run: Run, support: Path, tmp_path: Path) -> None:
-    model = json.loads(run("adapt", "support", "--json").stdout)["id"]
-    (tmp_path / "asked.csv").write_text("path,remark\nquery-0.png,one\nquery-1.png,\n")
-    answers = json.loads(run("predict", model, "asked.csv", "--json").stdout)
-    assert [a["file"] for a in answers] == ["query-0.png", "query-1.png"]
-    assert [a["scores"][0]["label"] for a in answers] == ["kind 0", "kind 1"]
-    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    assert "a column path or text" in run("predict", model, "other.csv", expect=ExitCode.REFUSED).stderr
 
 
 def test_exports_say_what_they_were_asked_with(run: Run, support: Path, tmp_path: Path) -> None:
