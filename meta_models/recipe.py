@@ -164,27 +164,59 @@ class Recipe(_Part):
 
 
 def load_recipe(name_or_path: str) -> Recipe:
-    """A committed recipe by name, or any TOML file by path.
+    """A committed recipe by name, or any TOML file by path. One with a `base` says only what differs from that recipe.
 
     Raises:
         FileNotFoundError: neither exists; the message lists the committed ones.
         ValueError: it cannot be carried out; the message names file and fields. Found here, not after an hour.
     """
-    path = Path(name_or_path)
-    if path.suffix != ".toml":
-        path = RECIPES / f"{name_or_path}.toml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
-        raise FileNotFoundError(f"no recipe {name_or_path!r}; committed recipes: {known}; or name a .toml file")
+    path = _found(name_or_path)
     file = f"{COMMITTED}/{path.name}" if path.resolve().parent == RECIPES.resolve() else path.name
     try:
-        recipe = Recipe.model_validate({**tomllib.loads(path.read_text()), "file": file})
+        recipe = Recipe.model_validate({**_fields(path), "file": file})
         check(recipe)
     except ValidationError as error:
         raise ValueError(f"{path}: {'; '.join(map(_in_words, error.errors()))}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return recipe
+
+
+def _found(name_or_path: str) -> Path:
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = RECIPES / f"{name_or_path}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+        raise FileNotFoundError(f"no recipe {name_or_path!r}; committed recipes: {known}; or name a .toml file")
+    return path
+
+
+def _fields(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """What a file says, over what its `base` says, a recipe by name or by path from the file's folder."""
+    if path in above:
+        raise ValueError(f"base: {path.name} is its own base in the end")
+    own = tomllib.loads(path.read_text())
+    base = own.pop("base", None)
+    if base is None:
+        return own
+    if not isinstance(base, str):
+        raise ValueError(f"base: {base!r} is not one recipe")
+    try:
+        found = _found(str(path.parent / base) if base.endswith(".toml") else base)
+    except FileNotFoundError as error:
+        raise ValueError(f"base: {error}") from error
+    return _over(_fields(found.resolve(), (*above, path)), own)
+
+
+def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Tables field by field; anything else, a list of tables too, as a whole."""
+    both = {key: _over(below[key], above[key]) for key in below if _are_tables(below[key], above.get(key))}
+    return {**below, **above, **both}
+
+
+def _are_tables(*values: Any) -> bool:
+    return all(isinstance(value, dict) for value in values)
 
 
 def _in_words(error: Mapping[str, Any]) -> str:

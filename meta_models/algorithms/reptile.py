@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from meta_models.algorithms.inner_loop import inner_loop
+from meta_models.algorithms.inner_loop import inner_loop, inside
 from meta_models.algorithms.maml import MAML
 from meta_models.algorithms.protocol import Episode, InnerSettings, Tensors, query_loss
 
@@ -18,15 +18,15 @@ class Reptile(MAML):
     """No second derivatives, no query set: the outer gradient is initialization minus fast_weights (alg. 1).
 
     In meta-training, each inner step sees another minibatch of the episode, of support and query examples alike:
-    the agreement between minibatches is what Reptile learns (section 5.1). The scale of the logits is
-    adapted like a weight, since no query loss trains it.
+    the agreement between minibatches is what Reptile learns (section 5.1). No query loss trains a scale of the logits:
+    without `inner_scale` there is one, adapted like a weight; with it both stay as they began.
     """
 
     name: ClassVar[str] = "reptile"
 
     def __post_init__(self) -> None:
-        if self.start == "shared" or self.inner_scale is not None:
-            raise ValueError('reptile moves what its steps reach: start = "shared" and inner_scale would learn nothing')
+        if self.start == "shared":
+            raise ValueError('reptile moves what its steps reach: start = "shared" would learn nothing')
 
     def meta_loss(
         self, meta_params: Tensors, episode: Episode, *, training: bool, progress: float
@@ -47,10 +47,10 @@ class Reptile(MAML):
         """φ: one step on each minibatch; every `inner_steps`-th example belongs to the same one."""
         inputs = torch.cat([episode.support_inputs, episode.query_inputs])
         labels = torch.cat([episode.support_labels, episode.query_labels])
-        steps, fast = self.inner.inner_steps, start
+        steps, fast, known = self.inner.inner_steps, start, inside(meta_params)
         for first in range(steps):
             fast = inner_loop(
-                lambda weights, x: self.head(meta_params, weights, x),
+                lambda weights, x: self.head(known, weights, x),
                 fast,
                 inputs[first::steps],
                 labels[first::steps],
@@ -61,4 +61,5 @@ class Reptile(MAML):
         return fast
 
     def _initial(self, meta_params: Tensors, features: Tensor, labels: Tensor, n_way: int) -> Tensors:
-        return {**super()._initial(meta_params, features, labels, n_way), "log_scale": meta_params["log_scale"]}
+        start = super()._initial(meta_params, features, labels, n_way)
+        return start if self.inner_scale is not None else {**start, "log_scale": meta_params["log_scale"]}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from meta_models.recipe import RECIPES, Recipe, load_recipe
+from meta_models.recipe import RECIPES, Recipe, Search, load_recipe
 from meta_models.recipe_checks import check, why_not_normalised
 
 BASE: dict[str, Any] = {
@@ -46,6 +46,10 @@ def _toml(value: Any) -> str:
 
 def inner(steps: int, rate: float) -> dict[str, float]:
     return {"inner_steps": steps, "inner_lr": rate}
+
+
+def inner_tried(steps: list[int], rates: list[float]) -> dict[str, Any]:
+    return {"inner_steps": steps, "inner_lr": rates}
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
@@ -115,7 +119,6 @@ def test_what_the_others_change_can_be_carried_out(tmp_path: Path) -> None:
         ),
         ({"algorithm": {"name": "mamlpp", "inner": inner(0, 0.1)}}, "inner_steps = 0 would leave some unlearned"),
         ({"algorithm": {"name": "mamlpp", "inner": inner(2, 0.1)}}, "max_steps = 5 steps, and inner_steps = 2 would"),
-        ({"algorithm": {"name": "reptile", "inner_scale": 3.0}}, "would learn nothing"),
         ({"algorithm": {"name": "reptile", "start": "shared"}}, "would learn nothing"),
         (
             {"initialize_from": "../zoo/x"},
@@ -133,6 +136,36 @@ def test_what_cannot_be_is_told_in_a_line(changes: dict[str, Any], told: str, tm
         load_recipe(written(changes, tmp_path))
     assert str(error.value).startswith(f"{tmp_path / 'mine.toml'}: ")
     assert "\n" not in str(error.value)
+
+
+def test_a_base_gives_what_the_file_leaves_out(tmp_path: Path) -> None:
+    below = load_recipe(written({"outer.seed": 3, "search": inner_tried([1, 2], [0.1])}, tmp_path))
+    (tmp_path / "deeper.toml").write_text('base = "mine.toml"\nname = "deeper"\nepisodes.n_way = 6')
+    (tmp_path / "deepest.toml").write_text('base = "deeper.toml"\nname = "deepest"\nsearch.inner_steps = [5]')
+    changed = {
+        "name": "deepest",
+        "file": "deepest.toml",
+        "episodes": {"n_way": 6, "n_shot": 1, "n_query": 5},
+        "search": Search(**inner_tried([5], [0.1])),
+    }
+    assert load_recipe(str(tmp_path / "deepest.toml")) == below.model_copy(update=changed)
+    assert load_recipe("omniglot-maml-vinyals").algorithm == load_recipe("omniglot-maml").algorithm
+
+
+@pytest.mark.parametrize(
+    ("base", "told"),
+    [
+        ('"mine.toml"', r"base: mine\.toml is its own base in the end"),
+        ('"other.toml"', r"base: no recipe '.*other\.toml'; committed recipes: "),
+        ('"omniglot-mamal"', "base: no recipe 'omniglot-mamal'; committed recipes: "),
+        ("[1]", r"base: \[1\] is not one recipe"),
+    ],
+)
+def test_a_base_that_is_none_is_told(base: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(f"base = {base}")
+    with pytest.raises(ValueError, match=told) as error:
+        load_recipe(str(tmp_path / "mine.toml"))
+    assert str(error.value).startswith(f"{tmp_path / 'mine.toml'}: ")
 
 
 def test_what_is_no_recipe_is_told(tmp_path: Path) -> None:
