@@ -13,7 +13,7 @@ install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml
 	@echo "installing into $(VENV); the first time takes a few minutes"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(ORT),embedded,train,demo,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[$(ORT),embedded,train,demo,dev]'
 	touch $@
 
 serve: install  ## start everything; options through ARGS="--port 9000"
@@ -29,7 +29,7 @@ check: install  ## style, types, import contracts
 	$(BIN)/pyright
 
 test: check  ## what CI runs
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: install  ## kill -9 campaign: every process, many times
 	$(BIN)/python -m pytest -m faults $(ARGS) tests/faults

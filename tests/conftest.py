@@ -18,6 +18,15 @@ from innerloop.embedded import Embedded
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # noqa: TID251
 
 
+LONGEST = ("test_command_line.py", "test_docs.py", "test_kill.py", "test_keys.py", "test_publish.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest first, so that at the end no process works on one of them while others have nothing
+    to do."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 def pytest_collection_finish() -> None:
     """What the tests' imports brought is there until the end: collections need not look through it each time."""
     gc.collect()
