@@ -62,5 +62,5 @@ def accuracy(
         with err.status("measuring …"):
             costs = benchmark.run(chosen, partial(load_splits, data), measured, show, episodes, curves)
         picture = page.parent / "plots" / "accuracy.png"
-        report.write([p.manifest for p in Catalogue()], measured.rows, costs, page, picture)
+        report.write([p.manifest for p in Catalogue()] + report.measured_only(), measured.rows, costs, page, picture)
         say(f"written: {page}, {picture}, {log}")
