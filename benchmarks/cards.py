@@ -1,5 +1,5 @@
-"""Cards of meta-models that are meta-trained to be measured, not published: kept as lines of a file, without weights and
-calibration, for the table of `innerloop benchmark accuracy`.
+"""Cards of meta-models that are meta-trained to be measured, not published: kept as lines of a file, without weights
+and calibration, for the table of `innerloop benchmark accuracy`.
 
     python -m benchmarks.cards runs/zoo/omniglot-*-vinyals
 """
