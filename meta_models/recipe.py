@@ -18,6 +18,8 @@ from meta_models.manifest import COMMITTED, NAME
 from meta_models.recipe_checks import check
 
 RECIPES = Path(__file__).parent / "recipes"
+ITS_OWN = ("name", "version", "description", "beside_paper")
+"""What no recipe has from its base."""
 
 
 class _Part(BaseModel):
@@ -206,7 +208,8 @@ def _fields(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         found = _found(str(path.parent / base) if base.endswith(".toml") else base)
     except FileNotFoundError as error:
         raise ValueError(f"base: {error}") from error
-    return _over(_fields(found.resolve(), (*above, path)), own)
+    below = _fields(found.resolve(), (*above, path))
+    return _over({key: value for key, value in below.items() if key not in ITS_OWN}, own)
 
 
 def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -139,11 +139,17 @@ def test_what_cannot_be_is_told_in_a_line(changes: dict[str, Any], told: str, tm
 
 
 def test_a_base_gives_what_the_file_leaves_out(tmp_path: Path) -> None:
-    below = load_recipe(written({"outer.seed": 3, "search": inner_tried([1, 2], [0.1])}, tmp_path))
-    (tmp_path / "deeper.toml").write_text('base = "mine.toml"\nname = "deeper"\nepisodes.n_way = 6')
-    (tmp_path / "deepest.toml").write_text('base = "deeper.toml"\nname = "deepest"\nsearch.inner_steps = [5]')
+    below = load_recipe(written({"version": 7, "outer.seed": 3, "search": inner_tried([1, 2], [0.1])}, tmp_path))
+    (tmp_path / "deeper.toml").write_text('base = "mine.toml"\nepisodes.n_way = 6')
+    with pytest.raises(ValueError, match="name: Field required; description: Field required"):
+        load_recipe(str(tmp_path / "deeper.toml"))
+    (tmp_path / "deepest.toml").write_text(
+        'base = "deeper.toml"\nname = "deepest"\ndescription = "new"\nsearch.inner_steps = [5]'
+    )
     changed = {
         "name": "deepest",
+        "version": 1,
+        "description": "new",
         "file": "deepest.toml",
         "episodes": {"n_way": 6, "n_shot": 1, "n_query": 5},
         "search": Search(**inner_tried([5], [0.1])),
