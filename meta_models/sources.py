@@ -130,6 +130,12 @@ def split(omniglot: Omniglot, recipe: Recipe) -> Splits:
         train, development, test = (pool.subset(omniglot.vinyals_split == part) for part in range(3))
         upright, rotated = Protocol("V upright", test, 0.0), Protocol("V rotated", test.with_quarter_turns(), 0.0)
         return Splits((train,), (development,), (upright, rotated))
+    known = {omniglot.alphabet_names[number] for number in omniglot.alphabet[omniglot.is_background]}
+    if unknown := sorted(set(recipe.data.development_groups) - known):
+        raise DataError(
+            f"development_groups: {', '.join(unknown)} is no background alphabet of Omniglot; those are "
+            f"{', '.join(sorted(known))}"
+        )
     held_out = {omniglot.alphabet_names.index(name) for name in recipe.data.development_groups}
     is_held_out = np.isin(omniglot.alphabet, sorted(held_out))
     return Splits(

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from meta_models.datasets import ClassPool
+from meta_models.datasets import ClassPool, DataError
 from meta_models.inputs import Caps, TextSpec
 from meta_models.recipe import Recipe
 from meta_models.sources import Protocol, Splits
@@ -33,12 +33,14 @@ def text_splits(data: Path, recipe: Recipe) -> Splits:
     """Train, development and test classes of the recipe's fold; every test protocol with and without class names.
 
     Raises:
-        DataError: a file is missing and cannot be made.
+        DataError: a file is missing and cannot be made, or there is no such fold.
     """
     spec, fold = recipe.input, recipe.data.fold
     if not isinstance(spec, TextSpec):
         raise ValueError(f"these data sets hold texts, the recipe {recipe.name} reads {spec.kind}")
     folds = json.loads(read_file(data, FOLDS_FILE))
+    if unknown := [name for name in INTENTS if fold not in folds[name]]:
+        raise DataError(f"fold: {unknown[0]} has no {fold!r}; it has {', '.join(sorted(folds[unknown[0]]))}")
     pools = {
         (name, part): text_pool(data, name, spec, folds[name][fold][part])
         for name in INTENTS

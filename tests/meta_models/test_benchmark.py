@@ -151,3 +151,10 @@ def test_counts_unbalance_the_support_set(pool: ClassPool) -> None:
     evaluate(Spy(), pool, EpisodeSpec(3, 7, 2), 8, seed=0, counts=(1, 3, 7))
     assert all(sorted(counts) == [1, 3, 7] for counts in seen)
     assert len({tuple(counts) for counts in seen}) > 1
+
+
+def test_alphabets_that_are_not_there_are_told(omniglot: Omniglot) -> None:
+    recipe = load_recipe(NAME)
+    other = recipe.data.model_copy(update={"development_groups": ("Latin", "Latein", "Sketches")})
+    with pytest.raises(DataError, match=r"Latein, Sketches is no background alphabet.*; those are Armenian, Gujarati"):
+        split(omniglot, recipe.model_copy(update={"data": other}))

@@ -12,6 +12,7 @@ import pytest
 
 from meta_models import text_downloads
 from meta_models.datasets import DataError
+from meta_models.recipe import Data
 from meta_models.text_downloads import FOLDS_FILE, SOURCES
 from meta_models.text_sources import read_file, read_lines, text_splits
 from tests.local_server import listening
@@ -84,6 +85,9 @@ def test_an_empty_folder_is_enough_to_learn_from(authors: dict[str, bytes], tmp_
     assert shown == {"BANKING77": ("lost?",), "CLINC150": ("no",), "FewRel": ("crosses",)}
     authors.clear()  # the second time needs nobody
     assert text_splits(tmp_path / "data", recipe(text)).n_classes == splits.n_classes
+    ninth = recipe(text).model_copy(update={"data": Data(name="text", fold="09")})
+    with pytest.raises(DataError, match="fold: banking77 has no '09'; it has 01, 02, 03, 04, 05"):
+        text_splits(tmp_path / "data", ninth)
 
 
 def test_lines_are_those_that_others_prepared(authors: dict[str, bytes], tmp_path: Path) -> None:
