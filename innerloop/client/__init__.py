@@ -3,5 +3,14 @@
 from innerloop.client.clients import DEFAULT_URL, AsyncClient, Client
 from innerloop.client.errors import InnerloopHTTPError, ServerUnreachable
 from innerloop.client.inputs import read_folder
+from innerloop.client.steps import ModelState
 
-__all__ = ["DEFAULT_URL", "AsyncClient", "Client", "InnerloopHTTPError", "ServerUnreachable", "read_folder"]
+__all__ = [
+    "DEFAULT_URL",
+    "AsyncClient",
+    "Client",
+    "InnerloopHTTPError",
+    "ModelState",
+    "ServerUnreachable",
+    "read_folder",
+]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import random
-import ssl
 import time
 from collections.abc import Callable, Coroutine
 from types import TracebackType
@@ -14,41 +12,16 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
-from innerloop.client import flows, vector_flows
-from innerloop.client.errors import InnerloopHTTPError, ServerUnreachable, error_of
+from innerloop.client import flows, model_flows, vector_flows
+from innerloop.client.errors import InnerloopHTTPError
+from innerloop.client.following import AsyncFollowing, Following
+from innerloop.client.patience import TRIES, was_deleted
 from innerloop.client.steps import Flow, Pause, Request
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 DEFAULT_URL = "http://127.0.0.1:8321"
-TRIES = 8
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
-"""Seconds; pauses double from the first to the longest. Those after broken connections add up to 11 to 23 s, in which
-`innerloop serve` has started a part of it again that died."""
-
-LONGEST_WAIT = 60.0
-"""A `Retry-After` above this many seconds is raised, not slept."""
-
-
-def jitter(attempt: int, retry_after: float | None = None) -> float:
-    """Seconds before attempt `attempt` + 1: what the server asks for, then anything up to a doubling bound.
-
-    Full jitter (Brooker 2015, "Exponential Backoff and Jitter"): clients that failed together do not return together.
-    """
-    return (retry_after or 0) + random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt))  # noqa: S311
-
-
-def lost_pause(attempt: int) -> float:
-    """Seconds before attempt `attempt` + 1 after a broken connection: half a doubling bound up to the whole."""
-    bound = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
-    return random.uniform(bound / 2, bound)  # noqa: S311
-
-
-@functools.cache
-def _trusted() -> ssl.SSLContext:
-    """Reading the certificates takes longer than a request: once a process."""
-    return httpx.create_ssl_context()
 
 
 def _described_by(flow: Callable[..., Any]) -> Callable[[T], T]:
@@ -67,78 +40,7 @@ def _described_by(flow: Callable[..., Any]) -> Callable[[T], T]:
     return describe
 
 
-class _Base:
-    """What both clients share: which answers and failures are worth another try."""
-
-    def __init__(self, url: str, api_key: str | None, timeout: float, tries: int) -> None:
-        key = (api_key or "").strip()  # as it comes of a file
-        if not (key.isascii() and key.isprintable()):
-            raise ValueError("the API key has characters in it that no key has; copy it again")
-        if not (isinstance(timeout, int | float) and timeout > 0):
-            raise ValueError(f"timeout is a number of seconds above 0, not {timeout!r}")
-        if tries < 1:
-            raise ValueError(f"tries is at least 1, the first attempt, not {tries!r}")
-        url = url.rstrip("/").removesuffix("/v1")
-        self._settings: dict[str, Any] = {
-            "base_url": url,
-            "headers": {"Authorization": f"Bearer {key}"} if key else {},
-            "timeout": timeout,
-            "verify": _trusted(),
-        }
-        self._url, self._timeout, self._tries = url, timeout, tries
-
-    def _arguments(self, request: Request) -> dict[str, Any]:
-        return {
-            "method": request.method,
-            "url": request.path,
-            "json": request.json,
-            "content": request.content,
-            "data": request.data,
-            "files": request.files,
-            "params": request.params,
-            "headers": request.headers,
-            "timeout": max(self._timeout, request.seconds),
-        }
-
-    def _after(self, attempt: int, answer: httpx.Response) -> float:
-        """Seconds to wait before trying again.
-
-        Raises:
-            InnerloopHTTPError: trying again is no use.
-        """
-        try:
-            wanted = float(answer.headers.get("Retry-After", ""))
-        except ValueError:
-            wanted = None
-        error = error_of(_problem(answer), wanted)
-        # Whether to wait for a day's quota is the caller's to decide.
-        if wanted is not None and wanted > LONGEST_WAIT:
-            raise error
-        # A proxy in front of a restarting server answers 502 and 504 without a problem document.
-        if attempt + 1 == self._tries or not (error.problem.get("retryable") or error.status in (502, 504)):
-            raise error
-        return jitter(attempt, wanted)
-
-    def _lost(self, attempt: int, error: httpx.TransportError) -> float:
-        """The same after a connection that failed; every request here may be sent twice.
-
-        Raises:
-            ServerUnreachable: it failed every time.
-            TimeoutError: the server took too long; it would again.
-            ValueError: the client's `url` is no address.
-        """
-        if isinstance(error, httpx.UnsupportedProtocol):
-            raise ValueError(f"{self._url!r} is no address of a server: it begins with http:// or https://") from error
-        if isinstance(error, httpx.ReadTimeout):
-            raise TimeoutError(f"{self._url} did not answer within the client's timeout") from error
-        if attempt + 1 == self._tries:
-            raise ServerUnreachable(
-                f"no server at {self._url}; start one with `innerloop serve` ({error or type(error).__name__})"
-            ) from error
-        return lost_pause(attempt)
-
-
-class Client(_Base):
+class Client(Following):
     """Talks to one server and waits for each answer.
 
     Args:
@@ -191,7 +93,7 @@ class Client(_Base):
             except httpx.TransportError as error:
                 time.sleep(self._lost(attempt, error))
                 continue
-            if answer.is_success or _was_deleted(request, attempt, answer):
+            if answer.is_success or was_deleted(request, attempt, answer):
                 return answer
             time.sleep(self._after(attempt, answer))
         raise AssertionError("unreachable")
@@ -207,23 +109,27 @@ class Client(_Base):
     adapt = _method(flows.adapt)
     adapt_vectors = _method(vector_flows.adapt_vectors)
     add_examples = _method(flows.add_examples)
-    cancel = _method(flows.cancel)
+    cancel = _method(model_flows.cancel)
     classify = _method(flows.classify)
-    delete = _method(flows.delete)
+    delete = _method(model_flows.delete)
     evaluate = _method(flows.evaluate)
+    events = _method(model_flows.events)
     examples = _method(flows.examples)
     export = _method(flows.export)
     limits = _method(flows.limits)
     meta_models = _method(flows.meta_models)
-    model = _method(flows.model)
-    models = _method(flows.models)
+    model = _method(model_flows.model)
+    models = _method(model_flows.models)
     predict = _method(flows.predict)
     predict_vectors = _method(vector_flows.predict_vectors)
     preview = _method(flows.preview)
-    quality = _method(flows.quality)
+    quality = _method(model_flows.quality)
+    update = _method(model_flows.update)
+    version = _method(model_flows.version)
+    versions = _method(model_flows.versions)
 
 
-class AsyncClient(_Base):
+class AsyncClient(AsyncFollowing):
     """The same calls as `Client`, to be awaited."""
 
     def __init__(
@@ -269,7 +175,7 @@ class AsyncClient(_Base):
             except httpx.TransportError as error:
                 await asyncio.sleep(self._lost(attempt, error))
                 continue
-            if answer.is_success or _was_deleted(request, attempt, answer):
+            if answer.is_success or was_deleted(request, attempt, answer):
                 return answer
             await asyncio.sleep(self._after(attempt, answer))
         raise AssertionError("unreachable")
@@ -285,32 +191,21 @@ class AsyncClient(_Base):
     adapt = _method(flows.adapt)
     adapt_vectors = _method(vector_flows.adapt_vectors)
     add_examples = _method(flows.add_examples)
-    cancel = _method(flows.cancel)
+    cancel = _method(model_flows.cancel)
     classify = _method(flows.classify)
-    delete = _method(flows.delete)
+    delete = _method(model_flows.delete)
     evaluate = _method(flows.evaluate)
+    events = _method(model_flows.events)
     examples = _method(flows.examples)
     export = _method(flows.export)
     limits = _method(flows.limits)
     meta_models = _method(flows.meta_models)
-    model = _method(flows.model)
-    models = _method(flows.models)
+    model = _method(model_flows.model)
+    models = _method(model_flows.models)
     predict = _method(flows.predict)
     predict_vectors = _method(vector_flows.predict_vectors)
     preview = _method(flows.preview)
-    quality = _method(flows.quality)
-
-
-def _problem(answer: httpx.Response) -> dict[str, Any]:
-    try:
-        problem = answer.json()
-    except ValueError:
-        problem = None
-    if isinstance(problem, dict) and "code" in problem:
-        return problem
-    return {"code": "not_innerloop", "status": answer.status_code, "detail": answer.text[:200]}
-
-
-def _was_deleted(request: Request, attempt: int, answer: httpx.Response) -> bool:
-    """Whether an earlier attempt, whose answer was lost, did what this one asks for."""
-    return attempt > 0 and request.method == "DELETE" and answer.status_code == 404
+    quality = _method(model_flows.quality)
+    update = _method(model_flows.update)
+    version = _method(model_flows.version)
+    versions = _method(model_flows.versions)

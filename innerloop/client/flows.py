@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import io
-import time
 from collections.abc import Iterable, Mapping, Sized
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,13 +14,15 @@ from innerloop.client.inputs import contents, is_npy, is_sound, is_text, label_t
 from innerloop.client.reports import merged
 from innerloop.client.steps import (
     Flow,
+    ModelState,
     Request,
-    asked_again,
     bar,
     batches,
     followed,
+    matching,
     model_path,
     of_version,
+    pages,
     path_of,
     segment,
 )
@@ -52,9 +53,10 @@ def adapt(
     inner_lr: float | None = None,
     ttl_seconds: int | None = None,
     webhook: dict[str, str] | None = None,
-    wait: float = 60,
-) -> Flow[dict[str, Any]]:
-    """Adapt to (label, input) pairs and wait until the model is ready.
+    wait: float | None = 60,
+) -> Flow[ModelState]:
+    """Adapt to (label, input) pairs and wait until the model is ready, `wait` seconds; None: not at all, the model that
+    was accepted may be `queued` or `adapting`.
 
     `webhook` has the `url` that is told when it, or a later version, is ready or failed, and a `secret` unless the API
     key's own is to sign. Sent again under the same idempotency key where the connection breaks: never two models.
@@ -76,22 +78,22 @@ def adapt(
 
 
 def add_examples(
-    model_id: str, examples: Iterable[tuple[Label, Input]], *, if_match: str | None = None, wait: float = 60
-) -> Flow[dict[str, Any]]:
+    model_id: str, examples: Iterable[tuple[Label, Input]], *, if_match: str | None = None, wait: float | None = 60
+) -> Flow[ModelState]:
     """Add (label, input) pairs, to old classes or new ones, and wait until the new version is ready.
 
     Args:
         model_id: of a ready model.
         examples: those that the model has already change nothing.
-        if_match: `ETag` of the state that the change is meant for.
-        wait: seconds.
+        if_match: `etag` of the state that the change is meant for.
+        wait: seconds; None: not at all, the version that was accepted may be `queued` or `adapting`.
 
     Raises:
         InnerloopHTTPError: refused; `PreconditionFailed` where the model changed meanwhile.
         AdaptationFailed, Canceled: the version was accepted and will not be after all.
         TimeoutError: not ready after `wait` seconds.
     """
-    headers = {"If-Match": if_match} if if_match else {}
+    headers = matching(if_match)
     path = path_of(model_id)
     body = {"examples": _support(examples)}
 
@@ -103,53 +105,13 @@ def add_examples(
 
 def examples(model_id: str, *, version: int | Literal["stable", "latest"] | None = None) -> Flow[list[dict[str, Any]]]:
     """The support set of a version, all pages: `id`, `label` and where each came from."""
-    return (yield from _pages(f"{path_of(model_id)}/examples", {"limit": 1000, **of_version(version)}))
+    return (yield from pages(f"{path_of(model_id)}/examples", {"limit": 1000, **of_version(version)}))
 
 
 def preview(model_id: str, example: str, *, version: int | Literal["stable", "latest"] | None = None) -> Flow[bytes]:
     """What the meta-model sees of an example, given by its `id`: a PNG file, of a text its tokens in words."""
     path = f"{path_of(model_id)}/examples/{segment(example)}/preview"
     return (yield Request("GET", path, params=of_version(version))).content
-
-
-def cancel(model_id: str) -> Flow[dict[str, Any]]:
-    """Stop the newest adaptation while it waits or runs."""
-    return (yield Request("POST", f"{path_of(model_id)}/cancel")).json()
-
-
-def models() -> Flow[list[dict[str, Any]]]:
-    """Your models, newest first, all pages."""
-    return (yield from _pages("/v1/models", {"limit": 100}))
-
-
-def model(model_id: str) -> Flow[dict[str, Any]]:
-    """One model."""
-    return (yield Request("GET", path_of(model_id))).json()
-
-
-def quality(model_id: str, *, wait: float = 10) -> Flow[dict[str, Any]]:
-    """How well it tells its own examples apart, each held out when it was asked, with warnings in words: `quality` of
-    the model, which is there a moment after the model is ready.
-
-    Raises:
-        InnerloopHTTPError: refused.
-        TimeoutError: not measured after `wait` seconds.
-    """
-    where, deadline = path_of(model_id), time.monotonic() + wait
-    found = yield from asked_again(
-        (yield Request("GET", where)).json(),
-        where,
-        lambda found: found["quality"] is not None,
-        deadline,
-        lambda _: f"{model_id} is not measured after {wait:g} s",
-        pause=0.05,
-    )
-    return found["quality"]
-
-
-def delete(model_id: str) -> Flow[None]:
-    """Forget a model."""
-    yield Request("DELETE", path_of(model_id))
 
 
 def predict(
@@ -240,16 +202,6 @@ def export(
     """The model as a file that answers as the service does: a self-contained ONNX graph, or its tensors."""
     path = f"{path_of(model_id)}/exports"
     return (yield Request("POST", path, json={"format": format}, params=of_version(version))).content
-
-
-def _pages(path: str, params: dict[str, Any]) -> Flow[list[dict[str, Any]]]:
-    found: list[dict[str, Any]] = []
-    while True:
-        page = (yield Request("GET", path, params=params)).json()
-        found += page["data"]
-        if not page["has_more"]:
-            return found
-        params = {**params, "after": page["next_cursor"]}
 
 
 def _support(support: Iterable[tuple[Label, Input]]) -> list[dict[str, Any]]:

@@ -14,6 +14,8 @@ from innerloop.client.errors import AdaptationFailed, error_of
 from innerloop.client.inputs import contents
 
 if TYPE_CHECKING:
+    import httpx
+
     from innerloop.client.inputs import Input
 
 T = TypeVar("T")
@@ -56,18 +58,62 @@ Flow = Generator[Request | Pause, Any, T]
 """Is sent the `httpx.Response` to each request."""
 
 
+class ModelState(dict[str, Any]):
+    """A model, or a version of one, as JSON tells it; a dictionary in every other way."""
+
+    _etag: str | None = None
+
+    @classmethod
+    def of(cls, answer: httpx.Response) -> ModelState:
+        state = cls(answer.json())
+        state._etag = answer.headers.get("ETag")
+        return state
+
+    @property
+    def etag(self) -> str:
+        """Names this state of the model: a change under it, as `if_match`, is refused once there was another.
+
+        Raises:
+            ValueError: it came without one, so that a change under it would be under no condition.
+        """
+        if self._etag is None:
+            raise ValueError("this state came without an ETag; client.model(model_id) brings one")
+        return self._etag
+
+
+def matching(if_match: str | None) -> dict[str, str]:
+    """The header of a change that is meant for a state of a model; none for any state.
+
+    Raises:
+        TypeError, ValueError: it is no ETag.
+    """
+    if if_match is None:
+        return {}
+    if not isinstance(if_match, str):
+        raise TypeError(f"if_match is an ETag, found {type(if_match).__name__}; of a model it is model.etag")
+    if not (if_match and if_match.isascii() and if_match.isprintable()):
+        raise ValueError(f"{if_match!r:.60} is no ETag; of a model it is model.etag")
+    return {"If-Match": if_match}
+
+
 def followed(
     path: str,
-    wait: float,
+    wait: float | None,
     place: Callable[[dict[str, Any]], str],
     headers: dict[str, str] | None = None,
     **body: Any,
-) -> Flow[dict[str, Any]]:
-    """Post under an idempotency key of its own; follow what was accepted, at `place`, until it is ready."""
-    at_once = min(wait, ONE_WAIT)
-    sent = {"Idempotency-Key": secrets.token_hex(16), "Prefer": f"wait={at_once:.3f}", **(headers or {})}
-    deadline = time.monotonic() + wait
-    found = (yield Request("POST", path, headers=sent, seconds=at_once + 10, **body)).json()
+) -> Flow[ModelState]:
+    """Post under an idempotency key of its own; follow what was accepted, at `place`, until it is ready.
+
+    Without a `wait` it is what was accepted.
+    """
+    at_once = min(wait or 0, ONE_WAIT)
+    prefer = "respond-async" if wait is None else f"wait={at_once:.3f}"
+    sent = {"Idempotency-Key": secrets.token_hex(16), "Prefer": prefer, **(headers or {})}
+    deadline = time.monotonic() + (wait or 0)
+    found = ModelState.of((yield Request("POST", path, headers=sent, seconds=at_once + 10, **body)))
+    if wait is None:
+        return found
     where = place(found)
     found = yield from asked_again(
         found,
@@ -87,15 +133,17 @@ def followed(
 
 
 def asked_again(
-    found: dict[str, Any],
+    found: ModelState,
     where: str,
     is_done: Callable[[dict[str, Any]], bool],
     deadline: float,
     late: Callable[[dict[str, Any]], str],
     *,
     pause: float,
-) -> Flow[dict[str, Any]]:
+) -> Flow[ModelState]:
     """What is at `where`, of which `found` is known, once it is done; asked after a `pause`, then less and less often.
+
+    A version is told without an ETag: it keeps the one under which it was accepted.
 
     Raises:
         TimeoutError: in the words of `late`, where it is not done at `deadline`.
@@ -105,8 +153,21 @@ def asked_again(
             raise TimeoutError(late(found))
         yield Pause(pause)
         pause = min(1.0, 1.5 * pause)
-        found = (yield Request("GET", where)).json()
+        known = found
+        found = ModelState.of((yield Request("GET", where)))
+        found._etag = found._etag or known._etag
     return found
+
+
+def pages(path: str, params: dict[str, Any]) -> Flow[list[dict[str, Any]]]:
+    """A list of the server's to its end."""
+    found: list[dict[str, Any]] = []
+    while True:
+        page = (yield Request("GET", path, params=params)).json()
+        found += page["data"]
+        if not page["has_more"]:
+            return found
+        params = {**params, "after": page["next_cursor"]}
 
 
 def of_version(version: int | str | None) -> dict[str, Any]:

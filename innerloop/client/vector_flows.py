@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from innerloop.client.inputs import label_text, plain
-from innerloop.client.steps import Flow, Request, bar, followed, model_path, of_version, path_of
+from innerloop.client.steps import Flow, ModelState, Request, bar, followed, model_path, of_version, path_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -45,8 +45,8 @@ def adapt_vectors(
     inner_steps: int | None = None,
     inner_lr: float | None = None,
     ttl_seconds: int | None = None,
-    wait: float = 60,
-) -> Flow[dict[str, Any]]:
+    wait: float | None = 60,
+) -> Flow[ModelState]:
     """`flows.adapt` for (n, n_dimensions) numbers and their n labels, sent as a `.npy` file.
 
     Raises:

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 from innerloop import AsyncClient, Client, InnerloopHTTPError, ServerUnreachable
-from innerloop.client import clients, errors, flows, vector_flows
-from innerloop.client.clients import FIRST_PAUSE, LONGEST_PAUSE, jitter
+from innerloop.client import clients, errors, flows, model_flows, patience, vector_flows
+from innerloop.client.patience import FIRST_PAUSE, LONGEST_PAUSE, jitter
 from innerloop.embedded import Embedded
 from tests.asking import drawn
 from tests.drawings import png
@@ -245,7 +245,7 @@ def test_pauses_are_spread_and_bounded() -> None:
 def test_both_clients_have_every_call() -> None:
     calls = {
         name: flow
-        for module in (flows, vector_flows)
+        for module in (flows, model_flows, vector_flows)
         for name, flow in vars(module).items()
         if inspect.isgeneratorfunction(flow) and flow.__module__ == module.__name__ and name[0] != "_"
     }
@@ -277,7 +277,7 @@ def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[ssl.SSLContext] = []
     make = httpx.create_ssl_context
     monkeypatch.setattr(httpx, "create_ssl_context", lambda: read.append(make()) or read[-1])
-    clients._trusted.cache_clear()
+    patience.trusted.cache_clear()
     for _ in range(3):
         Client().close()
     assert len(read) == 1
@@ -353,12 +353,18 @@ def ask(client: Client) -> None:
     client.predict("mdl_1", frame["text"])
     client.predict("mdl_1", [[0.5, 1.0], {"vector": [0.5, 1.0]}, "text", b"file"])
     client.predict_vectors("mdl_1", frame, version=1)
+    state = client.model("mdl_1")
+    client.update("mdl_1", name=None, stable=2, if_match=state.etag).etag.strip('"')
+    print([event["event"] for event in client.follow(client.adapt([("a", "b")], wait=None)["id"])])
 
 
 async def main() -> None:
     async with AsyncClient() as client:
         task = asyncio.create_task(client.predict("mdl_1", ["a"]))
         print((await task)[0]["label"])
+        async for event in client.follow("mdl_1", after="1-0"):
+            print(event["id"])
+        print((await client.update("mdl_1", ttl_seconds=60)).etag)
 
 
 asyncio.run(main())
