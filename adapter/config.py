@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_ORIGIN = re.compile(
+    r"(http(?!.*:80$)|https(?!.*:443$))://([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?"
+)
+
+
+def _listed(given: str) -> list[str]:
+    return [entry.strip() for entry in given.split(",") if entry.strip()]
 
 
 class Settings(BaseSettings):
@@ -25,6 +34,10 @@ class Settings(BaseSettings):
     api_keys: str = Field(
         default="",
         description="Comma-separated `owner:sha256-of-key` pairs: keys with every scope, besides `innerloop keys`.",
+    )
+    allowed_origins: str = Field(
+        default="",
+        description="Comma-separated origins whose pages may ask the API from a browser: `https://app.example.org`.",
     )
     meta_models_dir: Path | None = Field(default=None, description="Folder of your own published meta-models.")
     api_processes: int = Field(default=1, ge=1, description="API processes of `innerloop serve` and `innerloop api`.")
@@ -53,6 +66,23 @@ class Settings(BaseSettings):
     )
     cache_mb: int = Field(default=256, ge=1, description="Adapted tensors an API process keeps in memory.")
     embedded_weights_mb: int = Field(default=512, ge=16, description="Size of the embedded cache of adapted tensors.")
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_origins(cls, given: str) -> str:
+        for origin in _listed(given):
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"INNERLOOP_ALLOWED_ORIGINS: {origin!r} is no origin as browsers send it; name each by http:// or "
+                    "https://, its host in small letters and its port where that is not the usual one, without a path: "
+                    "https://app.example.org,http://localhost:3000"
+                )
+        return given
+
+    @property
+    def origins(self) -> list[str]:
+        """Whose pages may ask."""
+        return _listed(self.allowed_origins)
 
     @property
     def usual_ttl_seconds(self) -> int:

@@ -12,6 +12,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import httpcore
@@ -22,7 +23,10 @@ from adapter.webhooks import Attempt, Message, Messages
 log = logging.getLogger("innerloop.webhooks")
 
 PERIOD_SECONDS = 0.5
-AT_A_TIME = 32
+AT_A_TIME = 64
+SHARE = 8
+"""Of one receiver in those: one that never answers holds up itself alone."""
+
 SECONDS_EACH = 20.0
 """For a name, a connection, the request and the head of the answer together."""
 
@@ -50,21 +54,24 @@ class Deliverer:
         loop, stopped = asyncio.get_running_loop(), asyncio.Event()
         self._wake = lambda: loop.call_soon_threadsafe(stopped.set)
         under_way: set[asyncio.Task[None]] = set()
+        # A name that takes long to resolve keeps a thread, even after its message's time is over.
+        loop.set_default_executor(ThreadPoolExecutor(2 * AT_A_TIME, "webhooks"))
         async with httpcore.AsyncConnectionPool(
             max_connections=AT_A_TIME, max_keepalive_connections=0, network_backend=CheckedBackend(self._reach)
         ) as pool:
             while not self._stop.is_set():
                 try:
-                    due = await asyncio.to_thread(self._messages.due, AT_A_TIME - len(under_way))
+                    ids = [task.get_name() for task in under_way]
+                    due = await asyncio.to_thread(self._messages.due, AT_A_TIME - len(ids), SHARE, ids)
                 except Exception as error:  # whatever it is, later messages need this thread
                     log.warning("what is due could not be read: %r", error)
                     due = []
                 for message in due:
-                    task = asyncio.create_task(self._deliver(pool, message))
+                    task = asyncio.create_task(self._deliver(pool, message), name=message.id)
                     under_way.add(task)
                     task.add_done_callback(under_way.discard)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stopped.wait(), PERIOD_SECONDS)
+                    await asyncio.wait_for(stopped.wait(), PERIOD_SECONDS / 10 if due else PERIOD_SECONDS)
             for task in under_way:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)

@@ -28,6 +28,7 @@ def celery_app(records_url: str, *, socket_timeout: float) -> Celery:
     """One Celery application; publishers use a short `socket_timeout`, workers a longer one."""
     broker.install()
     app = Celery("innerloop", broker=_broker(records_url), set_as_current=False)
+    app.amqp.Connection = broker.Connection
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",

@@ -13,7 +13,7 @@ import base64
 import binascii
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
@@ -100,10 +100,13 @@ class Attempt:
 class Messages(RedisStore):
     """Hand out, note what became of it."""
 
-    def due(self, most: int) -> list[Message]:
-        """Messages to be sent now, each to nobody else for `LEASE_MS`; one that cannot be read is dropped."""
+    def due(self, most: int, share: int | None = None, under_way: Iterable[str] = ()) -> list[Message]:
+        """Messages to be sent now, each to nobody else for `LEASE_MS`; one that cannot be read is dropped.
+
+        `share` bounds what one receiver, a host and port, gets together with what is `under_way` (ids) to it.
+        """
         found: list[Message] = []
-        for name in cast("list[bytes]", self.run("due", [MESSAGES], [LEASE_MS, most])):
+        for name in cast("list[bytes]", self.run("hand_out", [MESSAGES], [LEASE_MS, most, share or most, *under_way])):
             fields = cast("dict[bytes, bytes]", self.client.hgetall(f"{MESSAGES}:{name.decode()}"))
             try:
                 if fields:

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from adapter.config import Settings
-from api import openapi, problems
+from api import openapi, origins, problems
 from api.asking import known_parameters
 from api.metrics import Measured, Metrics
 from api.middleware import Boundary
@@ -66,6 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(Boundary, settings=settings)
     app.add_middleware(Measured, metrics=measured)
+    origins.install(app, settings.origins)
     problems.install(app)
     for module in (
         models,

@@ -31,7 +31,7 @@ async def _caller(
 ) -> Key:
     key = await s.keyring.holder(sent.credentials if sent else None)
     if key == LOCAL:
-        _check_local(request)
+        _check_local(request, s.settings.origins)
     s.meter.saw(key)
     within, rate = await s.rate.hit(key)
     if rate is not None:
@@ -47,22 +47,24 @@ async def _caller(
     return key
 
 
-def _check_local(request: Request) -> None:
-    """Where no key is asked for, no page of another site may be the one who asks: a browser sends its requests here
-    under the name by which the page knows this machine, or says where the page came from.
+def _check_local(request: Request, named_origins: list[str]) -> None:
+    """Where no key is asked for, no page of another site may be the one who asks, unless the operator named its origin:
+    a browser sends its requests here under the name by which the page knows this machine, or says where the page came
+    from.
 
     Raises:
         AnotherSite: either is.
     """
     for header in ("host", "origin"):
         given = request.headers.get(header)
-        if given is None:
+        if given is None or (header == "origin" and given in named_origins):
             continue
         name = urlsplit(given if header == "origin" else f"//{given}").hostname or ""
         if name not in LOOPBACK and not re.fullmatch(r"127(\.[0-9]{1,3}){3}", name):
             raise AnotherSite(
                 f"{header.title()} {given[:100]!r} is not this machine, and this server has no API keys; "
-                "ask it at 127.0.0.1 or localhost, or make a key with `innerloop keys create`"
+                "ask it at 127.0.0.1 or localhost, or make a key with `innerloop keys create`; "
+                "INNERLOOP_ALLOWED_ORIGINS names the origins whose pages may ask"
             )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from tests.local_server import listening
@@ -38,6 +38,24 @@ def receiving(port: int = 0, *answers: int, headers: dict[str, str] | None = Non
 
     with listening(answer, port) as receiver.port:
         yield receiver
+
+
+@contextmanager
+def silent() -> Iterator[tuple[str, Callable[[], int]]]:
+    """One who takes connections and never answers: its URL, and how many it has been asked for so far."""
+    held: list[socket.socket] = []
+
+    def asked() -> int:
+        with suppress(BlockingIOError):
+            while True:
+                held.append(server.accept()[0])
+        return len(held)
+
+    with socket.create_server(("127.0.0.1", 0), backlog=1000) as server, ExitStack() as stack:
+        server.setblocking(False)
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/", asked
+        for connection in held:
+            stack.enter_context(connection)
 
 
 def unused_port() -> int:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from threading import Event
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
 import redis
 
 from adapter.config import Settings
-from adapter.deliverer import Deliverer
+from adapter.deliverer import AT_A_TIME, SECONDS_EACH, SHARE, Deliverer
 from adapter.errors import StoreFull
 from adapter.outbound import Reach
 from adapter.redis_store import MESSAGES
@@ -18,7 +22,7 @@ from adapter.store import Records
 from adapter.webhooks import Messages, Webhook
 from tests.adapter.test_webhooks import finish, told
 from tests.faults.victim import until
-from tests.receiver import SECRET, Receiver, receiving
+from tests.receiver import SECRET, Receiver, receiving, silent
 
 
 @pytest.fixture
@@ -70,3 +74,38 @@ def test_a_secret_that_cannot_sign_is_an_attempt_that_failed(
     deliverer.start()
     until(lambda: messages.client.hget(f"{MESSAGES}:{message.id}", "attempts") == b"1")
     assert receiver.got == []
+
+
+def assert_others_are_told(records: Records, deliverer: Deliverer, url: str) -> None:
+    """However much is to be sent to this one first."""
+    with receiving() as receiver:
+        for n in range(2 * AT_A_TIME):
+            finish(records, told(records, f"sha256:{n}", Webhook(f"{url}{n}", SECRET)))
+        finish(records, told(records, "sha256:last", Webhook(receiver.url, SECRET)))
+        began = time.monotonic()
+        deliverer.start()
+        until(lambda: bool(receiver.got))
+        assert time.monotonic() - began < SECONDS_EACH / 2
+
+
+def test_a_receiver_that_never_answers_holds_up_no_other(records: Records, deliverer: Deliverer) -> None:
+    with silent() as (url, asked):
+        assert_others_are_told(records, deliverer, url)
+        assert asked() == SHARE
+
+
+def test_a_name_that_nobody_resolves_holds_up_no_other(
+    records: Records, deliverer: Deliverer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve, over = socket.getaddrinfo, Event()
+
+    def slowly(host: str, *more: Any, **others: Any) -> Any:
+        if host == "slow.example":
+            over.wait(2 * SECONDS_EACH)
+        return resolve(host, *more, **others)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    try:
+        assert_others_are_told(records, deliverer, "http://slow.example/")
+    finally:
+        over.set()

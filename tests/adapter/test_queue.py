@@ -1,4 +1,4 @@
-"""The nudge that a script puts into the queue is the one that Celery would send."""
+"""The nudge that a script puts into the queue is the one that Celery would send; a lost broker is looked for often."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import base64
 import json
 from typing import Any, cast
 
+import pytest
 import redis
+from kombu.exceptions import OperationalError
 
-from adapter.queue import Publisher
+from adapter.queue import Publisher, celery_app
 from adapter.redis_store import QUEUE
+from tests.receiver import unused_port
 
 JOB = "local/mdl_x"
 OWN = {"id", "root_id", "origin", "correlation_id", "delivery_tag", "reply_to"}
@@ -36,3 +39,11 @@ def test_says_what_celery_says(client: redis.Redis, redis_url: str) -> None:
     assert json.loads(made).keys() == json.loads(sent).keys()
     for part in ("properties", "headers"):
         assert json.loads(made)[part].keys() == json.loads(sent)[part].keys()
+
+
+def test_a_worker_looks_for_a_lost_broker_every_second() -> None:
+    app, waits = celery_app(f"redis://127.0.0.1:{unused_port()}/0", socket_timeout=1), list[float]()
+    with app.connection_for_read() as connection, pytest.raises(OperationalError):
+        connection.ensure_connection(lambda _, wait: waits.append(wait), 2)
+    app.close()
+    assert waits == [1, 1]

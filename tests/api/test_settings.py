@@ -24,6 +24,34 @@ def test_a_key_that_nobody_hashed_is_not_shown() -> None:
     assert "topsecret" not in str(told.value)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        "*",
+        "null",
+        "app.example.org",
+        "https://app.example.org/",
+        "https://App.example.org",
+        "https://app.example.org:443",
+        "http://app.example.org:80",
+        "http://app.example.org:080",
+        "https://*.example.org",
+        "https://a:b@example.org",
+        "ftp://example.org",
+        "http://a;http://b",
+    ],
+)
+def test_origins_are_as_browsers_send_them(given: str) -> None:
+    with pytest.raises(ValueError, match="is no origin as browsers send it; name each by"):
+        Settings(allowed_origins=f"http://[::1]:3000, {given}")
+
+
+def test_origins_are_read() -> None:
+    origins = ["https://app.example.org", "http://localhost:3000", "http://[::1]:443", "http://xn--bcher-kva.example"]
+    assert Settings(allowed_origins=" , ".join([*origins, ""])).origins == origins
+    assert Settings().origins == []
+
+
 @pytest.mark.parametrize("url", ["redis://:s3cret@127.0.0.1:1/0", "localhost:6379"])
 def test_records_that_cannot_be_reached_are_told_in_a_line(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INNERLOOP_REDIS_URL", url)

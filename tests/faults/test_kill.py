@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import signal
+import time
 from pathlib import Path
 
 import httpx
@@ -49,6 +50,23 @@ def test_redis_killed_as_soon_as_a_job_is_done(victim: Victim, round_: int) -> N
     assert answer.status_code == 201, answer.text
     victim.kill("redis-records")  # the worker is about to ask for the next message
     victim.all_ready([victim.adapt_later(quick(61 + 2 * round_))])
+
+
+@pytest.mark.faults
+def test_ready_after_an_outage_means_that_jobs_are_taken(victim: Victim, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("innerloop.embedded.RESTARTS", 100)
+    records = victim.part("redis-records")
+    assert records.process is not None
+    logs = records.log.parent.rename(records.log.parent.with_name("logs.old"))
+    records.log.parent.touch()  # in the way of the folder: it cannot be started
+    records.process.kill()
+    time.sleep(7)
+    records.log.parent.unlink()
+    logs.rename(records.log.parent)
+    until(lambda: victim.http.get("/readyz").status_code == 200)
+    began = time.monotonic()
+    assert victim.http.post("/v1/models", json=quick(92)).status_code == 201
+    assert time.monotonic() - began < 2.5
 
 
 def test_api_killed_with_queued_jobs(victim: Victim) -> None:
