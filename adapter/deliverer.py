@@ -51,8 +51,8 @@ class Deliverer:
         self._thread.join(timeout=5)
 
     async def _run(self) -> None:
-        loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-        self._wake = lambda: loop.call_soon_threadsafe(stopped.set)
+        loop, awake = asyncio.get_running_loop(), asyncio.Event()
+        self._wake = lambda: loop.call_soon_threadsafe(awake.set)
         under_way: set[asyncio.Task[None]] = set()
         # A name that takes long to resolve keeps a thread, even after its message's time is over.
         loop.set_default_executor(ThreadPoolExecutor(2 * AT_A_TIME, "webhooks"))
@@ -60,6 +60,7 @@ class Deliverer:
             max_connections=AT_A_TIME, max_keepalive_connections=0, network_backend=CheckedBackend(self._reach)
         ) as pool:
             while not self._stop.is_set():
+                awake.clear()
                 try:
                     ids = [task.get_name() for task in under_way]
                     due = await asyncio.to_thread(self._messages.due, AT_A_TIME - len(ids), SHARE, ids)
@@ -70,8 +71,10 @@ class Deliverer:
                     task = asyncio.create_task(self._deliver(pool, message), name=message.id)
                     under_way.add(task)
                     task.add_done_callback(under_way.discard)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stopped.wait(), PERIOD_SECONDS / 10 if due else PERIOD_SECONDS)
+                    task.add_done_callback(lambda _: awake.set())
+                await asyncio.sleep(PERIOD_SECONDS / 10)
+                with contextlib.suppress(TimeoutError):  # until a place is free
+                    await asyncio.wait_for(awake.wait(), PERIOD_SECONDS)
             for task in under_way:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)

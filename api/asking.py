@@ -77,12 +77,12 @@ async def known_parameters(request: Request) -> None:
             )
 
 
-def etag(record: ModelRecord, shown: str) -> str:
+def etag(revision: int, shown: str) -> str:
     """Names what is shown of a model, a strong validator (RFC 9110, section 8.8.1).
 
     The number in front counts what clients changed. What follows it moves on with an adaptation too.
     """
-    return f'"{record.head.revision}-{hashlib.sha256(shown.encode()).hexdigest()[:12]}"'
+    return f'"{revision}-{hashlib.sha256(shown.encode()).hexdigest()[:12]}"'
 
 
 def check_if_match(if_match: str | None) -> None:

@@ -27,10 +27,11 @@ Change = Callable[[SupportSet], SupportSet]
 
 @dataclass(frozen=True)
 class Grown:
-    """`is_new` is false where the change changed nothing."""
+    """`is_new` is false where the change changed nothing; `revision` is the model's right after it."""
 
     record: ModelRecord
     is_new: bool
+    revision: int
 
 
 async def grow(
@@ -54,7 +55,7 @@ async def grow(
         # Before If-Match: a request that is sent again finds the state that it made itself.
         before = idempotency and await services.in_store(_made_before, services, base, idempotency)
         if before:
-            return Grown(before, is_new=False)
+            return Grown(before, is_new=False, revision=base.head.revision)
         expected_revision(if_match, base)
         old = await stored_support(services, base)
         if base.spec.input_shape not in ((), old.inputs.shape[1:]):
@@ -63,12 +64,13 @@ async def grow(
         if new is old or (new.content, new.classes) == (old.content, old.classes):
             if idempotency:
                 await services.in_store(services.records.remember_change, base, idempotency)
-            return Grown(base, is_new=False)
+            return Grown(base, is_new=False, revision=base.head.revision)
         try:
             number = await services.in_store(_store, services, who, base, kind, old, new, idempotency)
         except LostUpdate:
             continue
-        return Grown(await services.in_store(services.records.get, who.owner, model_id, number), is_new=True)
+        record = await services.in_store(services.records.get, who.owner, model_id, number)
+        return Grown(record, is_new=True, revision=base.head.revision + 1)
     raise LostUpdate(f"model {model_id} is being changed by others all the time; try again, or send If-Match")
 
 

@@ -31,7 +31,14 @@ class NamedOrigins(CORSMiddleware):
 
     def __init__(self, app: ASGIApp, origins: list[str]) -> None:
         # Keys go by `Authorization`, which a page sends by itself: no cookies, so no credentials in the sense of CORS.
-        super().__init__(app, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=READABLE)
+        super().__init__(
+            app,
+            allow_origins=origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            allow_private_network=True,
+            expose_headers=READABLE,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self.is_allowed_origin(Headers(scope=scope).get("origin", "")):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from meta_models.augment import AugmentSpec
 from meta_models.augment_sound import SoundAugmentSpec
@@ -131,8 +131,9 @@ class Recipe(_Part):
     outer: Outer
     development: Development = Development()
     search: Search = Search()
-    initialize_from: str | None = None
-    """Published meta-model, or encoder (`meta_models/pretrained.py`), that gives the starting meta_params."""
+    initialize_from: Annotated[str | None, AfterValidator(lambda name: name or None)] = None
+    """Published meta-model, or encoder (`meta_models/pretrained.py`), that gives the starting meta_params; none where
+    it is empty."""
     taught_by: str | None = Field(default=None, pattern=NAME)
     """Run beside this one, a classifier's, whose answers are learned besides the labels (`meta_models/teacher.py`)."""
     beside_paper: str = ""
@@ -198,7 +199,10 @@ def _fields(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """What a file says, over what its `base` says, a recipe by name or by path from the file's folder."""
     if path in above:
         raise ValueError(f"base: {path.name} is its own base in the end")
-    own = tomllib.loads(path.read_text())
+    try:
+        own = tomllib.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"base: {path}: {error}" if above else str(error)) from error
     base = own.pop("base", None)
     if base is None:
         return own
@@ -213,13 +217,15 @@ def _fields(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Tables field by field; anything else, a list of tables too, as a whole."""
-    both = {key: _over(below[key], above[key]) for key in below if _are_tables(below[key], above.get(key))}
+    """Tables field by field; anything else, a list of tables or a table of another name or kind, as a whole."""
+    both = {key: _over(below[key], above[key]) for key in below if _are_alike(below[key], above.get(key))}
     return {**below, **above, **both}
 
 
-def _are_tables(*values: Any) -> bool:
-    return all(isinstance(value, dict) for value in values)
+def _are_alike(below: Any, above: Any) -> bool:
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return False
+    return all(above.get(key, below.get(key)) == below.get(key) for key in ("name", "kind"))
 
 
 def _in_words(error: Mapping[str, Any]) -> str:

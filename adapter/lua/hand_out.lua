@@ -1,5 +1,4 @@
--- Messages to be sent now, those that wait longest first, no more to a receiver than its share; each goes to nobody else
--- for a while.
+-- Messages to be sent now, no more to a receiver than its share; each goes to nobody else for a while.
 -- KEYS messages
 -- ARGV ms until somebody else may have it, limit, share of a receiver, ids of messages that are under way already …
 local time = redis.call('TIME')

@@ -155,5 +155,5 @@ async def _respond(s: Services, grown: growing.Grown, done: int, seconds: float)
     if not grown.is_new:
         headers["Idempotent-Replayed"] = "true"
     body = Version.of(record, await growing.comparison(s, record)).model_dump_json()
-    headers["ETag"] = etag(record, body)
+    headers["ETag"] = etag(grown.revision, body)
     return Response(body, 202 if record.is_open else done, headers, media_type="application/json")

@@ -142,4 +142,6 @@ def _respond(record: ModelRecord, *, is_new: bool) -> Response:
 def _shown(record: ModelRecord, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A model and the tag of what is shown."""
     body = Model.of(record).model_dump_json()
-    return Response(body, status, {**(headers or {}), "ETag": etag(record, body)}, media_type="application/json")
+    return Response(
+        body, status, {**(headers or {}), "ETag": etag(record.head.revision, body)}, media_type="application/json"
+    )

@@ -1,4 +1,4 @@
-"""`models`: what was adapted. `models show`, `models add` and `models delete` look at one, teach it more, forget it."""
+"""`models`: what was adapted. Its commands look at one, teach it more, list and choose its versions, forget it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def register(app: typer.Typer) -> None:
     Models.callback(invoke_without_command=True)(models)
     Models.command()(show)
     Models.command()(add)
+    Models.command()(versions)
+    Models.command()(update)
     Models.command()(delete)
     app.add_typer(Models, name="models")
 
@@ -60,6 +62,39 @@ def add(
         _print(client.model(model), as_json=as_json)
 
 
+def versions(model: ModelId, url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False) -> None:
+    """List its versions, the newest first, and what made each of which."""
+    with friendly(*EXPECTED), connect(url, key) as client:
+        found = client.versions(model)
+    if as_json:
+        print_json(found)
+        return
+    table = new_table("version", "status", "made by", "classes", "examples", "own examples right")
+    for one in found:
+        status = f"{one['status']}, stable" if one["stable"] else one["status"]
+        sizes = [str(len(one["classes"])), str(sum(c["examples"] for c in one["classes"]))]
+        table.add_row(str(one["version"]), status, _made_by(one["change"]), *sizes, _right(one["quality"] or {}))
+    print_table(table)
+
+
+def update(
+    model: ModelId,
+    name: Annotated[str | None, typer.Option(help="Another name for people; '' takes it away.")] = None,
+    stable: Annotated[int | None, typer.Option(min=1, help="Number of the version that is stable from now on.")] = None,
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change its name or choose its stable version; nothing is adapted."""
+    changes: dict[str, Any] = {} if name is None else {"name": name or None}
+    if stable is not None:
+        changes["stable"] = stable
+    if not changes:
+        raise typer.BadParameter("give what to change: --name, --stable, or both")
+    with friendly(*EXPECTED), connect(url, key) as client:
+        _print(client.update(model, **changes), as_json=as_json)
+
+
 def delete(
     ids: Annotated[list[str], typer.Argument(metavar="MODELS...", help="Model ids.")],
     url: Url = DEFAULT_URL,
@@ -82,16 +117,29 @@ def _until(model: dict[str, Any]) -> str:
     return model["expires_at"][:16].replace("T", " ")
 
 
+def _made_by(change: dict[str, Any] | None) -> str:
+    if change is None:
+        return ""
+    counts = "".join(f" {sign}{change[of]}" for sign, of in (("+", "added"), ("-", "removed")) if change[of])
+    return f"{change['kind'].replace('_', ' ')}{counts}, from {change['base']}"
+
+
+def _right(quality: dict[str, Any]) -> str:
+    return "" if quality.get("accuracy") is None else f"{100 * quality['accuracy']:.0f}%"
+
+
 def _print(model: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(model)
         return
-    out.print(Text.assemble((model["id"], "bold"), f"  {model['name'] or ''}  {model['status']}, v{model['version']}"))
+    stable = f", stable is v{model['stable_version']}" if model["latest_version"] > 1 else ""
+    state = f"{model['name'] or ''}  {model['status']}, v{model['version']}{stable}"
+    out.print(Text.assemble((model["id"], "bold"), f"  {state}"))
     out.print(f"{model['meta_model']}, until {_until(model)}", style="dim", highlight=False)
     quality = model["quality"] or {}
     if quality.get("accuracy") is not None:
         low, high = quality["ci95"]
-        right = f"{100 * quality['accuracy']:.0f}% (95% CI {100 * low:.0f}–{100 * high:.0f})"
+        right = f"{_right(quality)} (95% CI {100 * low:.0f}–{100 * high:.0f})"
         out.print(f"{right} of its own examples, {quality['method'].replace('_', ' ')}", highlight=False)
     table = new_table("class", "examples")
     for one in model["classes"]:

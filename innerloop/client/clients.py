@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
-from innerloop.client import flows, model_flows, vector_flows
+from innerloop.client import flows, growth_flows, model_flows, vector_flows
 from innerloop.client.errors import InnerloopHTTPError
 from innerloop.client.following import AsyncFollowing, Following
 from innerloop.client.patience import TRIES, was_deleted
@@ -124,6 +124,9 @@ class Client(Following):
     predict_vectors = _method(vector_flows.predict_vectors)
     preview = _method(flows.preview)
     quality = _method(model_flows.quality)
+    remove_class = _method(growth_flows.remove_class)
+    remove_example = _method(growth_flows.remove_example)
+    rename_class = _method(growth_flows.rename_class)
     update = _method(model_flows.update)
     version = _method(model_flows.version)
     versions = _method(model_flows.versions)
@@ -206,6 +209,9 @@ class AsyncClient(AsyncFollowing):
     predict_vectors = _method(vector_flows.predict_vectors)
     preview = _method(flows.preview)
     quality = _method(model_flows.quality)
+    remove_class = _method(growth_flows.remove_class)
+    remove_example = _method(growth_flows.remove_example)
+    rename_class = _method(growth_flows.rename_class)
     update = _method(model_flows.update)
     version = _method(model_flows.version)
     versions = _method(model_flows.versions)

@@ -28,6 +28,7 @@ class InnerloopHTTPError(Exception):
         status: HTTP status.
         errors: each finding with its `pointer`, `code` and `detail`; whoever knows which `file` it is may add that.
         retry_after: seconds that the server asks to wait, where it does.
+        attempts: times that the request was sent; of more than one, an earlier one may have done its work.
     """
 
     status_codes: ClassVar[tuple[int, ...]] = ()
@@ -40,6 +41,7 @@ class InnerloopHTTPError(Exception):
         self.status: int = problem.get("status", 0)
         self.errors: list[dict[str, Any]] = problem.get("errors") or []
         self.retry_after = retry_after
+        self.attempts = 1
 
     def __str__(self) -> str:
         told = str(self.problem.get("detail"))

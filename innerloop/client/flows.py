@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable, Mapping, Sized
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from innerloop.client.inputs import contents, is_npy, is_sound, is_text, label_text, listed_inputs, names_file, plain
@@ -22,9 +23,11 @@ from innerloop.client.steps import (
     matching,
     model_path,
     of_version,
+    once,
     pages,
     path_of,
     segment,
+    version_path,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +77,7 @@ def adapt(
         "ttl_seconds": plain(ttl_seconds),
         "webhook": webhook,
     }
-    return (yield from followed("/v1/models", wait, model_path, json=body))
+    return (yield from followed(Request("POST", "/v1/models", json=body, headers=once()), wait, model_path))
 
 
 def add_examples(
@@ -93,14 +96,10 @@ def add_examples(
         AdaptationFailed, Canceled: the version was accepted and will not be after all.
         TimeoutError: not ready after `wait` seconds.
     """
-    headers = matching(if_match)
-    path = path_of(model_id)
+    headers = {**once(), **matching(if_match)}
     body = {"examples": _support(examples)}
-
-    def place(version: dict[str, Any]) -> str:
-        return f"{path}/versions/{version['version']}"
-
-    return (yield from followed(f"{path}/examples", wait, place, headers, json=body))
+    request = Request("POST", f"{path_of(model_id)}/examples", json=body, headers=headers)
+    return (yield from followed(request, wait, partial(version_path, model_id)))
 
 
 def examples(model_id: str, *, version: int | Literal["stable", "latest"] | None = None) -> Flow[list[dict[str, Any]]]:

@@ -107,4 +107,4 @@ def delete(model_id: str, *, if_match: str | None = None) -> Flow[None]:
     Raises:
         InnerloopHTTPError: refused; `PreconditionFailed` where it is not in the state that `if_match` names any more.
     """
-    yield Request("DELETE", path_of(model_id), headers=matching(if_match))
+    yield Request("DELETE", path_of(model_id), headers=matching(if_match), absent_is_done=True)

@@ -85,6 +85,7 @@ class Patient:
         except ValueError:
             wanted = None
         error = error_of(problem_of(answer), wanted)
+        error.attempts = attempt + 1
         # Whether to wait for a day's quota is the caller's to decide.
         if wanted is not None and wanted > LONGEST_WAIT:
             raise error
@@ -137,4 +138,4 @@ def problem_of(answer: httpx.Response) -> dict[str, Any]:
 
 def was_deleted(request: Request, attempt: int, answer: httpx.Response) -> bool:
     """Whether an earlier attempt, whose answer was lost, did what this one asks for."""
-    return attempt > 0 and request.method == "DELETE" and answer.status_code == 404
+    return attempt > 0 and request.absent_is_done and answer.status_code == 404

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -45,6 +45,8 @@ class Request:
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 0
     """How long the server may take to answer, where that is longer than the client's timeout."""
+    absent_is_done: bool = False
+    """Sent again and answered with 404, it did its work the first time."""
 
 
 @dataclass(frozen=True)
@@ -96,25 +98,31 @@ def matching(if_match: str | None) -> dict[str, str]:
     return {"If-Match": if_match}
 
 
-def followed(
-    path: str,
-    wait: float | None,
-    place: Callable[[dict[str, Any]], str],
-    headers: dict[str, str] | None = None,
-    **body: Any,
-) -> Flow[ModelState]:
-    """Post under an idempotency key of its own; follow what was accepted, at `place`, until it is ready.
+def once() -> dict[str, str]:
+    """The header of a request that does its work once, however often it is sent."""
+    return {"Idempotency-Key": secrets.token_hex(16)}
+
+
+def followed(request: Request, wait: float | None, place: Callable[[dict[str, Any]], str]) -> Flow[ModelState]:
+    """Send a change; follow what was accepted, at `place`, until it is ready.
 
     Without a `wait` it is what was accepted.
     """
     at_once = min(wait or 0, ONE_WAIT)
     prefer = "respond-async" if wait is None else f"wait={at_once:.3f}"
-    sent = {"Idempotency-Key": secrets.token_hex(16), "Prefer": prefer, **(headers or {})}
     deadline = time.monotonic() + (wait or 0)
-    found = ModelState.of((yield Request("POST", path, headers=sent, seconds=at_once + 10, **body)))
-    if wait is None:
-        return found
-    where = place(found)
+    sent = replace(request, headers={"Prefer": prefer, **request.headers}, seconds=at_once + 10)
+    found = ModelState.of((yield sent))
+    return found if wait is None else (yield from until_ready(found, place(found), wait, deadline))
+
+
+def until_ready(found: ModelState, where: str, wait: float, deadline: float) -> Flow[ModelState]:
+    """What is at `where`, of which `found` is known, once it is ready.
+
+    Raises:
+        AdaptationFailed, Canceled: it will not be.
+        TimeoutError: it is not at `deadline`, `wait` seconds after it was asked for.
+    """
     found = yield from asked_again(
         found,
         where,
@@ -178,6 +186,11 @@ def of_version(version: int | str | None) -> dict[str, Any]:
 def model_path(accepted: dict[str, Any]) -> str:
     """Where a new model is."""
     return path_of(accepted["id"])
+
+
+def version_path(model_id: str, accepted: dict[str, Any]) -> str:
+    """Where a new version of a model is."""
+    return f"{path_of(model_id)}/versions/{accepted['version']}"
 
 
 def path_of(model_id: str) -> str:

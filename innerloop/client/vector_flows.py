@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from innerloop.client.inputs import label_text, plain
-from innerloop.client.steps import Flow, ModelState, Request, bar, followed, model_path, of_version, path_of
+from innerloop.client.steps import Flow, ModelState, Request, bar, followed, model_path, of_version, once, path_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -59,7 +59,8 @@ def adapt_vectors(
     names = [label_text(label, f"row {i}") for i, label in enumerate(labels)]
     data = {**{k: str(v) for k, v in asked.items() if v is not None}, "adaptation": json.dumps(adaptation)}
     files = {"vectors": ("vectors.npy", _npy(vectors)), "labels": ("labels.json", json.dumps(names).encode())}
-    return (yield from followed("/v1/models", wait, model_path, data=data, files=files))
+    request = Request("POST", "/v1/models", data=data, files=files, headers=once())
+    return (yield from followed(request, wait, model_path))
 
 
 def predict_vectors(

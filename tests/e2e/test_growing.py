@@ -24,6 +24,7 @@ from tests.asking import (
     support_of,
 )
 from tests.drawings import inputs_json, png
+from tests.faults.victim import until
 
 PROTONET = "omniglot-protonet"
 """Its quality comes with `ready`."""
@@ -223,6 +224,19 @@ def test_if_match_guards_growth(http: httpx.Client) -> None:
     assert_problem(add(http, path, [("class 0", png(4110, 2))], If_Match=tag), 412, "lost_update")
     assert_problem(http.patch(path, json={"name": "x"}, headers={"If-Match": tag}), 412, "lost_update")
     assert http.get(path).json()["latest_version"] == 2
+
+
+def test_the_tag_of_a_change_says_nothing_of_what_came_after_it(http: httpx.Client) -> None:
+    """The answer waits until the version is adapted, and shows that version alone."""
+    slow = {"inner_steps": 10, "inner_lr": 0.001}
+    path = f"/v1/models/{adapt(http, drawn(3, 1, first=4115), meta_model='omniglot-maml', adaptation=slow)['id']}"
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(add, http, path, [("new", png(4118, i)) for i in range(8)])
+        until(lambda: http.get(path).json()["latest_version"] == 2)
+        assert http.patch(path, json={"name": "another's"}).status_code == 200
+    tag = waiting.result().headers["etag"]
+    assert_problem(http.patch(path, json={"name": "mine"}, headers={"If-Match": tag}), 412, "lost_update")
+    assert http.get(path).json()["name"] == "another's"
 
 
 def test_changes_at_the_same_time_are_all_kept(http: httpx.Client) -> None:

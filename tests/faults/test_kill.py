@@ -59,14 +59,16 @@ def test_ready_after_an_outage_means_that_jobs_are_taken(victim: Victim, monkeyp
     assert records.process is not None
     logs = records.log.parent.rename(records.log.parent.with_name("logs.old"))
     records.log.parent.touch()  # in the way of the folder: it cannot be started
-    records.process.kill()
-    time.sleep(7)
-    records.log.parent.unlink()
-    logs.rename(records.log.parent)
+    try:
+        records.process.kill()
+        time.sleep(7)
+    finally:
+        records.log.parent.unlink()
+        logs.rename(records.log.parent)
     until(lambda: victim.http.get("/readyz").status_code == 200)
     began = time.monotonic()
     assert victim.http.post("/v1/models", json=quick(92)).status_code == 201
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 4
 
 
 def test_api_killed_with_queued_jobs(victim: Victim) -> None:

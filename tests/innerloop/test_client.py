@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from innerloop import AsyncClient, Client, InnerloopHTTPError, ServerUnreachable
-from innerloop.client import clients, errors, flows, model_flows, patience, vector_flows
+from innerloop.client import clients, errors, flows, growth_flows, model_flows, patience, vector_flows
 from innerloop.client.patience import FIRST_PAUSE, LONGEST_PAUSE, jitter
 from innerloop.embedded import Embedded
 from tests.asking import drawn
@@ -245,7 +245,7 @@ def test_pauses_are_spread_and_bounded() -> None:
 def test_both_clients_have_every_call() -> None:
     calls = {
         name: flow
-        for module in (flows, model_flows, vector_flows)
+        for module in (flows, growth_flows, model_flows, vector_flows)
         for name, flow in vars(module).items()
         if inspect.isgeneratorfunction(flow) and flow.__module__ == module.__name__ and name[0] != "_"
     }

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from meta_models.algorithms import Episode, InnerSettings, Tensors, meta_loss
 from meta_models.algorithms.initialization import poured
-from meta_models.algorithms.inner_loop import balanced_weights
+from meta_models.algorithms.inner_loop import balanced_weights, inside
 from meta_models.algorithms.mamlpp import MAMLPP
 from meta_models.algorithms.protocol import Algorithm, with_backbone
 from meta_models.calibrate import auroc
@@ -108,14 +108,17 @@ def test_curvature_mixes_filters(pool: ClassPool) -> None:
     torch.testing.assert_close(moved, plain[order], atol=1e-6, rtol=1e-3)
 
 
-def test_one_step_of_reptile_is_joint_training(pool: ClassPool) -> None:
-    """Nichol et al. 2018, section 5: with one step the outer gradient is the loss's own."""
-    algorithm, meta_params = build({"name": "reptile", "inner": {"inner_steps": 1, "inner_lr": 0.01}})
+@pytest.mark.parametrize("inner_scale", [None, 2.0])
+def test_one_step_of_reptile_is_joint_training(inner_scale: float | None, pool: ClassPool) -> None:
+    """Nichol et al. 2018, section 5: with one step the outer gradient is the loss's own, at the inner loop's scale."""
+    algorithm, meta_params = build(
+        {"name": "reptile", "inner_scale": inner_scale, "inner": {"inner_steps": 1, "inner_lr": 0.01}}
+    )
     e = episode(pool, [2] * 4)
     start = adapt(algorithm, meta_params, e, InnerSettings(0, 0.0))
     weight = start[CONV] = meta_params[CONV].clone().requires_grad_()
     labels = torch.cat([e.support_labels, e.query_labels])
-    logits = algorithm.head(meta_params, start, torch.cat([e.support_inputs, e.query_inputs]))
+    logits = algorithm.head(inside(meta_params), start, torch.cat([e.support_inputs, e.query_inputs]))
     loss = (balanced_weights(labels, 4) * functional.cross_entropy(logits, labels, reduction="none")).sum()
     (expected,) = torch.autograd.grad(loss, weight)
     torch.testing.assert_close(outer_gradient(algorithm, meta_params, e), expected, atol=1e-4, rtol=1e-3)

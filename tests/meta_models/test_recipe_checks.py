@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from meta_models.inputs import DrawingSpec
 from meta_models.recipe import RECIPES, Recipe, Search, load_recipe
 from meta_models.recipe_checks import check, why_not_normalised
 
@@ -159,16 +160,34 @@ def test_a_base_gives_what_the_file_leaves_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "made"),
+    [
+        ('algorithm.name = "ridge"', {"algorithm": {"name": "ridge"}}),
+        ('[backbone]\nname = "residual"\nwidths = [8]', {"backbone": {"name": "residual", "widths": [8]}}),
+        ('initialize_from = ""', {"initialize_from": None}),
+        ("input.size = 32", {"input": DrawingSpec(size=32)}),
+    ],
+)
+def test_tables_of_another_name_or_kind_are_taken_whole(changes: str, made: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(f'base = "own-drawings"\nname = "mine"\ndescription = "x"\n{changes}')
+    found = load_recipe(str(tmp_path / "mine.toml"))
+    assert {field: getattr(found, field) for field in made} == made
+    assert found.data.name == "folder"
+
+
+@pytest.mark.parametrize(
     ("base", "told"),
     [
         ('"mine.toml"', r"base: mine\.toml is its own base in the end"),
         ('"other.toml"', r"base: no recipe '.*other\.toml'; committed recipes: "),
         ('"omniglot-mamal"', "base: no recipe 'omniglot-mamal'; committed recipes: "),
         ("[1]", r"base: \[1\] is not one recipe"),
+        ('"torn.toml"', r"base: .*/torn\.toml: "),
     ],
 )
 def test_a_base_that_is_none_is_told(base: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(f"base = {base}")
+    (tmp_path / "torn.toml").write_text("[")
     with pytest.raises(ValueError, match=told) as error:
         load_recipe(str(tmp_path / "mine.toml"))
     assert str(error.value).startswith(f"{tmp_path / 'mine.toml'}: ")
