@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ORT := $(if $(shell command -v nvidia-smi 2>/dev/null),gpu,cpu)
 DATA ?= data
 
-.PHONY: install serve demo test check soak faults fuzz benchmark openapi containers clean
+.PHONY: install serve demo test check slow faults fuzz benchmark openapi containers clean
 
 install: $(VENV)/.installed
 
@@ -29,7 +29,10 @@ check: install  ## style, types, import contracts
 	$(BIN)/pyright
 
 test: check  ## what CI runs
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+slow: install  ## tests of a minute each
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 faults: install  ## kill -9 campaign: every process, many times
 	$(BIN)/python -m pytest -m faults $(ARGS) tests/faults

@@ -44,6 +44,7 @@ def test_examples_of_keys_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert run("keys.md", running.url, tmp_path) == 2
 
 
+@pytest.mark.slow
 def test_examples_of_own_encoders_run(tmp_path: Path) -> None:
     """The files that the page takes for granted are there, as few as will do; a server reads its meta-models when it
     starts."""

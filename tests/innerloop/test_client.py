@@ -13,6 +13,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -285,7 +286,7 @@ def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_server_that_starts_again_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(clients.time, "sleep", pauses.append)
+    monkeypatch.setattr(clients, "time", SimpleNamespace(sleep=pauses.append))
     for _ in range(5):
         pauses.clear()
         with Client("http://127.0.0.1:1") as client, pytest.raises(ServerUnreachable):
