@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,13 +20,17 @@ class Between:
         self._socket = redis_url.removeprefix("unix://")
         self.connections = 0
         self.forgets = False
+        self.carrying: list[asyncio.Task[Any]] = []
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         first = self.connections == 1
         there, back = await asyncio.open_unix_connection(self._socket)
-        with contextlib.suppress(asyncio.CancelledError, ConnectionError):
-            await asyncio.gather(self._carry(reader, back, first), self._carry(there, writer, first))
+        quietly = contextlib.suppress(asyncio.CancelledError, ConnectionError)
+        with quietly, contextlib.closing(back), contextlib.closing(writer):
+            self.carrying += [asyncio.create_task(self._carry(reader, back, first))]
+            self.carrying += [asyncio.create_task(self._carry(there, writer, first))]
+            await asyncio.gather(*self.carrying[-2:])
 
     async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, first: bool) -> None:
         while data := await source.read(4096):
@@ -52,8 +57,9 @@ def test_a_silent_connection_is_renewed(redis_url: str, tmp_path: Path, monkeypa
             await asyncio.wait_for(woken.wait(), 10)
         await listening.stop()
         server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in between.carrying:
             task.cancel()
+        await asyncio.gather(*between.carrying, return_exceptions=True)
 
     asyncio.run(asyncio.wait_for(run(), 30))
     assert between.connections == 2
