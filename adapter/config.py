@@ -13,7 +13,8 @@ _ORIGIN = re.compile(
 )
 
 
-def _listed(given: str) -> list[str]:
+def entries(given: str) -> list[str]:
+    """Of a setting that is a list with commas."""
     return [entry.strip() for entry in given.split(",") if entry.strip()]
 
 
@@ -70,7 +71,7 @@ class Settings(BaseSettings):
     @field_validator("allowed_origins")
     @classmethod
     def _are_origins(cls, given: str) -> str:
-        for origin in _listed(given):
+        for origin in entries(given):
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(
                     f"INNERLOOP_ALLOWED_ORIGINS: {origin!r} is no origin as browsers send it; name each by http:// or "
@@ -82,7 +83,7 @@ class Settings(BaseSettings):
     @property
     def origins(self) -> list[str]:
         """Whose pages may ask."""
-        return _listed(self.allowed_origins)
+        return entries(self.allowed_origins)
 
     @property
     def usual_ttl_seconds(self) -> int:

@@ -22,6 +22,7 @@ from typing import Literal, cast, get_args
 import redis
 from pydantic import BaseModel, ConfigDict
 
+from adapter.config import entries
 from adapter.redis_store import now_ms
 
 Scope = Literal["predict", "adapt", "admin"]
@@ -189,7 +190,7 @@ def keys_of_settings(text: str) -> list[Key]:
         ValueError: an entry is not `owner:sha256`.
     """
     found: list[Key] = []
-    for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), start=1):
+    for number, entry in enumerate(entries(text), start=1):
         owner, _, digest = entry.partition(":")
         if not _OWNER.fullmatch(owner) or not re.fullmatch(r"[0-9a-f]{64}", digest):
             # The entry is not shown: it may be a key that somebody forgot to hash.

@@ -14,6 +14,8 @@ from typing import Any
 
 import httpcore
 
+from adapter.config import entries
+
 Address = IPv4Address | IPv6Address
 
 _TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"), IPv6Network("::/96"))
@@ -33,7 +35,7 @@ class Reach:
 
     def __init__(self, networks: str) -> None:
         try:
-            self._networks = [ip_network(n.strip(), strict=False) for n in networks.split(",") if n.strip()]
+            self._networks = [ip_network(entry, strict=False) for entry in entries(networks)]
         except ValueError as error:
             raise ValueError(f"INNERLOOP_WEBHOOK_NETWORKS: {error}; name networks such as 10.1.0.0/16") from error
 
