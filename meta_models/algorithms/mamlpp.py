@@ -29,9 +29,9 @@ class MAMLPP(MAML):
     """MAML with per-layer per-step step sizes (LSLR), per-step normalisation (BNRS, BNWB), multi-step loss (MSL)
     and derivative-order annealing (DA). The cosine schedule (CA) is every recipe's.
 
-    The paper normalises with the statistics of the batch at hand, queries included. Here each step has running
-    statistics of its own, gathered in meta-training and constant afterwards, so that a query is answered by
-    itself. What a step learned to add to the backbone's normalisation is named `step.<layer>.*`, with one row
+    The paper proposes running statistics for each step; its published code normalises with those of the batch at
+    hand, queries included. Here they are gathered in meta-training and constant afterwards, so that a query is
+    answered by itself. What a step learned to add to the backbone's normalisation is named `step.<layer>.*`, with one row
     for each number of steps taken, 0 to `max_steps`; normalisation is thus not adapted, and nobody can ask for
     more steps than were learned.
 
