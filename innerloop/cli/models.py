@@ -1,4 +1,7 @@
-"""`models`: what was adapted. Its commands look at one, teach it more, list and choose its versions, forget it."""
+"""`models`: what was adapted. Its commands look at one, teach it more, list and choose its versions, forget it.
+
+The one that takes its time has a file of its own, `follow.py`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from rich.text import Text
 from innerloop.cli.console import AsJson, friendly, new_table, out, print_json, print_table
 from innerloop.cli.data import EXPECTED, LABELLED, Key, ModelId, Url, connect, model_id, naming
 from innerloop.cli.examples import labelled, pairs
+from innerloop.cli.follow import follow
 from innerloop.client import DEFAULT_URL
 
 Models = typer.Typer(no_args_is_help=False)
@@ -19,6 +23,7 @@ Models = typer.Typer(no_args_is_help=False)
 def register(app: typer.Typer) -> None:
     Models.callback(invoke_without_command=True)(models)
     Models.command()(show)
+    Models.command()(follow)
     Models.command()(add)
     Models.command()(versions)
     Models.command()(update)
