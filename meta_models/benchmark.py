@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from meta_models import jsonl
 from meta_models.algorithms import InnerSettings
 from meta_models.catalogue import Published
+from meta_models.costs import Cost
 from meta_models.datasets import DataError
 from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.evaluate import Accuracy, episode_logits, pool_features
@@ -76,22 +78,6 @@ class Row(Job):
     accuracy: float
     ci95: float
     calibration_error: float | None = None
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What adapting to 20 classes of one example costs in this process.
-
-    Attributes:
-        adapt_ms: median, body included.
-        predict_ms: median of one query through the graphs.
-        adapted_bytes: of the adapted tensors.
-    """
-
-    meta_model: str
-    adapt_ms: float
-    predict_ms: float
-    adapted_bytes: int
 
 
 def default_episodes(shares_body: bool) -> int:
@@ -163,7 +149,7 @@ class Subject:
             calibration_error=round(100 * confidence_gap(np.concatenate(confidence), np.concatenate(right)), 2),
         )
 
-    def cost(self, rounds: int = 30) -> Cost:
+    def cost(self, run: str, rounds: int = 30) -> Cost:
         """Times of adapting and of asking, in turn, torch on one thread as in a worker of two cores."""
         protocol = next(iter(self.protocols.values()))
         pool, spec = protocol.pool, EpisodeSpec(20, 1, 1, protocol.within_group).for_pool(protocol.pool)
@@ -188,6 +174,7 @@ class Subject:
             round(1000 * float(np.median(adapting)), 2),
             round(1000 * float(np.median(asking)), 2),
             sum(a.nbytes for a in adapted.values()),
+            run,
         )
 
 
@@ -266,7 +253,7 @@ def run(
     curves: bool = True,
 ) -> list[Cost]:
     """Measure the points of `curves` that `log` lacks, with `default_episodes` unless told otherwise; costs are
-    measured each time.
+    measured each time, all in this run.
 
     Each meta-model is opened when it is its turn. One whose data are missing is left out, which a warning says.
 
@@ -275,6 +262,7 @@ def run(
     """
     tests: dict[tuple[Data, InputSpec], tuple[Protocol, ...]] = {}
     costs: list[Cost] = []
+    began = datetime.now(UTC).isoformat(timespec="milliseconds")
     missing: DataError | None = None
     for one in published:
         recipe = recipe_of(one.manifest)
@@ -292,7 +280,7 @@ def run(
                 row = subject.measure(wanted)
                 log.add(row)
                 on_row(row)
-        costs.append(subject.cost())
+        costs.append(subject.cost(began))
     if missing and not costs:
         raise missing
     return costs

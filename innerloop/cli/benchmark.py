@@ -23,14 +23,17 @@ def accuracy(
     episodes: Annotated[
         int | None, typer.Option(min=2, help="Episodes a point; default 10,000, 1,000 where no body is shared.")
     ] = None,
-    only: Annotated[str, typer.Option(help="Meta-models whose name contains this; several with commas.")] = "",
+    only: Annotated[
+        str,
+        typer.Option(help="Meta-models whose name contains this; several with commas. Others stay as they are."),
+    ] = "",
     again: Annotated[
         bool, typer.Option("--again", help="First measure once more what the cards of these meta-models say.")
     ] = False,
     curves: Annotated[
         bool, typer.Option(help="Measure points that are missing; else what adapting costs alone.")
     ] = True,
-    log: Annotated[Path, typer.Option(help="Measured points; what it has is not measured again.")] = Path(
+    log: Annotated[Path, typer.Option(help="Measured points, not measured again; costs.jsonl is beside it.")] = Path(
         "benchmarks/results/accuracy.jsonl"
     ),
     page: Annotated[Path, typer.Option(help="Markdown page whose generated part is replaced.")] = Path(
@@ -40,7 +43,7 @@ def accuracy(
 ) -> None:
     """Accuracy of all meta-models by setting and protocol, which their cards hold, beside what adapting costs; and
     against steps, shots, imbalance and wrong labels."""
-    from meta_models import benchmark, report
+    from meta_models import benchmark, costs, report
     from meta_models.catalogue import Catalogue
     from meta_models.datasets import DataError
     from meta_models.produce import measure_again
@@ -60,7 +63,8 @@ def accuracy(
                 say(f"{row.meta_model} {row.n_way}w{row.n_shot}s {row.curve} {row.x:g}: {row.accuracy} ± {row.ci95}")
 
         with err.status("measuring …"):
-            costs = benchmark.run(chosen, partial(load_splits, data), measured, show, episodes, curves)
+            spent = benchmark.run(chosen, partial(load_splits, data), measured, show, episodes, curves)
         picture = page.parent / "plots" / "accuracy.png"
-        report.write([p.manifest for p in Catalogue()] + report.measured_only(), measured.rows, costs, page, picture)
-        say(f"written: {page}, {picture}, {log}")
+        known = costs.record(kept := log.with_name(costs.FILE), spent)
+        report.write([p.manifest for p in Catalogue()] + report.measured_only(), measured.rows, known, page, picture)
+        say(f"written: {page}, {picture}, {log}, {kept}")

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from meta_models import benchmark, report
+from innerloop.cli import app
+from meta_models import benchmark, costs, report, sources
 from meta_models.catalogue import Catalogue
 from meta_models.datasets import ClassPool, DataError, Omniglot
 from meta_models.episodes import EpisodeSpec
@@ -78,6 +80,49 @@ def test_measures_every_figure_once_and_writes_the_page(omniglot: Omniglot, tmp_
     assert text.endswith("after\n")
     assert "old" not in text
     assert (tmp_path / "plots" / "accuracy.png").stat().st_size > 10_000
+
+
+def test_a_run_of_one_keeps_what_the_others_cost(
+    omniglot: Omniglot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "load_splits", lambda _, recipe: split(omniglot, recipe))
+    page, log = tmp_path / "page.md", tmp_path / "points.jsonl"
+    page.write_text(f"{report.BEGIN}\nold\n{report.END}\n")
+    benchmark.Log(log).add(benchmark.Row("m@1", "a", "shots", "L", 5, 1, 15, 0, 9, seed=0, accuracy=90.0, ci95=1.0))
+    matching, *references = (
+        Catalogue().resolve(name).manifest.reference for name in ("omniglot-matching", NAME, "photo-conv4")
+    )
+    others = [costs.Cost(reference, 7654.3, 21.0, 99, "2025") for reference in references]
+    costs.record(tmp_path / costs.FILE, [costs.Cost("omniglot-matching@0", 8765.4, 9.8, 7, "2025"), *others])
+
+    what = ["--only", "omniglot-matching", "--no-curves", "--log", str(log), "--page", str(page)]
+    ran = CliRunner().invoke(app, ["benchmark", "accuracy", *what])
+    assert ran.exit_code == 0, ran.output
+    measured, *kept = costs.record(tmp_path / costs.FILE, [])
+    assert kept == others
+    assert (measured.meta_model, measured.adapted_bytes) == (matching, 20 * 65 * 4 + 80)
+
+    def row(reference: str) -> list[str]:
+        [found] = [line for line in page.read_text().splitlines() if line.startswith(f"| `{reference}`")]
+        return [cell.strip() for cell in found.split("|")[-4:-1]]
+
+    assert row(references[0]) == ["7654.3†", "21.0†", "99"]
+    assert row(matching) == [f"{measured.adapt_ms:.1f}", f"{measured.predict_ms:.1f}", "5,280"]
+    assert report.ELSEWHERE in page.read_text()
+    assert [point.meta_model for point in benchmark.Log(log).rows] == ["m@1"]
+
+
+def test_times_of_another_run_than_most_are_marked() -> None:
+    manifests = [Catalogue().resolve(name).manifest for name in (NAME, "omniglot-matching", "omniglot-ridge")]
+    three = [costs.Cost(m.reference, 5.0, 1.0, 9, run) for m, run in zip(manifests, "bba", strict=True)]
+    told = report.table(manifests, three)
+    assert told.count("| 5.0 | 1.0 | 9 |") == 2
+    assert told.count("| 5.0† | 1.0† | 9 |") == 1
+    assert told.endswith(report.ELSEWHERE)
+    together = report.table(manifests, [replace(cost, run="b") for cost in three])
+    assert "†" not in together
+    photo = costs.Cost(Catalogue().resolve("photo-conv4").manifest.reference, 5.0, 1.0, 9, "c")
+    assert report.table(manifests, [*(replace(cost, run="b") for cost in three), photo]) == together
 
 
 def test_a_row_of_more_episodes_stays(tmp_path: Path) -> None:
