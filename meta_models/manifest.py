@@ -113,10 +113,19 @@ class Figure(_Part):
     command: str
 
 
+class RecipeFile(_Part):
+    """A recipe's file, named as `Training.recipe` names it, and the sha256 of its bytes."""
+
+    file: str
+    sha256: str
+
+
 class Training(_Part):
     """Where the weights come from."""
 
     recipe: str
+    recipe_files: tuple[RecipeFile, ...] = ()
+    """What was read for it: its own file, its base, the base of that, and so on; older meta-models lack it."""
     data: str
     licence: str
     source: str

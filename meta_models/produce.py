@@ -237,6 +237,7 @@ def _training(recipe: Recipe, splits: Splits, run: Path, notes: str, development
     )
     return Training(
         **provenance(recipe, splits),
+        recipe_files=recipe.files,
         steps=state.step,
         minutes=round(state.seconds / 60, 1),
         hardware=state.hardware,

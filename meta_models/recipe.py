@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from meta_models.augment_sound import SoundAugmentSpec
 from meta_models.augment_text import TextAugmentSpec
 from meta_models.episodes import EpisodeSpec
 from meta_models.inputs import DrawingSpec, InputSpec
-from meta_models.manifest import COMMITTED, NAME
+from meta_models.manifest import COMMITTED, NAME, RecipeFile
 from meta_models.recipe_checks import check
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -118,6 +119,8 @@ class Recipe(_Part):
 
     file: str = Field(default="", exclude=True)
     """Where `load_recipe` read it, as a card says: a path in this repository, or the name of a file elsewhere."""
+    files: tuple[RecipeFile, ...] = Field(default=(), exclude=True)
+    """That file, its base, the base of that, and so on, as they were read."""
     name: str = Field(pattern=NAME)
     version: int = 1
     description: str
@@ -174,9 +177,12 @@ def load_recipe(name_or_path: str) -> Recipe:
         ValueError: it cannot be carried out; the message names file and fields. Found here, not after an hour.
     """
     path = _found(name_or_path)
-    file = f"{COMMITTED}/{path.name}" if path.resolve().parent == RECIPES.resolve() else path.name
     try:
-        recipe = Recipe.model_validate({**_fields(path), "file": file})
+        fields, read = _fields(path, {})
+        files = tuple(
+            RecipeFile(file=_named(one), sha256=hashlib.sha256(data).hexdigest()) for one, data in read.items()
+        )
+        recipe = Recipe.model_validate({**fields, "file": _named(path), "files": files})
         check(recipe)
     except ValidationError as error:
         raise ValueError(f"{path}: {'; '.join(map(_in_words, error.errors()))}") from error
@@ -195,25 +201,32 @@ def _found(name_or_path: str) -> Path:
     return path
 
 
-def _fields(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """What a file says, over what its `base` says, a recipe by name or by path from the file's folder."""
+def _named(path: Path) -> str:
+    return f"{COMMITTED}/{path.name}" if path.resolve().parent == RECIPES.resolve() else path.name
+
+
+def _fields(path: Path, above: Mapping[Path, bytes]) -> tuple[dict[str, Any], dict[Path, bytes]]:
+    """What a file says, over what its `base` says, a recipe by name or by path from the file's folder; and all files
+    that were read, after those `above`."""
     if path in above:
         raise ValueError(f"base: {path.name} is its own base in the end")
+    data = path.read_bytes()
+    read = {**above, path: data}
     try:
-        own = tomllib.loads(path.read_text())
+        own = tomllib.loads(data.decode())
     except ValueError as error:
         raise ValueError(f"base: {path}: {error}" if above else str(error)) from error
     base = own.pop("base", None)
     if base is None:
-        return own
+        return own, read
     if not isinstance(base, str):
         raise ValueError(f"base: {base!r} is not one recipe")
     try:
         found = _found(str(path.parent / base) if base.endswith(".toml") else base)
     except FileNotFoundError as error:
         raise ValueError(f"base: {error}") from error
-    below = _fields(found.resolve(), (*above, path))
-    return _over({key: value for key, value in below.items() if key not in ITS_OWN}, own)
+    below, read = _fields(found.resolve(), read)
+    return _over({key: value for key, value in below.items() if key not in ITS_OWN}, own), read
 
 
 def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -54,6 +54,8 @@ def test_from_a_folder_to_a_card(pictures: Path, tmp_path: Path, monkeypatch: py
     assert manifest.training.steps == STEPS + ALL_CLASSES_STEPS
     assert "learned from development classes too" in manifest.training.notes
     assert manifest.training.recipe == "meta_models/recipes/own-drawings.toml"
+    assert manifest.training.recipe_files == recipe.files
+    assert [one.file for one in recipe.files] == [manifest.training.recipe]
     assert {figure.command for figure in manifest.benchmarks} == {
         f"innerloop meta-train own-drawings --data FOLDER --episodes {EPISODES}"
     }

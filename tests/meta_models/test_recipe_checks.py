@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from meta_models.inputs import DrawingSpec
+from meta_models.manifest import RecipeFile
 from meta_models.recipe import RECIPES, Recipe, Search, load_recipe
 from meta_models.recipe_checks import check, why_not_normalised
 
@@ -139,6 +141,13 @@ def test_what_cannot_be_is_told_in_a_line(changes: dict[str, Any], told: str, tm
     assert "\n" not in str(error.value)
 
 
+READ = ("deepest.toml", "deeper.toml", "mine.toml")
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def test_a_base_gives_what_the_file_leaves_out(tmp_path: Path) -> None:
     below = load_recipe(written({"version": 7, "outer.seed": 3, "search": inner_tried([1, 2], [0.1])}, tmp_path))
     (tmp_path / "deeper.toml").write_text('base = "mine.toml"\nepisodes.n_way = 6')
@@ -152,11 +161,17 @@ def test_a_base_gives_what_the_file_leaves_out(tmp_path: Path) -> None:
         "version": 1,
         "description": "new",
         "file": "deepest.toml",
+        "files": tuple(RecipeFile(file=name, sha256=sha256(tmp_path / name)) for name in READ),
         "episodes": {"n_way": 6, "n_shot": 1, "n_query": 5},
         "search": Search(**inner_tried([5], [0.1])),
     }
     assert load_recipe(str(tmp_path / "deepest.toml")) == below.model_copy(update=changed)
-    assert load_recipe("omniglot-maml-vinyals").algorithm == load_recipe("omniglot-maml").algorithm
+    committed = load_recipe("omniglot-maml-vinyals")
+    assert committed.algorithm == load_recipe("omniglot-maml").algorithm
+    assert [(one.file, one.sha256) for one in committed.files][:2] == [
+        (f"meta_models/recipes/{name}", sha256(RECIPES / name))
+        for name in ("omniglot-maml-vinyals.toml", "omniglot-maml.toml")
+    ]
 
 
 @pytest.mark.parametrize(
