@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from meta_models.datasets import ClassPool, DataError
 from meta_models.inputs import Caps, Reads, UnreadableInput
+from meta_models.inputs.text_file import text_of
 
 MIN_EXAMPLES = 6
 """An episode of one example takes five queries a class beside it."""
@@ -114,10 +115,13 @@ def _visible(folder: Path) -> Iterator[Path]:
 def _texts(source: Path) -> dict[str, list[Content]]:
     found: dict[str, list[Content]] = {}
     try:
-        content = source.read_text(encoding="utf-8-sig")
+        file = io.StringIO(text_of(source.read_bytes()), newline="")
     except UnicodeDecodeError as error:
-        raise DataError(f"{source} must be a CSV in UTF-8 with columns text and label; it is not UTF-8 text") from error
-    rows = csv.DictReader(io.StringIO(content, newline=""), skipinitialspace=True)
+        wanted = f"{source} must be a CSV in UTF-8 with columns text and label"
+        raise DataError(f"{wanted}; it is neither that nor UTF-16 with a byte order mark; save it as UTF-8") from error
+    delimiter = max(",;\t", key=file.readline().count)
+    file.seek(0)
+    rows = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
     rows.fieldnames = names = [name.strip() for name in rows.fieldnames or ()]
     if not {"text", "label"} <= set(names):
         raise DataError(f"{source} must have columns text and label, found {', '.join(names)}")

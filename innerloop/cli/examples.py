@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from innerloop.cli.console import note
 from innerloop.client import read_folder
 from innerloop.client.inputs import Text, as_content, is_npy
+from innerloop.client.text_file import text_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -159,14 +160,15 @@ def _csv_rows(source: Path, also: tuple[str, ...]) -> list[dict[str, str]]:
     columns = ", and ".join(("columns path or text" if also else "a column path or text", *also))
     wanted = f"{source} must be {'a folder of class folders, or ' if also else ''}a CSV in UTF-8 with {columns}"
     try:
-        with source.open(newline="", encoding="utf-8-sig") as file:
-            delimiter = max(",;\t", key=file.readline().count)  # spreadsheets write what their country does
-            file.seek(0)
-            reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
-            header = [name.strip().casefold() for name in next(reader, [])]
-            lines = [(number, fields) for number, fields in enumerate(reader, 2) if fields]
+        file = io.StringIO(text_of(source.read_bytes()), newline="")
+        delimiter = max(",;\t", key=file.readline().count)  # spreadsheets write what their country does
+        file.seek(0)
+        reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
+        header = [name.strip().casefold() for name in next(reader, [])]
+        lines = [(number, fields) for number, fields in enumerate(reader, 2) if fields]
     except UnicodeDecodeError as error:
-        raise ValueError(f"{wanted}; this file is not UTF-8 text") from error
+        found = "this file is neither UTF-8 nor UTF-16 with a byte order mark; save it as UTF-8"
+        raise ValueError(f"{wanted}; {found}") from error
     except csv.Error as error:
         raise ValueError(f"{wanted}; {error}") from error
     content = "text" if "text" in header else "path"

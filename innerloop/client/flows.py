@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sized
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from innerloop.client.inputs import contents, is_npy, is_sound, is_text, label_text, listed_inputs, names_file, plain
+from innerloop.client.inputs import contents, is_npy, is_sound, label_text, listed_inputs, names_file, plain
 from innerloop.client.reports import merged
 from innerloop.client.steps import (
     Flow,
@@ -29,6 +29,7 @@ from innerloop.client.steps import (
     segment,
     version_path,
 )
+from innerloop.client.text_file import is_text, text_of
 
 if TYPE_CHECKING:
     from innerloop.client.inputs import Input, Inputs, Label
@@ -240,5 +241,5 @@ def _content(data: bytes | str) -> dict[str, Any]:
             numbers = np.where(np.isfinite(numbers), numbers, None)
         return {"vector": numbers.tolist()}
     if is_text(data):
-        return {"text": data.decode()}
+        return {"text": text_of(data)}
     return {"audio" if is_sound(data) else "image": base64.b64encode(data).decode()}

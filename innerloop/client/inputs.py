@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import numbers
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,11 +41,6 @@ SUFFIXES = {*IMAGES, *SOUNDS, ".npy"}
 
 WORD_SUFFIXES = {".txt", ".md", ".csv", ".pdf"}
 """The same of a string of one word: texts speak of such files."""
-
-_PICTURE = re.compile(
-    rb"%PDF-|(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*|<!--(?:(?!-->).)*-->\s*|<!DOCTYPE[^>]*>\s*)*<svg[\s>]", re.DOTALL
-)
-"""Files that are UTF-8 and no text: the server says what to do with them."""
 
 CLUTTER = {"thumbs.db", "desktop.ini"}
 """What a system puts into folders by itself, besides names that begin with a dot."""
@@ -210,16 +204,6 @@ def names_file(text: object) -> bool:
     if len(text) >= 256 or "\n" in text or "\0" in text:
         return False
     return suffix in SUFFIXES or Path(text).is_file()
-
-
-def is_text(data: bytes) -> bool:
-    """Whether a file is one of text: UTF-8 without control characters, and no picture in words."""
-    try:
-        start = data.decode()
-    except UnicodeDecodeError:
-        return False
-    is_plain = start.strip() and not re.search("[\x00-\x08\x0e-\x1f]", start[:4096])
-    return bool(is_plain) and not _PICTURE.match(data[:4096])
 
 
 def read_folder(folder: str | Path) -> list[tuple[str, Path]]:

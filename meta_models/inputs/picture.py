@@ -107,7 +107,7 @@ class Picture(Described):
             other = foreign(content)
             found = f", this is {other}: convert it to one of them" if other else ""
             if not other and not re.search(rb"[\x00-\x08\x0e-\x1f]", content[:4096]):
-                found = ", nor text in UTF-8"
+                found = ", nor text in UTF-8 or marked UTF-16; save a text as UTF-8"
             detail = f"not an image of a known format ({', '.join(FORMATS)}){found}"
             raise UnreadableInput("undecodable_image", detail) from error
         except UnreadableInput:

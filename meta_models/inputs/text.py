@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from meta_models.inputs.foreign import foreign
 from meta_models.inputs.preview import Preview
 from meta_models.inputs.reading import Caps, Described, UnreadableInput, too_large
+from meta_models.inputs.text_file import text_of
 
 PADDING = 0
 STEP = 8
@@ -56,12 +57,13 @@ class TextSpec(Described):
 
     @staticmethod
     def recognises(data: bytes) -> bool:
-        """A file of text: UTF-8 without control characters, and no picture in words."""
+        """A file of text: without control characters, and no picture in words."""
         try:
-            text = data.decode()
+            text = text_of(data)
         except UnicodeDecodeError:
             return False
-        return bool(text.strip()) and not re.search("[\x00-\x08\x0e-\x1f]", text[:4096]) and not foreign(data)
+        start = text[:4096]
+        return bool(text.strip()) and not re.search("[\x01-\x08\x0e-\x1f]", start) and not foreign(start.encode())
 
     def located(self, folder: Path) -> Self:
         """With its tokenizer in `folder`."""
@@ -75,16 +77,17 @@ class TextSpec(Described):
         return self.model_copy(update={"tokenizer": content, "folder": None})
 
     def read(self, content: Any, caps: Caps) -> NDArray[np.int32]:
-        """A text, or the bytes of a UTF-8 file, to a row without a class name.
+        """A text, or the bytes of a file of one, to a row without a class name.
 
         Raises:
             UnreadableInput: what is wrong with it.
         """
         if isinstance(content, bytes):
             try:
-                content = content.decode("utf-8-sig")
+                content = text_of(content)
             except UnicodeDecodeError as error:
-                raise UnreadableInput("undecodable_text", f"not UTF-8: {error}") from error
+                detail = f"neither UTF-8 nor UTF-16 with a byte order mark: {error}; save it as UTF-8"
+                raise UnreadableInput("undecodable_text", detail) from error
         if not isinstance(content, str):
             raise UnreadableInput("undecodable_text", f"a text is needed, found {type(content).__name__}")
         if len(content) > caps.text_characters:
@@ -129,7 +132,7 @@ class TextSpec(Described):
 
     def cut(self, content: str | bytes) -> int:
         """How many tokens of a text `read` leaves out."""
-        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+        text = text_of(content) if isinstance(content, bytes) else content
         return max(0, len(self._encoder.encode(text).ids) - self.max_tokens)
 
     def examples(

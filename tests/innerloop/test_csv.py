@@ -23,6 +23,10 @@ from tests.innerloop.conftest import Run
         (b"text|label\nhello|a\n", "columns path or text, and label; its columns are text|label"),
         (b"text,label\n", "it has no rows"),
         ("text,label\ncafé,a\n".encode("latin-1"), "source.csv must be a folder of class folders, or a CSV in UTF-8"),
+        (
+            "text,label\nhello,a\n".encode("utf-16-le"),
+            "neither UTF-8 nor UTF-16 with a byte order mark; save",
+        ),
         (png(1, 1), "source.csv must be a folder of class folders, or a CSV in UTF-8"),
     ],
 )
@@ -45,6 +49,20 @@ def test_a_csv_as_spreadsheets_of_other_countries_write_it(run: Run, tmp_path: P
     (tmp_path / "texts.csv").write_text("\r\n".join(delimiter.join(row) for row in rows), encoding="utf-8-sig")
     model = json.loads(run("adapt", "texts.csv", "--json").stdout)
     assert [(c["name"], c["examples"]) for c in model["classes"]] == [("a", 1), ("b", 2)]
+
+
+def test_a_csv_and_texts_in_utf_16(run: Run, tmp_path: Path) -> None:
+    rows = [("text", "label"), ("größe, größer", "a"), ("bye now", "b"), ("see you", "b")]
+    written = "\r\n".join("\t".join(row) for row in rows)
+    models = []
+    for encoding in ("utf-8", "utf-16"):  # the latter as Excel writes "Unicode text"
+        (tmp_path / "texts.txt").write_text(written, encoding=encoding)
+        models.append(json.loads(run("adapt", "texts.txt", "--json").stdout))
+    assert [(c["name"], c["examples"]) for c in models[1]["classes"]] == [("a", 1), ("b", 2)]
+    assert models[1]["digest"] == models[0]["digest"]
+    (tmp_path / "one.txt").write_text("größe, größer", encoding="utf-16")
+    [of_file, of_word] = json.loads(run("predict", models[1]["id"], "one.txt", "größe, größer", "--json").stdout)
+    assert of_file["scores"] == of_word["scores"]
 
 
 def test_a_text_of_a_csv_is_never_a_file(run: Run, tmp_path: Path) -> None:

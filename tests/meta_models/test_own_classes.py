@@ -109,3 +109,6 @@ def test_texts_come_from_a_csv(tmp_path: Path) -> None:
     (tmp_path / "e.csv").write_text("\n".join(["text,label", *rows, '" ",lost 1']))
     with pytest.raises(DataError, match="row 16: the text has no characters"):
         load_classes(tmp_path / "e.csv", spec, 2)
+    tabs = "\r\n".join(["text\tlabel", *(row.replace(",", "\t") for row in rows)])
+    (tmp_path / "x.csv").write_text(tabs, encoding="utf-16")
+    assert np.array_equal(load_classes(tmp_path / "x.csv", spec, 2, most=6).inputs, pool.inputs)

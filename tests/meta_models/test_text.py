@@ -54,7 +54,8 @@ def test_a_text_is_its_tokens_and_then_nothing(text: TextSpec) -> None:
     assert row.dtype == np.int32
     assert row[:7].tolist() == ids("my", "card", "has", "not", "arrived")
     assert not row[7:].any()
-    assert (text.read("\ufeffmy card has not arrived".encode(), Caps()) == row).all()
+    for encoded in ("utf-8", "utf-16-le", "utf-16-be"):
+        assert (text.read("\ufeffmy card has not arrived".encode(encoded), Caps()) == row).all()
 
 
 def test_what_is_too_long_keeps_its_beginning_and_its_end_mark(text: TextSpec) -> None:
@@ -85,7 +86,10 @@ def test_a_class_name_is_read_as_words(text: TextSpec, name: str) -> None:
         ("", "empty_text"),
         (" \n\t", "empty_text"),
         ("x" * 101, "text_too_large"),
-        (b"\xff\xfe", "undecodable_text"),
+        (b"\xff\xfe", "empty_text"),
+        (b"\xff\xfea", "undecodable_text"),
+        ("my card".encode("utf-16-le"), "undecodable_text"),
+        ("my card".encode("utf-32"), "undecodable_text"),
         (7, "undecodable_text"),
     ],
 )
@@ -97,7 +101,15 @@ def test_what_cannot_be_read_says_why(text: TextSpec, content: object, code: str
 
 @pytest.mark.parametrize(
     ("data", "modality"),
-    [("größe".encode(), "text"), (b"\x89PNG\r\n\x1a\n\x00", "image"), (b"\x93NUMPY\x01\x00", "vector"), (b"", "image")],
+    [
+        ("größe".encode(), "text"),
+        ("größe".encode("utf-16"), "text"),
+        ("größe".encode("utf-16-le"), "image"),
+        ("<svg xmlns='…'>".encode("utf-16"), "image"),
+        (b"\x89PNG\r\n\x1a\n\x00", "image"),
+        (b"\x93NUMPY\x01\x00", "vector"),
+        (b"", "image"),
+    ],
 )
 def test_a_file_is_known_by_its_bytes(data: bytes, modality: str) -> None:
     assert modality_of(data) == modality
