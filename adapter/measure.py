@@ -9,6 +9,7 @@ from adapter.models import Adaptation
 from adapter.quality import Quality, judge
 from adapter.support_set import SupportSet
 from meta_models.algorithms import InnerSettings
+from meta_models.algorithms.protocol import OnStep
 from meta_models.torch_model import Features, TorchModel
 
 FOLDS = 5
@@ -21,9 +22,14 @@ def leave_one_out(model: TorchModel, support: SupportSet, features: Features, te
 
 
 def cross_validate(
-    model: TorchModel, support: SupportSet, features: Features, settings: Adaptation, temperature: float
+    model: TorchModel,
+    support: SupportSet,
+    features: Features,
+    settings: Adaptation,
+    temperature: float,
+    on_step: OnStep | None = None,
 ) -> Quality:
-    """Adapt to four fifths of each class and ask about the rest, five times.
+    """Adapt to four fifths of each class and ask about the rest, five times; `on_step` is told of each inner step.
 
     Where every weight is adapted, no inner steps are taken: five whole adaptations would cost more than the model.
     """
@@ -35,7 +41,7 @@ def cross_validate(
     for fold in range(FOLDS):
         held, kept = folds == fold, folds != fold
         if held.any():
-            adapted = model.adapt(features[kept], support.labels[kept], n_way, inner)
+            adapted = model.adapt(features[kept], support.labels[kept], n_way, inner, on_step)
             logits[held] = model.logits(adapted, features[held])
     stepped = not model.adapts_backbone or not settings.inner_steps
     method = "cross_validation" if stepped else "cross_validation_without_inner_steps"

@@ -18,13 +18,20 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 from celery import Celery
-from celery.signals import worker_process_init, worker_process_shutdown, worker_ready, worker_shutdown
+from celery.signals import (
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 
 from adapter import support_set
 from adapter.config import Settings
 from adapter.errors import StoreFull
 from adapter.leases import LeaseKeeper
 from adapter.models import JobError
+from adapter.notice import Notice
 from adapter.quality import doubts
 from adapter.queue import ADAPT, celery_app
 from adapter.redis_store import now_ms
@@ -50,10 +57,19 @@ class _LeaseLostError(Exception):
     """Another worker has the job, or nobody wants it any more."""
 
 
-class Worker:
-    """What one adapting process holds: stores and loaded meta-models. Made after a fork, CUDA included."""
+class _StoppedError(Exception):
+    """This worker was told to stop, and the job takes longer than there is time for."""
 
-    def __init__(self, settings: Settings) -> None:
+
+class Worker:
+    """What one adapting process holds: stores and loaded meta-models. Made after a fork, CUDA included.
+
+    Args:
+        settings: of the service.
+        notice: of all processes of this worker; one of its own is never given.
+    """
+
+    def __init__(self, settings: Settings, notice: Notice | None = None) -> None:
         # torch enters here: importing it before a fork would cost its threads and its GPU.
         import torch
 
@@ -64,6 +80,7 @@ class Worker:
         keep_freed_memory()  # a third of what adapting every weight takes
         self.records = Records(connect(settings.records_url), settings)
         self.weights = Weights(connect(settings.weights_url))
+        self._notice = notice or Notice()
         self._leases = LeaseKeeper(self.records, settings.lease_seconds)
         device = settings.device
         if device == "auto":
@@ -81,12 +98,12 @@ class Worker:
                 return self._do(claim, still_ours)
             except _LeaseLostError:
                 return False
+            except _StoppedError:
+                log.warning("%s: this worker stops before the job can end; left to another one", job)
+                return self._hand_back(claim)
             except (redis.ConnectionError, redis.TimeoutError, StoreFull):
                 log.exception("%s: Redis does not answer or is full; the job stays open", job)
-                # Without it another claim would count as an attempt.
-                with suppress(redis.RedisError, StoreFull):
-                    self.records.postpone(claim)
-                return False
+                return self._hand_back(claim)
             except Exception as error:
                 return self._give_up(claim, error)
 
@@ -120,6 +137,7 @@ class Worker:
             def tell(step: int, support_loss: float) -> None:
                 if not still_ours():
                     raise _LeaseLostError
+                self._go_on()
                 if claim.steps.add(step, support_loss):
                     self.records.tell_steps(owner, claim.record_id, claim.steps.take())
 
@@ -143,9 +161,19 @@ class Worker:
         if quality is None:
             if not self.records.serve(claim, took):
                 return False
-            quality = cross_validate(model, support, features, claim.spec.adaptation, temperature)
+            quality = cross_validate(model, support, features, claim.spec.adaptation, temperature, self._go_on)
         found = doubts(support, path.served.manifest.input.doubts(support.inputs))
         return self.records.finish(claim, took, quality.model_copy(update={"doubts": found}).model_dump_json())
+
+    def _go_on(self, *_: object) -> None:
+        if self._notice.is_over:
+            raise _StoppedError
+
+    def _hand_back(self, claim: Claim) -> bool:
+        """It is nobody's fault: without this another claim would count as an attempt."""
+        with suppress(redis.RedisError, StoreFull):
+            self.records.postpone(claim)
+        return False
 
     def _give_up(self, claim: Claim, error: Exception) -> bool:
         """An error that comes again each time fails the model; anything else is tried again."""
@@ -186,10 +214,11 @@ def make_app(settings: Settings) -> Celery:
     """The worker's Celery application with its task and life signals."""
     app = celery_app(settings.records_url, socket_timeout=3)
     held: list[Worker] = []
+    notice = Notice()
 
     def start(**_: object) -> None:
         with kept_for_good():
-            held.append(Worker(settings))
+            held.append(Worker(settings, notice))
         # From here on this process can adapt: `/readyz` may say so.
         threading.Thread(target=_beat, args=(held[0].records,), name="heartbeat", daemon=True).start()
 
@@ -197,6 +226,7 @@ def make_app(settings: Settings) -> Celery:
         if held:
             held[0].records.retire(_name())
 
+    worker_shutting_down.connect(notice.give, weak=False)
     worker_ready.connect(_hear_signals, weak=False)
     worker_process_init.connect(start, weak=False)
     worker_process_shutdown.connect(end, weak=False)

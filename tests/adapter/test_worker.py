@@ -35,21 +35,25 @@ def test_a_worker_starts_without_the_compiler_of_torch() -> None:
     assert ran.stdout.strip() == "[]"
 
 
-@pytest.fixture
-def job(records: Records) -> str:
-    """A queued model of two classes."""
+def queued(records: Records, inner_steps: int = 1, n_shot: int = 1) -> str:
+    """The job of a new model of two classes."""
     manifest = Catalogue().resolve("vector").manifest
-    support = support_set.canonical(["a", "b"], np.eye(2, 8, dtype=np.float32))
-    classes = tuple(ClassCount(name=name, examples=1) for name in support.classes)
+    support = support_set.canonical(n_shot * ["a", "b"], np.eye(2 * n_shot, 8, dtype=np.float32))
+    classes = tuple(ClassCount(name=name, examples=n_shot) for name in support.classes)
     spec = ModelSpec(
         meta_model=manifest.reference,
         modality="vector",
         classes=classes,
-        adaptation=Adaptation(inner_steps=1, inner_lr=0.1),
-        digest="sha256:1",
-        weights="w",
+        adaptation=Adaptation(inner_steps=inner_steps, inner_lr=0.1),
+        digest=f"sha256:{inner_steps}",
+        weights="w" if inner_steps == 1 else f"w{inner_steps}",
     )
     return f"anna/{records.create('anna', spec, support_set.encode(support), 100).id}"
+
+
+@pytest.fixture
+def job(records: Records) -> str:
+    return queued(records)
 
 
 def test_a_model_deleted_while_it_is_adapted_leaves_nothing(
