@@ -180,14 +180,21 @@ class Versions(RedisStore):
         )
         self._check(outcome[0], model_id)
 
-    def cancel(self, record: ModelRecord) -> Status:
-        """Stop an adaptation that has not ended; the status afterwards.
+    def cancel(self, record: ModelRecord, idempotency: Idempotency | None = None) -> Status:
+        """Stop an adaptation that has not ended; the status afterwards. What was stopped is what the key stands for.
 
         Raises:
             NotFound: deleted or expired meanwhile.
         """
-        keys = [record_key(record.owner, record.record_id), JOBS, events_key(record.owner, record.id), TALLY]
-        status = self.run("cancel", keys, [record.job_name, DONE_CHANNEL])
+        keys = [
+            record_key(record.owner, record.record_id),
+            JOBS,
+            events_key(record.owner, record.id),
+            TALLY,
+            redis_store.idempotency_key(record.owner, idempotency.key if idempotency else "", record.id),
+        ]
+        told = [idempotency.fingerprint if idempotency else "", redis_store.IDEMPOTENCY_MS]
+        status = self.run("cancel", keys, [record.job_name, DONE_CHANNEL, *told])
         if not status:
             raise NotFound(f"no model {record.id!r}")
         return status.decode()

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from adapter.errors import NotCancelable
 from adapter.models import ModelRecord
 from adapter.store import CURSOR, cursor_after
+from adapter.versions import Idempotency
 from api import adaptation, patching, webhooks
 from api.asking import IdempotencyKey, IfMatch, Prefer, etag, expected_revision, wait_seconds, written
 from api.auth import MayAdapt, MayPredict
@@ -106,10 +107,15 @@ async def patch_model(model_id: str, request: Request, s: S, who: MayAdapt, if_m
 
 
 @router.post("/{model_id}/cancel", responses=problems(404, 409, 410))
-async def cancel_model(model_id: str, s: S, who: MayAdapt) -> Model:
-    """Stop the newest adaptation while it waits or runs; a version that was ready stays."""
-    record = await s.in_store(s.records.get, who.owner, model_id, "latest")
-    status = await s.in_store(s.records.cancel, record)
+async def cancel_model(model_id: str, s: S, who: MayAdapt, idempotency_key: IdempotencyKey = None) -> Model:
+    """Stop the newest adaptation while it waits or runs; a version that was ready stays.
+
+    Sent again under the same key, it is about the same adaptation, whatever was begun since.
+    """
+    key = Idempotency(idempotency_key, "cancel") if idempotency_key else None
+    before = await s.in_store(s.records.changed_before, who.owner, model_id, key) if key else None
+    record = await s.in_store(s.records.get, who.owner, model_id, before or "latest")
+    status = await s.in_store(s.records.cancel, record, key)
     if status != "canceled":
         raise NotCancelable(f"version {record.version} of model {model_id} is {status}; nothing is being adapted")
     return Model.of(await s.in_store(s.records.get, who.owner, model_id))

@@ -9,7 +9,7 @@ from typing import Any
 
 from innerloop.client.events import events_request
 from innerloop.client.inputs import plain
-from innerloop.client.steps import Flow, ModelState, Request, asked_again, matching, pages, path_of
+from innerloop.client.steps import Flow, ModelState, Request, asked_again, matching, once, pages, path_of
 
 
 def models() -> Flow[list[dict[str, Any]]]:
@@ -77,8 +77,8 @@ def events(model_id: str, *, after: str | None = None) -> Flow[list[dict[str, An
 
 
 def cancel(model_id: str) -> Flow[dict[str, Any]]:
-    """Stop the newest adaptation while it waits or runs."""
-    return (yield Request("POST", f"{path_of(model_id)}/cancel")).json()
+    """Stop the newest adaptation while it waits or runs; sent again where the connection breaks, it stops no other."""
+    return (yield Request("POST", f"{path_of(model_id)}/cancel", headers=once())).json()
 
 
 def quality(model_id: str, *, wait: float = 10) -> Flow[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
@@ -114,10 +114,12 @@ def test_a_spent_rate_says_when_to_come_back(small: Embedded) -> None:
 
 
 class Lossy:
-    """A proxy that hands every request on and loses the first answer to each POST."""
+    """A proxy that hands every request on and loses the first answer to each POST; `meanwhile` is done before it is
+    sent again."""
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, meanwhile: Callable[[], object] = lambda: None) -> None:
         self.lost: list[str] = []
+        self.meanwhile = meanwhile
         self.url = ""
         self._server = server
 
@@ -128,6 +130,7 @@ class Lossy:
         answer = httpx.request(method, self._server + path, content=body, headers=kept, timeout=60)
         if method == "POST" and path not in self.lost:
             self.lost.append(path)
+            self.meanwhile()
             return None
         return answer.status_code, {**answer.headers, "content-length": str(len(answer.content))}, answer.content
 
@@ -152,6 +155,34 @@ def test_a_lost_answer_makes_nothing_twice(lossy: Lossy, http: httpx.Client) -> 
     assert (version["version"], http.get(f"/v1/models/{model['id']}").json()["latest_version"]) == (2, 2)
     assert results[0]["scores"][0]["label"] == "new"
     assert (report["n"], report["accuracy"], report["version"]) == (1, 1.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "newest"),
+    [
+        pytest.param(lambda c, m: c.rename_class(m, "class 0", "other"), "ready", id="renamed"),
+        pytest.param(lambda c, m: c.add_examples(m, [("new", png(7261, 1))], wait=None), "queued", id="added"),
+    ],
+)
+def test_a_cancel_whose_answer_is_lost_stops_what_was_meant(
+    server: Embedded, change: Callable[[Client, str], object], newest: str
+) -> None:
+    with Client(server.url) as other:
+        model_id = other.adapt(drawn(2, 1, first=7262))["id"]
+        versions = len(other.versions(model_id))
+        with asleep(server):
+            other.add_examples(model_id, [("new", png(7261, 0))], wait=None)
+            made = Lossy(server.url, lambda: change(other, model_id))
+            with listening(made.answer) as port, Client(f"http://127.0.0.1:{port}") as client:
+                assert client.cancel(model_id)["status"] == "ready", "the version before"
+            last, meant, *_ = other.versions(model_id)
+            assert made.lost == [f"/v1/models/{model_id}/cancel"]
+            assert (last["version"], last["status"]) == (versions + 2, newest)
+            assert meant["status"] == "canceled"
+            if newest == "ready":
+                with pytest.raises(errors.NotCancelable):
+                    other.cancel(model_id)
+        other.delete(model_id)
 
 
 def test_an_evaluation_in_parts_is_the_whole_one(server: Embedded) -> None:
