@@ -25,7 +25,7 @@ log = logging.getLogger("innerloop.webhooks")
 PERIOD_SECONDS = 0.5
 AT_A_TIME = 64
 SHARE = 8
-"""Of one receiver in those: one that never answers holds up itself alone."""
+"""Of one receiver in those: one that never answers holds up itself alone. An owner gets half of them at most."""
 
 SECONDS_EACH = 20.0
 """For a name, a connection, the request and the head of the answer together."""

@@ -103,7 +103,8 @@ class Messages(RedisStore):
     def due(self, most: int, share: int | None = None, under_way: Iterable[str] = ()) -> list[Message]:
         """Messages to be sent now, each to nobody else for `LEASE_MS`; one that cannot be read is dropped.
 
-        `share` bounds what one receiver, a host and port, gets together with what is `under_way` (ids) to it.
+        `share` bounds what one receiver, a host and port, gets together with what is `under_way` (ids) to it. Of one
+        owner no more is under way than places are left for others.
         """
         found: list[Message] = []
         for name in cast("list[bytes]", self.run("hand_out", [MESSAGES], [LEASE_MS, most, share or most, *under_way])):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from threading import Event
 from typing import Any
@@ -93,6 +94,22 @@ def test_a_receiver_that_never_answers_holds_up_no_other(records: Records, deliv
         assert_others_are_told(records, deliverer, url)
         until(lambda: asked() >= SHARE)
         assert asked() == SHARE
+
+
+def test_an_owner_whose_receivers_never_answer_holds_up_no_other(records: Records, deliverer: Deliverer) -> None:
+    with ExitStack() as stack:
+        silents = [stack.enter_context(silent()) for _ in range(AT_A_TIME // SHARE)]
+        for n in range(2 * SHARE):
+            [model_id] = {told(records, f"sha256:{n}", Webhook(url, SECRET)) for url, _ in silents}
+            finish(records, model_id)
+        receiver = stack.enter_context(receiving())
+        finish(records, told(records, webhook=Webhook(receiver.url, SECRET), owner="bob"), owner="bob")
+        began = time.monotonic()
+        deliverer.start()
+        until(lambda: bool(receiver.got))
+        assert time.monotonic() - began < SECONDS_EACH / 2
+        until(lambda: sum(asked() for _, asked in silents) >= AT_A_TIME // 2)
+        assert sum(asked() for _, asked in silents) == AT_A_TIME // 2
 
 
 def test_a_name_that_nobody_resolves_holds_up_no_other(

@@ -28,12 +28,12 @@ def messages(client: redis.Redis) -> Messages:
     return Messages(client, Settings())
 
 
-def told(records: Records, digest: str = "sha256:1", webhook: Webhook | None = HERE) -> str:
-    return records.create("anna", spec(digest), b"support", 100, webhook=webhook).id
+def told(records: Records, digest: str = "sha256:1", webhook: Webhook | None = HERE, *, owner: str = "anna") -> str:
+    return records.create(owner, spec(digest), b"support", 100, webhook=webhook).id
 
 
-def finish(records: Records, model_id: str, error: JobError | None = None) -> None:
-    claim = records.claim(f"anna/{model_id}")
+def finish(records: Records, model_id: str, error: JobError | None = None, *, owner: str = "anna") -> None:
+    claim = records.claim(f"{owner}/{model_id}")
     assert claim is not None
     assert records.fail(claim, error) if error else records.finish(claim, 1, "{}")
 
@@ -217,6 +217,17 @@ def test_a_model_tells_ten_urls(records: Records, messages: Messages) -> None:
     with pytest.raises(Unprocessable):
         told(records, webhook=eleventh)
     assert messages.due(100) == []
+
+
+def test_an_owner_leaves_as_many_places_as_they_take(records: Records, messages: Messages) -> None:
+    for owner in ("anna", "bob", "eve"):
+        urls = [f"https://{owner}-{n}.example/" for n in range(8)]
+        [model_id] = {told(records, webhook=Webhook(url, SECRET), owner=owner) for url in urls}
+        finish(records, model_id, owner=owner)
+    under_way = messages.due(8)
+    assert [m.owner for m in under_way] == 4 * ["anna"] + 2 * ["bob"] + ["eve"]
+    time.sleep(0.02)
+    assert messages.due(1, under_way=[m.id for m in under_way]) == [], "left for somebody else"
 
 
 def test_a_final_refusal_is_not_tried_again(records: Records, messages: Messages) -> None:
