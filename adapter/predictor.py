@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adapter.errors import MetaModelGone
 from adapter.models import ModelSpec
 from adapter.store import Arrays
 from meta_models.catalogue import Catalogue
@@ -44,17 +45,25 @@ class Predictor:
 
         `false_reject` is the target share of known queries that may be rejected; None takes the meta-model's.
         """
-        measured = self._served[spec.meta_model].manifest.calibration_for(len(spec.classes), spec.mean_shot)
+        measured = self._model(spec).manifest.calibration_for(len(spec.classes), spec.mean_shot)
         return measured.model_copy(update={"rejection_logit": measured.reject_below(false_reject)})
 
     def predict(
         self, spec: ModelSpec, adapted: Arrays, inputs: NDArray[Any], false_reject: float | None = None
     ) -> Predictions:
         """(n, *shape) queries to their predictions; every answer depends on its own query alone."""
-        model, calibration = self._served[spec.meta_model], self.calibration(spec, false_reject)
+        model, calibration = self._model(spec), self.calibration(spec, false_reject)
         logits = model.logits(adapted, model.features(inputs))
         best = logits.max(1)
         return Predictions(probabilities(logits, calibration), best < calibration.rejection_logit, best)
+
+    def _model(self, spec: ModelSpec) -> ServedModel:
+        try:
+            return self._served[spec.meta_model]
+        except KeyError as error:
+            raise MetaModelGone(
+                f"the folder of {spec.meta_model} was replaced under this server; restart API and workers and ask again"
+            ) from error
 
 
 class WeightsCache:

@@ -118,9 +118,6 @@ class Worker:
             if chosen is None:
                 return False
             claim = chosen
-        stored, measured = self.weights.exists(owner, spec.weights), claim.measured or spec.ephemeral
-        if stored and measured:
-            return self.records.finish(claim, _ms_since(began))
         path = self._paths.get(spec.meta_model)
         if path is None:
             if claim.waited_ms < ELSEWHERE_MS:
@@ -130,8 +127,11 @@ class Worker:
             return self.records.fail(
                 claim, JobError("meta_model_gone", f"{spec.meta_model} is not published on this worker")
             )
+        files, measured = path.served.manifest.files_digest, claim.measured or spec.ephemeral
+        adapted = self.weights.get(owner, spec.weights, files)
+        if adapted is not None and measured:
+            return self.records.finish(claim, _ms_since(began))
         model, features = path.torch_model, path.features(support.inputs)
-        adapted = self.weights.get(owner, spec.weights) if stored else None
         if adapted is None:
 
             def tell(step: int, support_loss: float) -> None:
@@ -144,7 +144,7 @@ class Worker:
             adapted = self._adapt(model, support, features, spec.adaptation, on_step=tell)
             if not still_ours():
                 return False
-            self.weights.put(owner, spec.weights, adapted, max(claim.expires_ms - now_ms(), 1000))
+            self.weights.put(owner, spec.weights, adapted, max(claim.expires_ms - now_ms(), 1000), files)
         took = _ms_since(began)
         done = self.records.finish(claim, took) if measured else self._measure(claim, took, path, support, features)
         if not done and not self.records.exists(owner, claim.record_id):

@@ -271,12 +271,11 @@ async def adapted_tensors(services: Services, record: ModelRecord) -> Arrays:
         raise failure(record)
     if record.status != "ready":
         raise NotReady(f"model {record.id} is {record.status}; ask again once it is ready", retry_after=1)
-    manifest_of(services, record)
-    digest = record.spec.weights
+    digest, files = record.spec.weights, manifest_of(services, record).files_digest
     for _ in range(RESTORE_TRIES):
         tensors = services.cache.get(record.owner, digest)
         if tensors is None:
-            tensors = await services.in_weights(services.weights.get, record.owner, digest)
+            tensors = await services.in_weights(services.weights.get, record.owner, digest, files)
             if tensors is not None and not record.spec.ephemeral:
                 services.cache.put(record.owner, digest, tensors)
         if tensors is not None:

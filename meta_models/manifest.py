@@ -166,6 +166,11 @@ class Manifest(_Part):
         return f"{self.name}@{self.version}"
 
     @property
+    def files_digest(self) -> str:
+        """What tells this folder from another of the same name and version."""
+        return hashlib.sha256("".join(sorted(self.files.values())).encode()).hexdigest()
+
+    @property
     def modality(self) -> str:
         return self.input.modality
 
@@ -199,10 +204,15 @@ def read_manifest(folder: Path) -> Manifest:
         raise ManifestError(f"{folder} has no {MANIFEST_FILE}") from error
     except ValueError as error:
         raise ManifestError(f"{path}: {error}") from error
+    check_files(folder, manifest)
+    return manifest.model_copy(update={"input": manifest.input.located(folder)})
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Raises ManifestError where a file is missing or is not the published one."""
     for name, expected in manifest.files.items():
         file = folder / name
         if not file.is_file():
             raise ManifestError(f"{folder} lacks {name}, which its manifest lists")
         if sha256(file) != expected:
             raise ManifestError(f"{file} is not the published one: its sha256 differs from the manifest's")
-    return manifest.model_copy(update={"input": manifest.input.located(folder)})

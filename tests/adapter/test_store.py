@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import redis
+import safetensors.numpy
 
 from adapter.errors import Expired, IdempotencyKeyInUse, NotFound, QueueFull, Unprocessable
 from adapter.models import Adaptation, ClassCount, JobError, ModelRecord, ModelSpec
@@ -267,12 +268,15 @@ def test_a_full_queue_refuses(records: Records, monkeypatch: pytest.MonkeyPatch)
 def test_weights_round_trip(client: redis.Redis) -> None:
     weights = Weights(client)
     tensors = {"prototypes": np.arange(6, dtype=np.float32).reshape(2, 3)}
-    assert weights.get("anna", "d") is None
-    weights.put("anna", "d", tensors, 60_000)
-    found = weights.get("anna", "d")
+    assert weights.get("anna", "d", "files") is None
+    weights.put("anna", "d", tensors, 60_000, "files")
+    found = weights.get("anna", "d", "files")
     assert found is not None
     assert np.array_equal(found["prototypes"], tensors["prototypes"])
-    assert weights.get("bert", "d") is None
+    assert weights.get("bert", "d", "files") is None
+    assert weights.get("anna", "d", "other files") is None
+    client.set("il:anna:weights:d", safetensors.numpy.save(tensors))
+    assert weights.get("anna", "d", "files") is not None, "stored by an earlier release"
 
 
 def test_a_served_model_is_ready_while_its_job_goes_on(records: Records) -> None:

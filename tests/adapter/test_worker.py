@@ -117,6 +117,22 @@ def test_an_adapted_model_has_its_weights(records: Records, redis_url: str, job:
     assert not worker.run(job), "a second message"
 
 
+def test_tensors_of_other_files_are_adapted_again(records: Records, redis_url: str, job: str) -> None:
+    """The meta-model's folder was replaced, and the weights store outlived that."""
+    worker = Worker(Settings(redis_url=redis_url, device="cpu"))
+    files = Catalogue().resolve("vector").manifest.files_digest
+    assert worker.run(job)
+    adapted = worker.weights.get("anna", "w", files)
+    assert adapted is not None
+    others = {name: np.zeros_like(tensor) for name, tensor in adapted.items()}
+    worker.weights.put("anna", "w", others, 60_000, "other files")
+    assert records.request_restore(records.get("anna", job.split("/")[1]))
+    assert worker.run(job)
+    again = worker.weights.get("anna", "w", files)
+    assert again is not None
+    assert all(np.array_equal(again[name], tensor) for name, tensor in adapted.items())
+
+
 def test_a_choice_among_one_kind_leaves_the_support_set_as_it_is(
     records: Records, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,3 +85,26 @@ def test_a_model_of_a_meta_model_that_is_gone_says_so(tmp_path: Path) -> None:
         again = adapt(http, examples, meta_model="mine")
         assert again["id"] != model["id"]
         assert predict(http, again["id"], [query]) == answer
+
+
+def test_a_folder_that_is_replaced_in_place_never_answers_with_half_of_each(tmp_path: Path) -> None:
+    """The same name and version, other files: refused until all begin anew, then all of it is what is there."""
+    own, other = tmp_path / "zoo" / "mine", "omniglot-protonet-vinyals"
+    settings = Settings(port=0, data_dir=tmp_path / "data", meta_models_dir=tmp_path / "zoo")
+
+    def publish(source: str) -> None:
+        shutil.copytree(ZOO / source, own, dirs_exist_ok=True)
+        manifest = json.loads((own / MANIFEST_FILE).read_text())
+        (own / MANIFEST_FILE).write_text(json.dumps({**manifest, "name": "mine", "version": 1}))
+
+    examples, query = drawn(2, 1, first=3040), png(3040, 100)
+    publish("omniglot-protonet")
+    with Embedded(settings) as server, httpx.Client(base_url=server.url, timeout=60) as http:
+        model = adapt(http, examples, meta_model="mine")
+        publish(other)
+        refused = http.post(f"/v1/models/{model['id']}/predictions", json={"inputs": [{"image": b64(query)}]})
+        assert (refused.status_code, refused.json()["code"]) == (409, "meta_model_gone")
+        assert "restart" in refused.json()["detail"]
+    with Embedded(settings) as server, httpx.Client(base_url=server.url, timeout=60) as http:
+        wanted = predict(http, adapt(http, examples, meta_model=other)["id"], [query])
+        assert predict(http, model["id"], [query]) == wanted

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from meta_models.catalogue import Catalogue, Published
+from meta_models.catalogue import ZOO, Catalogue, Published
 from meta_models.inputs import VectorSpec
+from meta_models.manifest import HEAD_FILE, MANIFEST_FILE
 from meta_models.on_demand import OnDemand
 
 
@@ -33,6 +37,22 @@ def test_opens_what_is_asked_for_once() -> None:
     assert "nothing@1" not in found
     with pytest.raises(KeyError):
         found["nothing@1"]
+
+
+def test_another_in_its_folder_is_not_opened_under_its_name(tmp_path: Path) -> None:
+    own = tmp_path / "mine"
+    shutil.copytree(ZOO / "vector-ridge", own)
+    manifest = json.loads((own / MANIFEST_FILE).read_text())
+    (own / MANIFEST_FILE).write_text(json.dumps({**manifest, "name": "mine"}))
+    catalogue = Catalogue(tmp_path)
+    reference, found = catalogue.resolve("mine").manifest.reference, OnDemand(catalogue, lambda p: p.manifest.name)
+    assert reference in found
+    with (own / HEAD_FILE).open("ab") as head:
+        head.write(b"x")
+    with pytest.raises(KeyError):
+        found[reference]
+    assert found.get(reference) is None
+    assert reference not in found
 
 
 def test_those_that_read_the_same_are_ranked() -> None:
