@@ -13,7 +13,8 @@ import pytest
 from adapter.config import Settings
 from innerloop import embedded
 from innerloop.cli.console import ExitCode
-from innerloop.embedded import Embedded, Part, ServeError
+from innerloop.embedded import Embedded, ServeError
+from innerloop.part import Part
 from meta_models.catalogue import ZOO
 from tests.faults.victim import until
 
@@ -71,7 +72,7 @@ def test_it_ends_where_the_parts_are_watched_no_longer(tmp_path: Path, monkeypat
 
 
 def test_a_log_that_grew_too_long_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "LOG_BYTES", 9)
+    monkeypatch.setattr("innerloop.part.LOG_BYTES", 9)
     script = "echo 123456789; while [ ! -e go ]; do sleep 0.05; done; echo after"
     part = Part("talker", ["sh", "-c", f"cd {tmp_path} && {script}"], tmp_path / "logs" / "talker.log")
     part.start()
