@@ -37,7 +37,8 @@ from meta_models.evaluate import Accuracy, pool_features
 from meta_models.recipe import load_recipe
 from meta_models.serving import Features, ServedModel
 from meta_models.serving_path import ServingPath
-from meta_models.sources import Protocol, load_splits
+from meta_models.sources import load_splits
+from meta_models.splits import Protocol
 from meta_models.torch_model import TorchModel
 
 SETTINGS = ((5, 1), (5, 5), (20, 1), (20, 5), (5, 10))

@@ -12,7 +12,7 @@ from pathlib import Path
 from meta_models.meta_train import OnProgress, meta_train
 from meta_models.recipe import Recipe
 from meta_models.settle import settled
-from meta_models.sources import Splits
+from meta_models.splits import Splits
 from meta_models.torch_model import TorchModel
 
 RUN = "all_classes"

@@ -31,7 +31,7 @@ from meta_models.measures import confidence_gap, softmax
 from meta_models.recipe import Data, Recipe, load_recipe
 from meta_models.serving import Features, ServedModel
 from meta_models.serving_path import ServingPath
-from meta_models.sources import Protocol, Splits
+from meta_models.splits import Protocol, Splits
 from meta_models.torch_model import TorchModel
 
 logger = logging.getLogger("innerloop.benchmark")

@@ -12,7 +12,7 @@ from meta_models.evaluate import Classifier, episode_logits, pool_features
 from meta_models.manifest import FALSE_REJECT, Calibration
 from meta_models.measures import auroc, calibration_error, softmax
 from meta_models.serving import Features
-from meta_models.sources import Pools
+from meta_models.splits import Pools
 
 FALSE_REJECTS = (0.005, 0.01, 0.02, FALSE_REJECT, 0.1, 0.2, 0.3, 0.5)
 """Shares of known-class queries turned away, for which a threshold is stored."""

@@ -18,7 +18,7 @@ from meta_models.memory import keep_freed_memory
 from meta_models.outer_step import Learner
 from meta_models.recipe import Recipe
 from meta_models.same_run import keep_to_one
-from meta_models.sources import Pools, Splits
+from meta_models.splits import Pools, Splits
 from meta_models.teacher import Teacher
 from meta_models.torch_model import TorchModel, build_algorithm
 

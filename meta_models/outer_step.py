@@ -12,7 +12,7 @@ from meta_models.augment_sound import SoundAugmentSpec
 from meta_models.captured import Captured, to_device
 from meta_models.meta_batch import can_be_at_once, losses_at_once, of_one_shape
 from meta_models.recipe import Outer, Recipe
-from meta_models.sources import Pools
+from meta_models.splits import Pools
 from meta_models.teacher import Teacher
 from meta_models.training_episodes import Drawn, draw, fetch_episode
 

@@ -20,7 +20,7 @@ from PIL import Image
 from meta_models.datasets import ClassPool, DataError, fetch, verify
 from meta_models.inputs import PhotoSpec
 from meta_models.recipe import Recipe
-from meta_models.sources import Protocol, Splits
+from meta_models.splits import Protocol, Splits
 
 SPLIT = Path(__file__).parent / "cifarfs_split.json"
 

@@ -31,7 +31,8 @@ from meta_models.search import SEARCH_LOG, choose_inner, keep_log
 from meta_models.serving import ServedModel
 from meta_models.serving_path import ServingPath
 from meta_models.settle import settled
-from meta_models.sources import Pools, Splits, check_examples, check_folder, load_splits
+from meta_models.sources import check_examples, check_folder, load_splits
+from meta_models.splits import Pools, Splits
 from meta_models.torch_model import TorchModel
 
 MADE = "published"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from meta_models.recipe import COMMITTED, Recipe
-from meta_models.sources import Splits
+from meta_models.splits import Splits
 
 VECTORS = {
     "data": "all-MiniLM-L6-v2 embeddings of BANKING77 and CLINC150 training classes, omniglot-protonet embeddings of "

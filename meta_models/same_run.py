@@ -15,7 +15,7 @@ from typing import Any
 from meta_models.algorithms import Tensors
 from meta_models.checkpoint import CHECKPOINT, CLASSES, RECIPE
 from meta_models.recipe import Recipe
-from meta_models.sources import Pools, Splits
+from meta_models.splits import Pools, Splits
 
 NOT_LEARNED = ("name", "version", "description", "development", "search", "beside_paper", "small_body")
 AFTERWARDS = ("outer.blend", "outer.all_classes_steps")

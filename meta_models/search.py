@@ -12,7 +12,7 @@ from meta_models.evaluate import Accuracy
 from meta_models.manifest import Manifest, sha256
 from meta_models.meta_train import evaluate_settings
 from meta_models.recipe import Recipe
-from meta_models.sources import Pools
+from meta_models.splits import Pools
 from meta_models.torch_model import TorchModel, build_algorithm
 
 SEARCH_LOG = "search.jsonl"

@@ -11,7 +11,7 @@ from torch import Tensor
 from meta_models.algorithms import Tensors
 from meta_models.algorithms.protocol import Settles
 from meta_models.recipe import Recipe
-from meta_models.sources import Pools
+from meta_models.splits import Pools
 from meta_models.torch_model import TorchModel
 
 N_EXAMPLES = 20

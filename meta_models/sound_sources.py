@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from meta_models.datasets import ClassPool, DataError, fetch, verify
 from meta_models.inputs import Caps, SoundSpec, UnreadableInput
 from meta_models.recipe import Recipe
-from meta_models.sources import Protocol, Splits
+from meta_models.splits import Protocol, Splits
 
 
 @dataclass(frozen=True)

@@ -2,49 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
 
-from meta_models.datasets import ClassPool, DataError, Omniglot, load_omniglot
+from meta_models.datasets import DataError, Omniglot, load_omniglot
 from meta_models.inputs import DrawingSpec
 from meta_models.own_classes import load_classes, part_of
 from meta_models.pretrained import ENCODERS
 from meta_models.recipe import Recipe
-
-Pools = tuple[ClassPool, ...]
-"""Where episodes come from, each from one pool: pools may hold inputs of different kinds."""
+from meta_models.splits import Protocol, Splits
 
 CACHE = Path("runs/cache")
 FILES = ("*.jsonl", "*.json", "*.zip", "*.npz", "*.part", "*.tar.gz", "downloads", *ENCODERS)
 """Of data sets, of archives they come in and of what is made of them; classes of one's own are folders."""
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How test classes are drawn: from `pool`, with probability `within_group` all from one group."""
-
-    name: str
-    pool: ClassPool
-    within_group: float
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Classes to learn from, to choose by, and to report; they share no class."""
-
-    train: Pools
-    development: Pools
-    test: tuple[Protocol, ...]
-
-    @property
-    def n_classes(self) -> tuple[int, int, int]:
-        """Of the three parts; protocols that turn the same classes count them again."""
-        parts = (self.train, self.development, tuple(protocol.pool for protocol in self.test))
-        train, development, test = (sum(pool.n_classes for pool in part) for part in parts)
-        return train, development, test
 
 
 def load_splits(data: Path, recipe: Recipe, cache: Path = CACHE) -> Splits:

@@ -19,7 +19,7 @@ import numpy as np
 from meta_models.datasets import ClassPool, DataError
 from meta_models.inputs import Caps, TextSpec
 from meta_models.recipe import Recipe
-from meta_models.sources import Protocol, Splits
+from meta_models.splits import Protocol, Splits
 from meta_models.text_downloads import FOLDS_FILE, OUT_OF_SCOPE, prepare
 
 N_FEWREL = 150

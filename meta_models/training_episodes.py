@@ -15,7 +15,7 @@ from meta_models.augment_text import TextAugmentSpec, change_names
 from meta_models.episodes import N_SYMMETRIES, sample_episode
 from meta_models.inputs import TextSpec
 from meta_models.recipe import Recipe
-from meta_models.sources import Pools
+from meta_models.splits import Pools
 from meta_models.torch_model import as_floats
 
 

@@ -22,7 +22,7 @@ from meta_models.inputs import DrawingSpec
 from meta_models.manifest import sha256
 from meta_models.pretrained import TOKENIZER, encoder_folder
 from meta_models.serving import ServedModel
-from meta_models.sources import Protocol, Splits
+from meta_models.splits import Protocol, Splits
 from meta_models.text_sources import FOLDS_FILE, read_file, read_lines
 
 FOLD = "01"

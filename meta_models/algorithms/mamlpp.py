@@ -31,8 +31,8 @@ class MAMLPP(MAML):
 
     The paper proposes running statistics for each step; its published code normalises with those of the batch at
     hand, queries included. Here they are gathered in meta-training and constant afterwards, so that a query is
-    answered by itself. What a step learned to add to the backbone's normalisation is named `step.<layer>.*`, with one row
-    for each number of steps taken, 0 to `max_steps`; normalisation is thus not adapted, and nobody can ask for
+    answered by itself. What a step learned to add to the backbone's normalisation is named `step.<layer>.*`, with one
+    row for each number of steps taken, 0 to `max_steps`; normalisation is thus not adapted, and nobody can ask for
     more steps than were learned.
 
     Attributes:

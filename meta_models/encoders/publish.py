@@ -30,7 +30,7 @@ from meta_models.publish import export, next_version, put_in_place
 from meta_models.recipe import Data, Outer, Recipe
 from meta_models.serving import Features, ServedModel, graph_session, run_body
 from meta_models.serving_path import ServingPath
-from meta_models.sources import Protocol
+from meta_models.splits import Protocol
 from meta_models.torch_model import TorchModel
 
 SHARES = (1 / 3, 1 / 3, 1 / 3)

@@ -11,7 +11,7 @@ from meta_models.datasets import ClassPool
 from meta_models.inputs.drawing import DrawingSpec
 from meta_models.inputs.picture import preprocess
 from meta_models.own_classes import MIN_CLASSES, MIN_EXAMPLES
-from meta_models.sources import Protocol, Splits
+from meta_models.splits import Protocol, Splits
 from tests.drawings import png, sketch
 
 SPEC = DrawingSpec(size=28)

@@ -18,7 +18,7 @@ from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.meta_train import LOG, meta_train
 from meta_models.recipe import Data, Development, Outer, Recipe
-from meta_models.sources import Splits
+from meta_models.splits import Splits
 
 # More classes an episode than training or development classes alone have.
 RECIPE = Recipe(

@@ -17,7 +17,8 @@ from meta_models.datasets import ClassPool, DataError, Omniglot
 from meta_models.episodes import EpisodeSpec
 from meta_models.evaluate import evaluate
 from meta_models.recipe import Recipe, load_recipe
-from meta_models.sources import Splits, split
+from meta_models.sources import split
+from meta_models.splits import Splits
 from tests.drawings import sketch
 
 NAME = "omniglot-protonet"

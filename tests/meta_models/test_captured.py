@@ -12,7 +12,7 @@ from meta_models.datasets import ClassPool
 from meta_models.meta_train import meta_train
 from meta_models.outer_step import CAPTURABLE
 from meta_models.recipe import Data, Development, Outer, Recipe
-from meta_models.sources import Protocol, Splits
+from meta_models.splits import Protocol, Splits
 
 STEPS = {"inner": {"inner_steps": 2, "inner_lr": 0.01}}
 OPTIONS = {"maml": STEPS, "meta_sgd": STEPS, "meta_curvature": STEPS, "pretrain": {"n_classes": 64}}

@@ -21,7 +21,7 @@ from meta_models.meta_train import LOG, meta_train
 from meta_models.plots import plot_log
 from meta_models.pretrained import ENCODERS
 from meta_models.recipe import RECIPES, Data, Development, Outer, Recipe, load_recipe
-from meta_models.sources import Splits
+from meta_models.splits import Splits
 from meta_models.teacher import Teacher
 from meta_models.torch_model import build_algorithm
 from meta_models.training_episodes import draw, fetch_episode

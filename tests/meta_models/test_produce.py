@@ -18,7 +18,8 @@ from meta_models.meta_train import LOG
 from meta_models.produce import produce
 from meta_models.provenance import command, provenance
 from meta_models.recipe import RECIPES, Development, Search, load_recipe
-from meta_models.sources import Splits, load_splits
+from meta_models.sources import load_splits
+from meta_models.splits import Splits
 from meta_models.torch_model import TorchModel
 
 STEPS, ALL_CLASSES_STEPS, EPISODES = 2, 3, 4

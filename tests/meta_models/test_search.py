@@ -14,7 +14,7 @@ from meta_models.manifest import ManifestError, read_manifest
 from meta_models.publish import write_manifest
 from meta_models.recipe import Recipe, load_recipe
 from meta_models.search import SEARCH_LOG, choose_inner, keep_log
-from meta_models.sources import Splits
+from meta_models.splits import Splits
 from meta_models.torch_model import TorchModel, build_algorithm
 
 
