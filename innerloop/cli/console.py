@@ -100,7 +100,10 @@ def print_json(value: Any) -> None:
 
 def print_line(value: Any) -> None:
     """The same as one line, for whoever reads while the command still runs."""
-    print(json.dumps(value), flush=True)
+    try:
+        print(json.dumps(value), flush=True)
+    except BrokenPipeError:  # who reads has had enough
+        out.on_broken_pipe()
 
 
 class Throttle:

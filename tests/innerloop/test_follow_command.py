@@ -138,3 +138,15 @@ def test_it_goes_on_where_it_is_to_and_ends_quietly(told: Told) -> None:
         command.send_signal(signal.SIGINT)
         assert [*command.communicate(timeout=30), command.returncode] == ["", "", 130]
     assert told.asked[:4] == [None, "1-0", "1-0", "1-0"]
+
+
+def test_whoever_reads_may_stop_reading() -> None:
+    lines = "from innerloop.cli.console import print_line\nfor number in range(100_000): print_line(number)"
+    with subprocess.Popen(
+        [sys.executable, "-c", lines], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True
+    ) as telling:
+        assert telling.stdout is not None
+        assert telling.stderr is not None
+        assert telling.stdout.readline() == "0\n"
+        telling.stdout.close()
+        assert telling.stderr.read() == ""
