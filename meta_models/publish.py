@@ -133,7 +133,8 @@ def check_small_body(served: ServedModel, model: TorchModel) -> float:
         PublishError: it is below `ALIKE`.
     """
     inputs = served.manifest.input.examples(np.random.default_rng(0), np.arange(60) % 20)
-    here, there = (f.reshape(-1, f.shape[-1]) for f in (served.features(inputs), model.features(inputs)))
+    both = served.features(inputs), model.features(inputs)
+    here, there = (f.reshape(len(f), -1) if f.ndim == 4 else f.reshape(-1, f.shape[-1]) for f in both)  # maps, vectors
     lengths = np.linalg.norm(here, axis=1) * np.linalg.norm(there, axis=1)
     some = lengths != 0  # NaN is not nothing
     worst = float(((here * there).sum(1)[some] / lengths[some]).min(initial=1))

@@ -8,14 +8,16 @@ from torch import Tensor, nn
 
 
 class Conv4(nn.Module):
-    """Four blocks of 3×3 convolution, normalisation, ReLU and 2×2 max pooling.
+    """Four blocks of 3×3 convolution, normalisation, ReLU and 2×2 max pooling, the last ones without it where maps are
+    wanted (Sung et al. 2018, figure 2).
 
     Normalisation uses running statistics outside training, so a feature never depends on the other
     examples of its batch.
     """
 
-    def __init__(self, shape: tuple[int, int, int], width: int = 64) -> None:
-        """`shape` is one example's (channels, height, width); `width` the filters of each block."""
+    def __init__(self, shape: tuple[int, int, int], width: int = 64, n_pooled: int = 4) -> None:
+        """`shape` is one example's (channels, height, width); `width` the filters of each block, of which the first
+        `n_pooled` halve height and width."""
         super().__init__()
         channels, height, size = shape
         blocks = OrderedDict[str, nn.Module]()
@@ -26,11 +28,15 @@ class Conv4(nn.Module):
                     conv=nn.Conv2d(channels, width, 3, padding=1, bias=False),
                     norm=nn.BatchNorm2d(width),
                     relu=nn.ReLU(),
-                    pool=nn.MaxPool2d(2),
+                    pool=nn.MaxPool2d(2) if number <= n_pooled else nn.Identity(),
                 )
             )
-            channels, height, size = width, height // 2, size // 2
+            channels = width
+            if number <= n_pooled:
+                height, size = height // 2, size // 2
         self.blocks = nn.Sequential(blocks)
+        self.map_shape = (width, height, size)
+        """Of one example's features."""
         self.n_features = width * height * size
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -23,6 +23,12 @@ from meta_models.torch_model import TorchModel, as_floats, build_algorithm
 
 SHAPE = (1, 28, 28)
 BACKBONE = {"name": "conv4", "width": 16}
+OTHER_BACKBONES: dict[str, dict[str, Any]] = {
+    "relation": {**BACKBONE, "n_pooled": 2},
+    "standardized": {"name": "identity"},
+}
+"""By algorithm, of those that want another."""
+
 ON_VECTORS = {"standardized"}
 """Algorithms whose inputs are vectors; they have no backbone."""
 
@@ -46,7 +52,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "lstm-optimizer": {"name": "lstm_optimizer"},
     "reweight": {"name": "reweight"},
     "matching": {"name": "matching"},
-    "relation": {"name": "relation"},
+    "relation": {"name": "relation", "filters": 16},
     "ridge": {"name": "ridge"},
     "cnaps": {"name": "cnaps"},
     "pretrain-head": {"name": "pretrain", "n_classes": 24},
@@ -254,6 +260,29 @@ def test_euclidean_logits_are_minus_squared_distances(pool: ClassPool) -> None:
     torch.testing.assert_close(algorithm.head(meta_params, adapted, query), expected, atol=1e-2, rtol=1e-3)
 
 
+@pytest.mark.parametrize("n_pooled", [2, 4])
+def test_relations_are_those_of_concatenated_maps(pool: ClassPool, n_pooled: int) -> None:
+    """Sung et al. (2018, eq. 1 and figure 2), pair by pair; vectors are maps of one position."""
+    torch.manual_seed(0)
+    algorithm = build_algorithm(VARIANTS["relation"], {**BACKBONE, "n_pooled": n_pooled}, SHAPE)
+    meta_params, e = algorithm.init(), episode(pool, [1, 2, 1, 2])
+    support, query = (algorithm.body(meta_params, inputs) for inputs in (e.support_inputs, e.query_inputs))
+    assert support.shape[1:] == ((16, 7, 7) if n_pooled == 2 else (16, 1, 1))
+    relation = {name.removeprefix("relation."): t for name, t in meta_params.items() if name.startswith("relation.")}
+    first = torch.cat([relation["class"], relation["query"]], dim=1)
+    expected = torch.empty(len(query), 4)
+    for i, one in enumerate(query):
+        for c in range(4):
+            pair = torch.cat([support[e.support_labels == c].mean(0), one])[None]
+            maps = torch.relu(functional.conv2d(pair, first, relation["bias"], padding="same"))
+            maps = functional.max_pool2d(maps, 3, 2) if n_pooled == 2 else maps
+            maps = torch.relu(functional.conv2d(maps, relation["second"], relation["second_bias"], padding="same"))
+            hidden = torch.relu(functional.linear(maps.flatten(1), relation["third"], relation["third_bias"]))
+            expected[i, c] = (hidden @ relation["last"].T).squeeze()
+    found = predict(algorithm, meta_params, adapt(algorithm, meta_params, e), e.query_inputs)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.gpu
 def test_gpu_agrees_with_cpu(algorithm: Algorithm, meta_params: Tensors, pool: ClassPool) -> None:
     """Promise 2 across devices: probabilities within 1e-3."""
@@ -272,7 +301,7 @@ def a_recipe(options: dict[str, Any], name: str = "sketches") -> Recipe:
         name=name,
         description="sketches of the tests",
         algorithm=options,
-        backbone={"name": "identity"} if on_vectors else BACKBONE,
+        backbone=OTHER_BACKBONES.get(options["name"], BACKBONE),
         input=VectorSpec() if on_vectors else DrawingSpec(size=SHAPE[1]),
         data=Data(split="background"),
         episodes={"n_way": 5, "n_shot": 1, "n_query": 3},

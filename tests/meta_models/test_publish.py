@@ -209,6 +209,20 @@ def test_what_a_network_computes_of_its_weights_is_computed_once(pool: ClassPool
     np.testing.assert_allclose(here, there, atol=0.02)  # but for eight bits
 
 
+def test_a_small_body_of_maps_adapts_as_the_whole_one(pool: ClassPool, tmp_path: Path) -> None:
+    """What is loaded has no backbone to ask for the shape of its maps."""
+    recipe = a_recipe(VARIANTS["relation"]).model_copy(update={"small_body": True})
+    algorithm = build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
+    model = TorchModel(algorithm, algorithm.init())
+    small = ServedModel(tmp_path / "x", publish.export(model, recipe, a_training(), tmp_path / "x"))
+    loaded, labels = TorchModel.load(small.folder, small.manifest), np.arange(20) % 4
+    here, there = (
+        one.logits(one.adapt(one.features(pool.inputs[:20]), labels, 4), one.features(pool.inputs[20:30]))
+        for one in (loaded, model)
+    )
+    np.testing.assert_allclose(here, there, atol=0.05)  # but for eight bits
+
+
 def test_graphs_do_not_tell_where_they_were_made(published: Path) -> None:
     graphs = [*published.glob("*.onnx"), *ZOO.glob("*/*.onnx")]
     assert len(graphs) > 2
