@@ -60,10 +60,17 @@ def status(number: int, status: str, version: int = 1) -> bytes:
 
 
 def following(url: str, *options: str) -> subprocess.Popen[str]:
-    """The command while it runs, with its output unbuffered."""
+    """The command while it runs, its output unbuffered; it hears Ctrl-C though a shell began these tests behind."""
     command = [sys.executable, "-m", "innerloop", "models", "follow", *options]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "INNERLOOP_URL": url}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def test_an_adaptation_is_shown_to_its_end(run: Run, server: Embedded) -> None:

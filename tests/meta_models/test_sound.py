@@ -197,7 +197,8 @@ def test_files_are_told_apart() -> None:
         "vector",
         "image",
     ]
-    assert modality_of("\ufeffnotes".encode("utf-16-le")) == "image"
+    assert modality_of("\ufeffnotes".encode("utf-16-le")) == "text"
+    assert modality_of("notes".encode("utf-16-le")) == "image"
     untagged = encoded(melody(1), format="MP3")
     assert modality_of(b"ID3\x04\x00\x00\x00\x00\x00\x00" + untagged) == "audio"
 
