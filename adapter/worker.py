@@ -113,7 +113,7 @@ class Worker:
         support = support_set.decode(claim.support)
         if spec.candidates and spec.selection is None:
             read_once = support.other is None
-            spec, support = self._choose(spec, support, self._paths)
+            spec, support = self._choose(spec, support, self._paths, self._go_on)
             chosen = self.records.choose(claim, spec, None if read_once else support_set.encode(support))
             if chosen is None:
                 return False

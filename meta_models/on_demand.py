@@ -24,7 +24,7 @@ class OnDemand(Mapping[str, T]):
         self._published = {p.manifest.reference: p for p in catalogue}
         self._load, self._lock, self._loaded = load, threading.Lock(), dict[str, T]()
         for name in catalogue.aliases.values():
-            self[catalogue.resolve(name).manifest.reference]
+            self.get(catalogue.resolve(name).manifest.reference)
 
     def __getitem__(self, reference: str) -> T:
         with self._lock:

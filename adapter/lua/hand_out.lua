@@ -24,15 +24,15 @@ end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 1000)) do
   if #found >= most then break end
   local to, owner = whose(id)
-  add(asked, to)
-  local wait = tonumber(ARGV[1])
-  if asked[to] <= share and (owns[owner] or 0) < most - #found then
+  local wait, full = tonumber(ARGV[1]), (owns[owner] or 0) >= most - #found
+  if not full then add(asked, to) end -- what its owner has no place for takes none of the receiver's
+  if not full and asked[to] <= share then
     add(owns, owner)
     table.insert(found, id)
   else
     -- Beyond a receiver's share they come again 10 ms after each other, else 1 ms: others are found behind however many.
     add(late, owner)
-    wait = math.max(10 * (asked[to] - share), late[owner])
+    wait = math.max(10 * ((asked[to] or 0) - share), late[owner])
   end
   redis.call('ZADD', KEYS[1], now + wait, id)
 end

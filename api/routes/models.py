@@ -110,7 +110,7 @@ async def patch_model(model_id: str, request: Request, s: S, who: MayAdapt, if_m
 async def cancel_model(model_id: str, s: S, who: MayAdapt, idempotency_key: IdempotencyKey = None) -> Model:
     """Stop the newest adaptation while it waits or runs; a version that was ready stays.
 
-    Sent again under the same key, it is about the same adaptation, whatever was begun since.
+    Where it stopped one, the same key again is about that one, whatever was begun since.
     """
     key = Idempotency(idempotency_key, "cancel") if idempotency_key else None
     before = await s.in_store(s.records.changed_before, who.owner, model_id, key) if key else None

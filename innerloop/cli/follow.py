@@ -72,7 +72,7 @@ class _Lines:
 
     def show(self, event: dict[str, Any]) -> None:
         when, version = event["at"][:19].replace("T", " "), f"v{event['version']}"
-        what = {"step": self._step, "webhook": _webhook, "status": _status}[event["event"]](event)
+        what = {"step": self._step, "webhook": _webhook, "status": _status}.get(event["event"], _other)(event)
         out.print(Text.assemble((when, "dim"), f"  {version:<4}", what), soft_wrap=True)
 
     def _step(self, event: dict[str, Any]) -> Text:
@@ -92,6 +92,11 @@ class _Lines:
 
 def _status(event: dict[str, Any]) -> Text:
     return Text(event["status"], STYLES.get(event["status"], "bold"))
+
+
+def _other(event: dict[str, Any]) -> Text:
+    """Of a later server."""
+    return Text(event["event"])
 
 
 def _webhook(event: dict[str, Any]) -> Text:

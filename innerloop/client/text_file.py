@@ -17,8 +17,7 @@ def text_of(data: bytes) -> str:
     """
     text = data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
     if "\0" in text:
-        at = data.index(0)
-        raise UnicodeDecodeError("utf-8", data, at, at + 1, "no text has a NUL in it")
+        raise UnicodeDecodeError("text", data, 0, len(data), "no text has a NUL in it")
     return text
 
 

@@ -14,7 +14,7 @@ from adapter.notice import Notice
 from adapter.queue import Publisher
 from adapter.store import Records
 from adapter.worker import Worker
-from innerloop.embedded import Part
+from innerloop.part import Part
 from tests.adapter.test_worker import queued
 from tests.faults.victim import until
 

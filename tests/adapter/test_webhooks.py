@@ -230,6 +230,19 @@ def test_an_owner_leaves_as_many_places_as_they_take(records: Records, messages:
     assert messages.due(1, under_way=[m.id for m in under_way]) == [], "left for somebody else"
 
 
+def test_what_an_owner_has_no_place_for_takes_none_of_a_receivers(records: Records, messages: Messages) -> None:
+    def told_all(owner: str, digest: str, urls: list[str]) -> None:
+        [model_id] = {told(records, digest, Webhook(url, SECRET), owner=owner) for url in urls}
+        finish(records, model_id, owner=owner)
+
+    told_all("anna", "sha256:1", [f"https://silent-{n}.example/" for n in range(4)])
+    under_way = [message.id for message in messages.due(8)]
+    assert len(under_way) == 4
+    told_all("anna", "sha256:2", [f"https://shared.example/{n}" for n in range(9)])
+    told_all("bob", "sha256:3", ["https://shared.example/"])
+    assert [message.owner for message in messages.due(4, share=8, under_way=under_way)] == ["bob"]
+
+
 def test_a_final_refusal_is_not_tried_again(records: Records, messages: Messages) -> None:
     finish(records, told(records))
     [message] = messages.due(10)
