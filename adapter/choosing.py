@@ -85,9 +85,7 @@ def _fits(inputs: NDArray[Any], shape: tuple[int | str, ...]) -> bool:
     return len(sizes) == len(shape) and all(isinstance(b, str) or a == b for a, b in zip(sizes, shape, strict=True))
 
 
-def _held_out(
-    spec: ModelSpec, support: SupportSet, path: ServingPath, on_step: OnStep | None = None
-) -> NDArray[np.bool_]:
+def _held_out(spec: ModelSpec, support: SupportSet, path: ServingPath, on_step: OnStep | None) -> NDArray[np.bool_]:
     """Whether each example that can be held out is given its class."""
     manifest = path.served.manifest
     temperature = manifest.calibration_for(len(spec.classes), spec.mean_shot).temperature

@@ -24,7 +24,8 @@ class OnDemand(Mapping[str, T]):
         self._published = {p.manifest.reference: p for p in catalogue}
         self._load, self._lock, self._loaded = load, threading.Lock(), dict[str, T]()
         for name in catalogue.aliases.values():
-            self.get(catalogue.resolve(name).manifest.reference)
+            published = catalogue.resolve(name)  # whose files were checked a moment ago
+            self._loaded[published.manifest.reference] = load(published)
 
     def __getitem__(self, reference: str) -> T:
         with self._lock:
