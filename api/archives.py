@@ -14,6 +14,21 @@ MAX_RATIO = 200
 """Bytes of files for each byte of the archive."""
 MAX_BYTES = 256 * 2**20
 """Of all archives of a form, unpacked."""
+MAX_DIRECTORY = 4 * 2**20
+"""Bytes of an archive's list of files: more than twice `MAX_FILES` need."""
+
+
+class _Opened(io.BytesIO):
+    """An archive whose list of files is read while it is opened, in one piece."""
+
+    limit: int | None = MAX_DIRECTORY
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.limit is not None and size is not None and size > self.limit:
+            raise TooLarge(
+                f"archive: its list of files has {size} bytes, at most {self.limit}", code="archive_too_large"
+            )
+        return super().read(size)
 
 
 def unzip(data: bytes, room: int = MAX_BYTES) -> list[Payload]:
@@ -23,10 +38,14 @@ def unzip(data: bytes, room: int = MAX_BYTES) -> list[Payload]:
         TooLarge: more than `room`, or more files than an archive may have.
         Unprocessable: not a zip file, one that cannot be read whole, or a file that is in no class folder.
     """
+    opened = _Opened(data)
     try:
-        archive = zipfile.ZipFile(io.BytesIO(data))
+        archive = zipfile.ZipFile(opened)
+    except TooLarge:
+        raise
     except Exception as error:  # zipfile raises what it meets: struct, Unicode and notice of newer versions
         raise _undecodable(f"archive is not a zip file: {error}") from error
+    opened.limit = None
     entries = [e for e in archive.infolist() if not e.is_dir() and not _is_clutter(e.filename)]
     if len(entries) > MAX_FILES:
         raise TooLarge(f"archive has {len(entries)} files, at most {MAX_FILES}", code="archive_too_large")

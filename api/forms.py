@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -45,7 +44,7 @@ async def opened(request: Request) -> AsyncGenerator[FormData]:
         form = await request.form(max_files=MAX_PARTS, max_fields=MAX_PARTS, max_part_size=MAX_FIELD)
     except HTTPException as error:
         if "Too many" in error.detail:
-            raise TooLarge(f"the form has more than {MAX_PARTS} parts of a kind", code="too_many_parts") from error
+            raise _too_many_parts() from error
         if "maximum size" in error.detail:
             raise TooLarge(
                 f"a part without a filename, which is a text or a setting, has more than {MAX_FIELD} bytes",
@@ -59,11 +58,19 @@ async def opened(request: Request) -> AsyncGenerator[FormData]:
 
 
 async def _closed(request: Request) -> None:
-    """Refuse a body without its closing boundary: the parser would pass over what is missing."""
+    """Refuse a body without its closing boundary, as the parser would pass over what is missing, and one of more
+    boundaries than parts may have: from what only begins like one the parser goes on byte by byte.
+    """
     _, parameters = parse_options_header(request.headers.get("content-type", ""))
-    boundary = parameters.get(b"boundary", b"")
-    if not boundary or b"--" + boundary + b"--" not in await request.body():
+    boundary, body = b"--" + parameters.get(b"boundary", b""), await request.body()
+    if boundary == b"--" or boundary + b"--" not in body:
         raise MalformedRequest("the multipart body has no closing boundary; it was cut off or names another one")
+    if body.count(boundary) > 2 * MAX_PARTS + 1:
+        raise _too_many_parts()
+
+
+def _too_many_parts() -> TooLarge:
+    return TooLarge(f"the form has more than {MAX_PARTS} parts of a kind", code="too_many_parts")
 
 
 def check_known(form: FormData, names: set[str], *, labelled: str | None = None) -> None:
@@ -122,7 +129,7 @@ async def labelled(form: FormData, kind: str) -> list[Payload]:
     room = archives.MAX_BYTES
     for name, part in form.multi_items():
         if name == "archive":
-            files = await asyncio.to_thread(archives.unzip, await _bytes(name, part), room)
+            files = await aside(True, archives.unzip, await _bytes(name, part), room)
             room -= sum(len(file.content) for file in files)
             payloads += files
         elif label := _label(name, kind):

@@ -134,7 +134,7 @@ def preprocess(picture: Image.Image, spec: Picture) -> NDArray[np.uint8]:
 
 def _flatten(picture: Image.Image) -> NDArray[np.uint8]:
     """Upright grey or RGB, transparency laid on white, or on black where what is drawn is light."""
-    picture = _shrunk(_eight_bits(ImageOps.exif_transpose(picture)))
+    picture = _shrunk(_eight_bits(_upright(picture)))
     if picture.mode == "RGBA":
         rgba = np.asarray(picture, dtype=np.float32)
         alpha = rgba[..., 3:] / 255.0
@@ -144,6 +144,14 @@ def _flatten(picture: Image.Image) -> NDArray[np.uint8]:
         background = 0.0 if light and float(alpha.mean()) < 0.9 else 255.0
         return np.rint(rgba[..., :3] * alpha + background * (1 - alpha)).astype(np.uint8)
     return np.asarray(picture)
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """As the camera was held; as it lies where what the camera wrote of itself cannot be read."""
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # Pillow raises what it meets: the pixels are whole
+        return picture
 
 
 def _shrunk(picture: Image.Image) -> Image.Image:

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from adapter.errors import Unprocessable
+from adapter.errors import TooLarge, Unprocessable
 from api.archives import unzip
 
 
@@ -55,3 +55,10 @@ def test_a_folder_is_a_class(how: int) -> None:
 @pytest.mark.parametrize("name", [".", "./", "__MACOSX/bee/1.png", "bee/.DS_Store", "bee/Thumbs.db"])
 def test_what_systems_add_is_passed_over(name: str) -> None:
     assert unzip(zipped(name)) == []
+
+
+def test_a_list_of_files_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(unzip(WHOLE)) == 1
+    monkeypatch.setattr("api.archives._Opened.limit", len(WHOLE) - AT - 23)  # without the record of the end, less one
+    with pytest.raises(TooLarge, match="its list of files"):
+        unzip(WHOLE)

@@ -78,6 +78,13 @@ def test_exif_rotation(plain: Image.Image) -> None:
     assert difference(plain, turned) == 0
 
 
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+@pytest.mark.parametrize("written", [b"garbage!!", b"II*\0\xff\xff\xff\x7f", b""])
+def test_a_camera_that_wrote_nonsense_of_itself(plain: Image.Image, kind: str, written: bytes) -> None:
+    file = encoded(plain, kind, exif=b"Exif\0\0" + written)
+    np.testing.assert_array_equal(Picture.decode(file, Caps()), Picture.decode(encoded(plain, kind), Caps()))
+
+
 def test_sixteen_bits(plain: Image.Image) -> None:
     deep = Image.fromarray(np.asarray(plain).astype(np.uint16) * 257)
     assert difference(plain, deep) < 0.01
