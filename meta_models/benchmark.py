@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -78,6 +79,15 @@ class Row(Job):
     accuracy: float
     ci95: float
     calibration_error: float | None = None
+
+
+class CardSetting(NamedTuple):
+    """Where a card gives an accuracy."""
+
+    protocol: str
+    n_way: int
+    n_shot: int
+    n_query: int
 
 
 def default_episodes(shares_body: bool) -> int:
@@ -178,16 +188,21 @@ class Subject:
         )
 
 
-def card_jobs(subject: Subject, episodes: int) -> Iterator[Job]:
-    """Every figure of a meta-model's card."""
-    for protocol in subject.protocols.values():
+def card_settings(test: Iterable[Protocol]) -> Iterator[CardSetting]:
+    """Every figure that the card of a meta-model with these test classes has."""
+    for protocol in test:
         smallest = min(len(rows) for rows in protocol.pool.class_examples)
         # A pool of few classes has the same settings with as many as it has, once each.
         most = protocol.pool.n_classes
         for n_way, n_shot in dict.fromkeys((min(n_way, most), n_shot) for n_way, n_shot in SETTINGS):
             if n_shot < smallest:
-                n_query = min(N_QUERY, smallest - n_shot)
-                yield _job(subject, "table", protocol.name, n_way, n_shot, 0, n_query, episodes)
+                yield CardSetting(protocol.name, n_way, n_shot, min(N_QUERY, smallest - n_shot))
+
+
+def card_jobs(subject: Subject, episodes: int) -> Iterator[Job]:
+    """Every figure of a meta-model's card."""
+    for protocol, n_way, n_shot, n_query in card_settings(subject.protocols.values()):
+        yield _job(subject, "table", protocol, n_way, n_shot, 0, n_query, episodes)
 
 
 def curve_jobs(subject: Subject, episodes: int) -> Iterator[Job]:

@@ -13,7 +13,7 @@ from meta_models import checkpoint
 from meta_models.algorithms import Tensors
 from meta_models.all_classes import RUN as ALL_CLASSES
 from meta_models.all_classes import learn_from_all
-from meta_models.benchmark import Log, Subject, card_jobs, default_episodes, recipe_of
+from meta_models.benchmark import Log, Subject, card_jobs, card_settings, default_episodes, recipe_of
 from meta_models.calibrate import calibrate
 from meta_models.catalogue import ZOO, Published
 from meta_models.evaluate import Classifier, evaluate_all
@@ -115,7 +115,7 @@ def produce(
         figures = measure_figures(subject, command(recipe), episodes, say, measured)
         manifest = keep_log(manifest.model_copy(update={"benchmarks": figures}), run / SEARCH_LOG, made)
         manifest = next_version(manifest, zoo / recipe.name, say)
-        put_in_place(manifest, made, zoo / recipe.name)
+        put_in_place(manifest, made, zoo / recipe.name, card_settings(splits.test))
         shutil.rmtree(made)
         say(f"published {manifest.reference} in {zoo / recipe.name}")
         return manifest
@@ -168,7 +168,7 @@ def measure_again(published: Published, data: Path, say: Say = print) -> Manifes
     episodes = None if asked == default_episodes(subject.path.shares_body) else asked
     figures = measure_figures(subject, f"innerloop meta-train {old.name}", episodes, say)
     manifest = old.model_copy(update={"benchmarks": figures})
-    write_manifest(manifest, published.folder)
+    write_manifest(manifest, published.folder, card_settings(subject.protocols.values()))
     return manifest
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from meta_models.algorithms import Tensors
 from meta_models.algorithms.protocol import CapsSteps
+from meta_models.benchmark import CardSetting
 from meta_models.eight_bits import with_eight_bit_weights
 from meta_models.inputs import TextSpec
 from meta_models.inputs.vector import N_DIMENSIONS
@@ -161,26 +162,33 @@ def _folder(spec: TextSpec) -> Path:
     return spec.folder
 
 
-def write_manifest(manifest: Manifest, folder: Path) -> None:
-    """What makes a folder a published one.
+def write_manifest(manifest: Manifest, folder: Path, settings: Iterable[CardSetting] = ()) -> None:
+    """What makes a folder a published one; `settings` are where its card must give an accuracy.
 
     Raises:
         PublishError: the card lacks figures or calibration.
     """
     if not manifest.benchmarks or not manifest.calibration:
         raise PublishError(f"{manifest.name}: a card without measured accuracy and calibration is not published")
+    measured = {CardSetting(f.protocol, f.n_way, f.n_shot, f.n_query) for f in manifest.benchmarks}
+    if missing := [one for one in settings if one not in measured]:
+        protocol, n_way, n_shot, _ = missing[0]
+        raise PublishError(
+            f"{manifest.name}: its card lacks the accuracy of {len(missing)} settings that its test classes have, the "
+            f"first {n_way}w{n_shot}s of {protocol}; it is not published"
+        )
     (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n")
 
 
-def put_in_place(manifest: Manifest, made: Path, folder: Path) -> None:
+def put_in_place(manifest: Manifest, made: Path, folder: Path, settings: Iterable[CardSetting]) -> None:
     """The last step of publishing: `made` in the place of `folder` whole; what was there before is there until now, and
-    beside it, its name beginning with a dot, should the process end in between.
+    beside it, its name beginning with a dot, should the process end in between. `settings` as for `write_manifest`.
 
     Raises:
         PublishError: the card lacks figures or calibration.
         ManifestError: the copy is not whole; what was there stays.
     """
-    write_manifest(manifest, made)
+    write_manifest(manifest, made, settings)
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(beside, ignore_errors=True)

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from meta_models.benchmark import Subject
+from meta_models.benchmark import Subject, card_settings
 from meta_models.calibrate import calibrate
 from meta_models.catalogue import Published, why_no_name
 from meta_models.datasets import ClassPool
@@ -119,7 +119,7 @@ def add_encoder(
         command = f"innerloop meta-models add {name} --encoder ENCODER --data {'CSV' if data.is_file() else 'FOLDER'}"
         manifest = manifest.model_copy(update={"benchmarks": measure_figures(subject, command, episodes, say)})
         manifest = next_version(manifest, zoo / name, say)
-        put_in_place(manifest, folder, zoo / name)
+        put_in_place(manifest, folder, zoo / name, card_settings(subject.protocols.values()))
     say(f"published {manifest.reference} in {zoo / name}")
     return manifest
 

@@ -13,6 +13,7 @@ import torch
 from onnx import numpy_helper
 
 from meta_models import publish
+from meta_models.benchmark import card_settings
 from meta_models.calibrate import FALSE_REJECTS, calibrate
 from meta_models.catalogue import ZOO, Catalogue, UnknownMetaModelError
 from meta_models.datasets import ClassPool
@@ -30,6 +31,7 @@ from meta_models.manifest import (
 )
 from meta_models.serving import ServedModel, probabilities
 from meta_models.serving_path import ServingPath
+from meta_models.splits import Protocol
 from meta_models.torch_model import TorchModel, build_algorithm
 from tests.meta_models.test_algorithms import BACKBONE, SHAPE, VARIANTS, a_recipe, a_training
 
@@ -148,10 +150,10 @@ def test_what_is_published_stays_until_the_next_one_is_whole(
     old = read_manifest(published)
     made = publish.export(model, a_recipe(VARIANTS["protonet-cosine"]), a_training(), tmp_path / "made")
     with pytest.raises(publish.PublishError, match="without measured accuracy"):
-        publish.put_in_place(made, tmp_path / "made", published)
+        publish.put_in_place(made, tmp_path / "made", published, [])
     assert read_manifest(published) == old
     card = {"benchmarks": old.benchmarks, "calibration": old.calibration, "version": 9}
-    publish.put_in_place(made.model_copy(update=card), tmp_path / "made", published)
+    publish.put_in_place(made.model_copy(update=card), tmp_path / "made", published, [])
     assert read_manifest(published).version == 9
     assert not list(published.parent.glob(".*"))
 
@@ -167,7 +169,7 @@ def test_what_was_published_is_never_lost(published: Path, tmp_path: Path, monke
 
     monkeypatch.setattr(Path, "rename", broken)
     with pytest.raises(OSError, match="the disk is gone"):
-        publish.put_in_place(manifest, made, published)
+        publish.put_in_place(manifest, made, published, [])
     assert read_manifest(published.with_name(".sketches.old")) == manifest
 
 
@@ -191,7 +193,7 @@ def test_what_is_not_whole_is_not_put_in_place(published: Path, tmp_path: Path) 
     shutil.copytree(published, made)
     (made / "head.onnx").unlink()
     with pytest.raises(ManifestError, match=r"lacks head\.onnx"):
-        publish.put_in_place(manifest, made, published)
+        publish.put_in_place(manifest, made, published, [])
     assert read_manifest(published) == manifest
 
 
@@ -233,6 +235,21 @@ def test_a_card_without_figures_is_refused(model: TorchModel, tmp_path: Path) ->
     manifest = publish.export(model, a_recipe(VARIANTS["protonet-cosine"]), a_training(), tmp_path / "x")
     with pytest.raises(publish.PublishError, match="without measured accuracy"):
         publish.write_manifest(manifest, tmp_path / "x")
+
+
+def test_a_card_that_lacks_a_figure_is_refused(published: Path, pool: ClassPool) -> None:
+    """Of every setting that the test classes have, by every protocol that they are drawn by."""
+    manifest = read_manifest(published)
+    [figure] = manifest.benchmarks
+    wanted = [*card_settings([Protocol("L", pool, 0.0), Protocol("V", pool, 0.0)])]
+    figures = tuple(figure.model_copy(update=one._asdict()) for one in wanted)
+    assert len(figures) == 8
+    lacking = manifest.model_copy(update={"benchmarks": (*figures[:5], *figures[6:])})
+    with pytest.raises(publish.PublishError, match=r"lacks the accuracy of 1 .* 5w5s of V"):
+        publish.write_manifest(lacking, published, wanted)
+    assert read_manifest(published) == manifest
+    publish.write_manifest(manifest.model_copy(update={"benchmarks": figures}), published, wanted)
+    assert read_manifest(published).benchmarks == figures
 
 
 def test_a_user_folder_joins_the_catalogue(published: Path) -> None:
