@@ -247,6 +247,11 @@ class Log:
         self.rows = [r for r in self.rows if version.get(r.meta_model.split("@")[0], r.meta_model) == r.meta_model]
         self._write()
 
+    def forget(self, curve: str, meta_model: str) -> None:
+        """Drop its rows of this curve."""
+        self.rows = [r for r in self.rows if (r.curve, r.meta_model) != (curve, meta_model)]
+        self._write()
+
     def add(self, row: Row) -> None:
         """Append, in place of a row of other weights or fewer episodes; one as good as this is kept instead."""
         if self.find(row):
@@ -266,9 +271,10 @@ def run(
     on_row: Callable[[Row], None],
     episodes: int | None = None,
     curves: bool = True,
+    on_job: Callable[[str], None] = lambda _: None,
 ) -> list[Cost]:
     """Measure the points of `curves` that `log` lacks, with `default_episodes` unless told otherwise; costs are
-    measured each time, all in this run.
+    measured each time, all in this run. `on_job` is told in words what is measured next.
 
     Each meta-model is opened when it is its turn. One whose data are missing is left out, which a warning says.
 
@@ -290,11 +296,16 @@ def run(
             continue
         subject = Subject(one, tests[recipe.data, recipe.input])
         log.forget_other_versions([one.manifest])
-        for wanted in curve_jobs(subject, episodes or default_episodes(subject.path.shares_body)):
-            if curves and not log.find(wanted):
-                row = subject.measure(wanted)
-                log.add(row)
-                on_row(row)
+        jobs = curve_jobs(subject, episodes or default_episodes(subject.path.shares_body)) if curves else ()
+        missing_points = [job for job in jobs if not log.find(job)]
+        for number, job in enumerate(missing_points, 1):
+            on_job(
+                f"{job.meta_model}: {job.curve} {job.x:g}, {job.episodes} episodes, {number} of {len(missing_points)}"
+            )
+            row = subject.measure(job)
+            log.add(row)
+            on_row(row)
+        on_job(f"{one.manifest.reference}: what adapting costs")
         costs.append(subject.cost(began))
     if missing and not costs:
         raise missing

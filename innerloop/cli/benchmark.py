@@ -54,7 +54,7 @@ def accuracy(
         measured = benchmark.Log(log)
         chosen = [p for p in Catalogue() if any(part in p.manifest.name for part in only.split(","))]
         if again:
-            chosen = [replace(one, manifest=measure_again(one, data, say)) for one in chosen]
+            chosen = [replace(one, manifest=measure_again(one, data, measured, say)) for one in chosen]
 
         def show(row: benchmark.Row) -> None:
             if as_json:
@@ -62,8 +62,8 @@ def accuracy(
             else:
                 say(f"{row.meta_model} {row.n_way}w{row.n_shot}s {row.curve} {row.x:g}: {row.accuracy} ± {row.ci95}")
 
-        with err.status("measuring …"):
-            spent = benchmark.run(chosen, partial(load_splits, data), measured, show, episodes, curves)
+        with err.status("measuring …") as status:
+            spent = benchmark.run(chosen, partial(load_splits, data), measured, show, episodes, curves, status.update)
         picture = page.parent / "plots" / "accuracy.png"
         known = costs.record(kept := log.with_name(costs.FILE), spent)
         report.write([p.manifest for p in Catalogue()] + report.measured_only(), measured.rows, known, page, picture)

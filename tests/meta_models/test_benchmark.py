@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from innerloop.cli import app
-from meta_models import benchmark, costs, report, sources
-from meta_models.catalogue import Catalogue
+from meta_models import benchmark, costs, produce, report, sources
+from meta_models.catalogue import ZOO, Catalogue, Published
 from meta_models.datasets import ClassPool, DataError, Omniglot
 from meta_models.episodes import EpisodeSpec
 from meta_models.evaluate import evaluate
+from meta_models.manifest import read_manifest
 from meta_models.recipe import Recipe, load_recipe
 from meta_models.sources import split
 from meta_models.splits import Splits
@@ -58,9 +60,11 @@ def test_measures_every_figure_once_and_writes_the_page(omniglot: Omniglot, tmp_
     assert benchmark.run(published, splits, fresh, again.append, episodes=3, curves=False)[0].adapt_ms > 0
     assert not again
     log = benchmark.Log(tmp_path / "log")
-    benchmark.run(published, splits, log, again.append, episodes=3)
-    assert not again
-    benchmark.run(published, splits, log, again.append, episodes=4)
+    told: list[str] = []
+    benchmark.run(published, splits, log, again.append, episodes=3, on_job=told.append)
+    assert (again, told) == ([], [f"{published[0].manifest.reference}: what adapting costs"])
+    benchmark.run(published, splits, log, again.append, episodes=4, on_job=told.append)
+    assert f"{published[0].manifest.reference}: wrong labels 0.4, 4 episodes, 15 of 15" in told
     assert len(again) == len(log.rows) == len(seen)
 
     log.add(replace(seen[0], meta_model=f"{NAME}@0", accuracy=1.0))
@@ -204,3 +208,32 @@ def test_alphabets_that_are_not_there_are_told(omniglot: Omniglot) -> None:
     other = recipe.data.model_copy(update={"development_groups": ("Latin", "Latein", "Sketches")})
     with pytest.raises(DataError, match=r"Latein, Sketches is no background alphabet.*; those are Armenian, Gujarati"):
         split(omniglot, recipe.model_copy(update={"data": other}))
+
+
+def test_cards_are_measured_again_from_where_it_was_interrupted(
+    omniglot: Omniglot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = Catalogue().resolve(NAME).manifest
+    folder = Path(shutil.copytree(ZOO / NAME, tmp_path / NAME))
+    short = tuple(figure.model_copy(update={"episodes": 3, "accuracy": 1.0}) for figure in manifest.benchmarks)
+    published = Published(folder, manifest.model_copy(update={"benchmarks": short}))
+    monkeypatch.setattr(produce, "load_splits", lambda _data, recipe: split(omniglot, recipe))
+    log = benchmark.Log(tmp_path / "log")
+    measured: list[benchmark.Job] = []
+    log.add(benchmark.Row("another@1", "a", "table", "L", 5, 1, 15, 0, 3, seed=0, accuracy=90.0, ci95=1.0))
+
+    def measure(subject: benchmark.Subject, job: benchmark.Job) -> benchmark.Row:
+        measured.append(job)
+        if len(measured) == 3:
+            raise KeyboardInterrupt
+        return whole(subject, job)
+
+    whole = benchmark.Subject.measure
+    monkeypatch.setattr(benchmark.Subject, "measure", measure)
+    with pytest.raises(KeyboardInterrupt):
+        produce.measure_again(published, tmp_path, log)
+    again = produce.measure_again(published, tmp_path, benchmark.Log(tmp_path / "log"), lambda _: None)
+    assert [(job.n_way, job.n_shot) for job in measured] == [(5, 1), (5, 5), (20, 1), (20, 1), (20, 5)]
+    assert read_manifest(folder) == again
+    assert [figure.accuracy > 1 for figure in again.benchmarks] == [True] * 4
+    assert [row.meta_model for row in benchmark.Log(tmp_path / "log").rows] == ["another@1"]
