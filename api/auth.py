@@ -59,13 +59,21 @@ def _check_local(request: Request, named_origins: list[str]) -> None:
         given = request.headers.get(header)
         if given is None or (header == "origin" and given in named_origins):
             continue
-        name = urlsplit(given if header == "origin" else f"//{given}").hostname or ""
+        name = _name_in(given if header == "origin" else f"//{given}")
         if name not in LOOPBACK and not re.fullmatch(r"127(\.[0-9]{1,3}){3}", name):
             raise AnotherSite(
                 f"{header.title()} {given[:100]!r} is not this machine, and this server has no API keys; "
                 "ask it at 127.0.0.1 or localhost, or make a key with `innerloop keys create`; "
                 "INNERLOOP_ALLOWED_ORIGINS names the origins whose pages may ask"
             )
+
+
+def _name_in(address: str) -> str:
+    """The host that an address names; empty where it names none, or is malformed."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
 
 
 MayPredict = Annotated[Key, Security(_caller, scopes=["predict"])]

@@ -16,6 +16,8 @@ from tests.asking import assert_problem, drawn, support_of
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
         {"Host": "127.0.0.1.evil.example"},
+        {"Host": "[::1"},
+        {"Origin": "http://[x"},
     ],
 )
 def test_another_sites_page_is_refused(http: httpx.Client, headers: dict[str, str]) -> None:
