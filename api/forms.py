@@ -1,4 +1,7 @@
-"""Multipart forms: their parts become options and payloads; a part that nobody reads is refused."""
+"""Multipart forms: their parts become options and payloads; a part that nobody reads is refused.
+
+A setting is a plain field or a file, as browsers send a Blob of JSON, and stands once.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from api.structured import as_problem, aside
 MAX_PARTS = 10_000
 """Files and fields each."""
 MAX_FIELD = 2**20
-"""Bytes of one part that is no file."""
+"""Bytes of one part that is no file, or is a setting."""
 LARGE_PART = 2**16
 """Bytes of one part that others need not wait for."""
 
@@ -77,7 +80,7 @@ def check_known(form: FormData, names: set[str], *, labelled: str | None = None)
     """Refuse parts that nobody reads; `labelled` names those that carry a label.
 
     Raises:
-        Unprocessable: there is one.
+        Unprocessable: there is one, or of one that stands once there are more.
     """
     others = ["archive", "vectors", "labels"] if labelled else []
     unknown = [n for n in form if n not in names and n not in others and not (labelled and _label(n, labelled))]
@@ -86,6 +89,15 @@ def check_known(form: FormData, names: set[str], *, labelled: str | None = None)
         raise Unprocessable(
             f"unknown part {unknown[0]!r}; expected {', '.join(expected)}", code="unknown_field", pointer=unknown[0]
         )
+    for name in sorted((names | {"vectors", "labels"}) - {"inputs"}):
+        if (n := len(form.getlist(name))) > 1:
+            raise Unprocessable(f"part {name} stands once, found {n}", code="invalid_request", pointer=name)
+    if "labels" in form and "vectors" not in form:
+        raise Unprocessable(
+            f"part labels comes with part vectors, whose rows it names; other parts are called {labelled}[<label>]",
+            code="bad_labels",
+            pointer="labels",
+        )
 
 
 def _label(part: str, name: str) -> str | None:
@@ -93,14 +105,14 @@ def _label(part: str, name: str) -> str | None:
     return match[2] if match and match[1] == name else None
 
 
-def options(form: FormData, names: set[str], also: set[str] | None = None) -> AdaptOptions:
+async def options(form: FormData, names: set[str], also: set[str] | None = None) -> AdaptOptions:
     """The parts called `names`; those called `also` may stand beside them.
 
     Raises:
-        MalformedRequest, Unprocessable: one is not what it should be.
+        MalformedRequest, TooLarge, Unprocessable: one is not what it should be.
     """
     check_known(form, names | (also or set()), labelled="support")
-    fields = {name: str(form[name]) for name in names if name in form}
+    fields = await settings(form, names)
     parsed: dict[str, BaseModel] = {}
     for name, schema in (("adaptation", AdaptationIn), ("webhook", WebhookIn)):
         if given := fields.pop(name, ""):
@@ -121,10 +133,6 @@ async def labelled(form: FormData, kind: str) -> list[Payload]:
         TooLarge: too many, or too much.
         Unprocessable: an archive or an array that cannot be read.
     """
-    if len(form.getlist("vectors")) > 1:
-        raise Unprocessable(
-            "part vectors stands once, labels names its rows; send one array", code="bad_labels", pointer="vectors"
-        )
     payloads: list[Payload] = []
     room = archives.MAX_BYTES
     for name, part in form.multi_items():
@@ -160,13 +168,15 @@ async def queries(form: FormData, n_before: int = 0) -> tuple[list[str | None], 
     return ids, payloads
 
 
-def top_k(form: FormData) -> int:
+async def top_k(form: FormData) -> int:
     """How many scores are listed.
 
     Raises:
-        Unprocessable: not a whole number from 1.
+        MalformedRequest, TooLarge, Unprocessable: not a whole number from 1.
     """
-    given = str(form.get("top_k", PredictRequest.model_fields["top_k"].default))
+    given = (await settings(form, {"top_k"})).get("top_k")
+    if given is None:
+        return PredictRequest.model_fields["top_k"].default
     if not re.fullmatch("[1-9][0-9]{0,15}", given):
         raise Unprocessable(
             f"top_k must be a whole number from 1, not {given[:40]!r}", code="invalid_request", pointer="top_k"
@@ -174,13 +184,32 @@ def top_k(form: FormData) -> int:
     return int(given)
 
 
-def version(form: FormData) -> WhichVersion:
+async def version(form: FormData) -> WhichVersion:
     """The version that is asked.
 
     Raises:
-        Unprocessable: it names none.
+        MalformedRequest, TooLarge, Unprocessable: it names none.
     """
-    return which_version(str(form["version"]) if "version" in form else None)
+    return which_version((await settings(form, {"version"})).get("version"))
+
+
+async def settings(form: FormData, names: set[str]) -> dict[str, str]:
+    """Those of the parts called `names` that there are, as text.
+
+    Raises:
+        MalformedRequest: a file that is no text.
+        TooLarge: a file that is longer than a field may be.
+    """
+    return {name: _decoded(name, await _text(form, name)) for name in names if name in form}
+
+
+def _decoded(name: str, given: bytes | str) -> str:
+    if len(given) > MAX_FIELD:
+        raise TooLarge(f"part {name!r} has more than {MAX_FIELD} bytes", code="body_too_large", pointer=name)
+    try:
+        return given if isinstance(given, str) else given.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedRequest(f"part {name!r} is not UTF-8", pointer=name) from error
 
 
 async def _given(part: UploadFile | str, pointer: str, n_before: int, label: str | None = None) -> list[Payload]:

@@ -26,7 +26,8 @@ HEAD = """# HTTP reference
 Written by `make openapi` from [openapi.json](openapi.json); do not edit. A running server shows the same at `/docs`.
 
 Bodies are `application/json`. Where files are sent, the same goes as `application/msgpack` (or
-`application/vnd.msgpack`), with bytes in place of base64, or as `multipart/form-data`, whose parts each section lists.
+`application/vnd.msgpack`), with bytes in place of base64, or as `multipart/form-data`, whose parts each section lists:
+a setting among them is a plain field or a file, as a browser sends a Blob of JSON, and stands once.
 Every error is `application/problem+json`:
 
 ```json

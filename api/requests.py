@@ -68,7 +68,7 @@ async def read_adapt(request: Request) -> AdaptInput:
     if body := await read_structured(request, AdaptRequest):
         return AdaptInput(body, _json_labelled(body.support, "support"))
     async with forms.opened(request) as form:
-        options = forms.options(form, {"meta_model", "name", "ttl_seconds", "adaptation", "webhook"})
+        options = await forms.options(form, {"meta_model", "name", "ttl_seconds", "adaptation", "webhook"})
         return AdaptInput(options, await forms.labelled(form, "support"))
 
 
@@ -99,7 +99,7 @@ async def read_classify(request: Request) -> tuple[AdaptInput, QueryBatch]:
         options = AdaptOptions(meta_model=body.meta_model, adaptation=body.adaptation)
         return AdaptInput(options, _json_labelled(body.support, "support")), _json_queries(body)
     async with forms.opened(request) as form:
-        options = forms.options(form, {"meta_model", "adaptation"}, also={"inputs", "top_k"})
+        options = await forms.options(form, {"meta_model", "adaptation"}, also={"inputs", "top_k"})
         given = AdaptInput(options, await forms.labelled(form, "support"))
         return given, await _form_queries(form, len(given.support))
 
@@ -110,8 +110,9 @@ async def read_export(request: Request) -> ExportRequest:
         return body
     async with forms.opened(request) as form:
         forms.check_known(form, {"format"})
+        given = await forms.settings(form, {"format"})
         try:
-            return ExportRequest.model_validate_strings({name: str(value) for name, value in form.items()})
+            return ExportRequest.model_validate_strings(given)
         except ValidationError as error:
             raise as_problem(error) from error
 
@@ -136,4 +137,4 @@ def _json_queries(body: PredictRequest | ClassifyRequest) -> QueryBatch:
 
 async def _form_queries(form: FormData, n_before: int = 0) -> QueryBatch:
     ids, payloads = await forms.queries(form, n_before)
-    return QueryBatch(ids, payloads, forms.top_k(form), forms.version(form))
+    return QueryBatch(ids, payloads, await forms.top_k(form), await forms.version(form))
