@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from adapter.errors import NotFound, NotReady, Unprocessable
 from adapter.quality import example_name
-from adapter.support_set import SupportSet, canonical, label_problem
+from adapter.support_set import SupportSet, canonical, check_names, label_problem, look_alike
 
 
 def add_examples(
@@ -20,7 +20,9 @@ def add_examples(
 
     Raises:
         NotReady: a meta-model was chosen meanwhile that reads examples in another way.
+        Unprocessable: a label reads as another class does.
     """
+    check_names(labels, "/examples", support.classes)
     if support.inputs.shape[1:] != inputs.shape[1:]:
         raise NotReady("the meta-model was being chosen; send the same again", retry_after=1)
     known = set(zip(support.example_ids, support.names, strict=True))
@@ -69,12 +71,13 @@ def rename_class(support: SupportSet, old: str, new: str) -> SupportSet:
 
     Raises:
         NotFound: there is no class `old`.
-        Unprocessable: `new` is no label, or another class has it.
+        Unprocessable: `new` is no label, or another class has it, or one that reads the same.
     """
     _number(support, old)
-    if problem := label_problem(new):
+    others = [name for name in support.classes if name != old]
+    if problem := label_problem(new) or next(filter(None, (look_alike(new, name) for name in others)), None):
         raise Unprocessable(problem, code="bad_label", pointer="/name")
-    if new != old and new in support.classes:
+    if new in others:
         raise Unprocessable(
             f"there is a class {new!r} already; to join the two, add the examples of one to the other and remove it",
             code="class_exists",

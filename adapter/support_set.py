@@ -10,7 +10,7 @@ import hashlib
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -114,17 +114,18 @@ def check_labels(labels: Sequence[str], limits: Limits) -> None:
     check_counts(labels, limits)
 
 
-def check_names(labels: Sequence[str], pointer: str) -> None:
-    """Refuse labels that cannot name a class, or that no reader could tell from another.
+def check_names(labels: Sequence[str], pointer: str, classes: Collection[str] = ()) -> None:
+    """Refuse labels that cannot name a class, or that no reader could tell from another, or from one of `classes`.
 
     Raises:
         Unprocessable: lists each of them by its place below `pointer`.
     """
-    first: dict[str, str] = {}
+    first = {_as_read(name): name for name in classes}
     errors: list[ErrorItem] = [
         {"pointer": f"{pointer}/{i}/label", "code": "bad_label", "detail": problem}
         for i, label in enumerate(labels)
-        if (problem := label_problem(label) or _look_alike(label, first.setdefault(_as_read(label), label)))
+        if label not in classes
+        and (problem := label_problem(label) or look_alike(label, first.setdefault(_as_read(label), label)))
     ]
     if errors:
         raise Unprocessable(f"{len(errors)} of {len(labels)} labels cannot be used", code="bad_label", errors=errors)
@@ -202,9 +203,11 @@ def _as_read(label: str) -> str:
     return " ".join(unicodedata.normalize("NFC", label).split())
 
 
-def _look_alike(label: str, other: str) -> str | None:
-    """What is wrong with a label that reads as another does, or None where they are one."""
-    return None if label == other else f"{label!r} and {other!r} read the same; write both in one way"
+def look_alike(label: str, other: str) -> str | None:
+    """What is wrong with a label that reads as another does, or None where they are one or differ to a reader."""
+    if label == other or _as_read(label) != _as_read(other):
+        return None
+    return f"{label!r} and {other!r} read the same; write both in one way"
 
 
 def _hash(row: NDArray[Any]) -> str:

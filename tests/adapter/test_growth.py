@@ -76,11 +76,31 @@ def test_renaming_keeps_the_tensors() -> None:
     assert [("z" if name == "b" else name) for name in support.classes] == list(renamed.classes)
 
 
-@pytest.mark.parametrize(("old", "new", "code"), [("a", "b", "class_exists"), ("a", " ", "bad_label")])
+@pytest.mark.parametrize(
+    ("old", "new", "code"), [("a", "b", "class_exists"), ("a", " ", "bad_label"), ("a", "b ", "bad_label")]
+)
 def test_names_that_cannot_be_given(old: str, new: str, code: str) -> None:
     with pytest.raises(Unprocessable) as refused:
         rename_class(of("ab"), old, new)
     assert refused.value.code == code
+
+
+def test_a_class_may_be_written_in_another_way() -> None:
+    assert set(rename_class(of("ab"), "a", "a ").classes) == {"a ", "b"}
+
+
+@pytest.mark.parametrize(("there", "new"), [("caf\u00e9", "cafe\u0301"), ("a", "a ")])
+def test_a_label_that_reads_as_a_class_of_the_model_does_is_no_new_class(there: str, new: str) -> None:
+    support = canonical([there, "c"], INPUTS[:2])
+    assert add_examples(support, [there, "d"], INPUTS[2:4], ["", ""]).classes
+    with pytest.raises(Unprocessable) as refused:
+        add_examples(support, [there, new], INPUTS[2:4], ["", ""])
+    assert [(e.get("code"), e.get("pointer")) for e in refused.value.errors] == [("bad_label", "/examples/1/label")]
+
+
+def test_classes_that_read_the_same_since_long_ago_still_grow() -> None:
+    both = canonical(["a", "a "], INPUTS[:2])
+    assert add_examples(both, ["a", "a "], INPUTS[2:4], ["", ""]).counts == (2, 2)
 
 
 def test_renaming_what_is_not_there() -> None:
