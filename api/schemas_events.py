@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field
 
 from adapter.events import Delivery, Event
+from adapter.keys import Key
 from adapter.models import Status
 from api.schemas import moment
 
@@ -16,17 +18,19 @@ class WebhookAttempt(BaseModel):
     """An attempt at a webhook."""
 
     message: str = Field(description="`webhook-id` of the message.")
-    url: str
+    url: str = Field(description="To a key without scope `adapt` no more than scheme, host and port.")
     outcome: Literal["delivered", "retrying", "gave_up"]
     attempt: int
     http_status: int | None = None
     detail: str | None = None
 
     @classmethod
-    def of(cls, delivery: Delivery) -> WebhookAttempt:
+    def of(cls, delivery: Delivery, *, in_full: bool) -> WebhookAttempt:
+        url = urlsplit(delivery.url)
         return cls(
             message=delivery.message,
-            url=delivery.url,
+            # Whoever knows the rest of it may be able to post there.
+            url=delivery.url if in_full else f"{url.scheme}://{url.netloc}",
             outcome=delivery.outcome,
             attempt=delivery.attempt,
             http_status=delivery.http_status,
@@ -50,7 +54,7 @@ class ModelEvent(BaseModel):
     webhook: WebhookAttempt | None = None
 
     @classmethod
-    def of(cls, event: Event) -> ModelEvent:
+    def of(cls, event: Event, who: Key) -> ModelEvent:
         return cls(
             id=event.id,
             event=event.event,
@@ -59,7 +63,7 @@ class ModelEvent(BaseModel):
             status=event.status,
             step=event.step,
             support_loss=event.support_loss,
-            webhook=WebhookAttempt.of(event.delivery) if event.delivery else None,
+            webhook=WebhookAttempt.of(event.delivery, in_full=who.allows("adapt")) if event.delivery else None,
         )
 
 

@@ -72,14 +72,14 @@ async def list_events(
     after = check_event_id(last_event_id) if last_event_id else None
     if "application/json" in accept and "text/event-stream" not in accept:
         found = await s.in_store(s.records.events, who.owner, model_id, after)
-        body = EventList(data=[ModelEvent.of(e) for e in found]).model_dump_json(exclude_none=True)
+        body = EventList(data=[ModelEvent.of(e, who) for e in found]).model_dump_json(exclude_none=True)
         return Response(body, media_type="application/json")
     if over and after and not await s.in_store(s.records.events, who.owner, model_id, after):
         return Response(status_code=204)
 
     async def told() -> AsyncGenerator[ServerSentEvent]:
         async for event in s.streams.follow(who.owner, model_id, after, is_over, may_listen):
-            data = ModelEvent.of(event).model_dump_json(exclude_none=True)
+            data = ModelEvent.of(event, who).model_dump_json(exclude_none=True)
             yield ServerSentEvent(data, id=event.id, event=event.event)
 
     return EventSourceResponse(

@@ -156,7 +156,7 @@ def test_redirects_are_not_followed_and_gone_is_gone(http: httpx.Client, status:
         assert other.got == []
 
 
-def test_a_key_has_a_secret_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_key_has_its_own_secret_and_one_that_looks_sees_no_path(tmp_path_factory: pytest.TempPathFactory) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INNERLOOP_WEBHOOK_NETWORKS", "127.0.0.0/8")
         running = Embedded(Settings(port=0, data_dir=tmp_path_factory.mktemp("keyed")))
@@ -164,16 +164,23 @@ def test_a_key_has_a_secret_of_its_own(tmp_path_factory: pytest.TempPathFactory)
     try:
         with connect(records_url(running.settings)) as client:
             key, text = KeyStore(client).create("anna")
+            _, looker = KeyStore(client).create("anna", scopes=("predict",))
         time.sleep(FRESH_SECONDS)
         body = {"support": support_json(2, 1, first=8560)}
         with (
             receiving() as receiver,
             httpx.Client(base_url=running.url, headers={"Authorization": f"Bearer {text}"}) as http,
         ):
-            assert http.post("/v1/models", json={**body, "webhook": {"url": receiver.url}}).status_code == 201
+            made = http.post("/v1/models", json={**body, "webhook": {"url": receiver.url}})
+            assert made.status_code == 201
             until(lambda: bool(receiver.got))
             assert key.webhook_secret is not None
             standardwebhooks.Webhook(key.webhook_secret).verify(receiver.got[0][1], receiver.got[0][0])
+            path = made.headers["location"]
+            until(lambda: bool(attempts(http, path)))
+            assert attempts(http, path)[0]["url"] == receiver.url
+            http.headers["Authorization"] = f"Bearer {looker}"
+            assert attempts(http, path)[0]["url"] == f"http://127.0.0.1:{receiver.port}"
     finally:
         running.__exit__()
 
