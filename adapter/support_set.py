@@ -193,9 +193,14 @@ def label_problem(label: str) -> str | None:
         return f"a label must not be {label!r}: in the address of a class that means another place"
     if len(label) > MAX_LABEL_LENGTH:
         return f"a label has at most {MAX_LABEL_LENGTH} characters, this one {len(label)}"
-    if not label.isprintable():
+    if not is_printable(label):
         return f"a label must be printable, this one is {label!r}"
     return None
+
+
+def is_printable(text: str) -> bool:
+    """Whether a terminal shows all of it, on one line, and does nothing else."""
+    return text.isprintable()
 
 
 def _as_read(label: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -15,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from adapter.support_set import is_printable
 from meta_models.inputs import MODALITIES
 from meta_models.inputs.vector import MAX_DIMENSIONS
 
@@ -173,6 +175,16 @@ class WebhookIn(In):
     secret: str | None = Field(default=None, max_length=200, description="`whsec_…`; left out: the API key's own.")
 
 
+def _named(name: str) -> str:
+    if not is_printable(name):
+        raise ValueError(f"a name must be printable, this one is {name!r}")
+    return name
+
+
+ModelName = Annotated[str, Field(max_length=200), AfterValidator(_named)]
+"""Shown to people as it is, in terminals too."""
+
+
 class AdaptOptions(In):
     """Everything of an adapt request but its examples."""
 
@@ -181,7 +193,9 @@ class AdaptOptions(In):
         description="A published name, `name@version`, an alias, or `auto`; left out: the modality's alias, of pictures"
         " that of the kind they look like, or both kinds are tried where their looks leave a doubt.",
     )
-    name: str | None = Field(default=None, max_length=200, description="A name for people; the id is what counts.")
+    name: ModelName | None = Field(
+        default=None, description="A name for people, of printable characters; the id is what counts."
+    )
     adaptation: AdaptationIn = AdaptationIn()
     ttl_seconds: Int | None = Field(default=None, ge=60, description="Life of the model; default 604,800 (7 days).")
     webhook: WebhookIn | None = None
@@ -264,7 +278,7 @@ class ExportRequest(In):
 class ModelPatch(In):
     """What to change; fields that are left out stay. null takes the default again."""
 
-    name: str | None = Field(default=None, max_length=200)
+    name: ModelName | None = Field(default=None, description="Of printable characters.")
     ttl_seconds: Int | None = Field(default=None, ge=60, description="Life from now on.")
     stable: Int | None = Field(default=None, ge=1, description="The version that `?version=stable` asks.")
     false_reject_rate: float | None = Field(

@@ -49,6 +49,7 @@ def test_rejecting_nothing(http: httpx.Client, path: str) -> None:
     [
         ({"nmae": "x"}, "invalid_request", "/nmae"),
         ({"name": "x" * 201}, "invalid_request", "/name"),
+        ({"name": "\x1b]0;title\x07"}, "invalid_request", "/name"),
         ({"ttl_seconds": 5}, "invalid_request", "/ttl_seconds"),
         ({"ttl_seconds": 10**9}, "invalid_request", "/ttl_seconds"),
         ({"stable": 2}, "invalid_request", "/stable"),

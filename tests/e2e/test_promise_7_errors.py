@@ -79,6 +79,10 @@ BAD_REQUESTS: dict[str, tuple[Callable[[httpx.Client], httpx.Response], int, str
         post(content=b'{"support": [], "ttl_seconds": ' + b"9" * 4000 + b"}", headers=JSON), 422, "invalid_request",
     ),
     "long name": (post(json={"support": GOOD, "name": "x" * 201}), 422, "invalid_request"),
+    "name that moves the cursor": (post(json={"support": GOOD, "name": "\x1b[31m"}), 422, "invalid_request"),
+    "name of two lines in a form": (
+        post(files=parts_of(drawn(2, 1, first=1)), data={"name": "a\nb"}), 422, "invalid_request",
+    ),
     "name is a number": (post(json={"support": GOOD, "name": 5}), 422, "invalid_request"),
     "too many steps": (post(json={**MAML, "adaptation": {"inner_steps": 10**6}}), 422, "invalid_request"),
     "negative steps": (post(json={**MAML, "adaptation": {"inner_steps": -1}}), 422, "invalid_request"),
