@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -23,6 +24,9 @@ from adapter.errors import ErrorItem, Unprocessable
 from meta_models.manifest import Limits
 
 MAX_LABEL_LENGTH = 200
+
+_JOINERS = re.compile(r"(?<=\S)[\u200c\u200d]+(?=\S)")
+"""What parts or joins two characters of Persian, of Devanagari and of emoji, and is not seen itself."""
 
 
 @dataclass(frozen=True)
@@ -200,12 +204,12 @@ def label_problem(label: str) -> str | None:
 
 def is_printable(text: str) -> bool:
     """Whether a terminal shows all of it, on one line, and does nothing else."""
-    return text.isprintable()
+    return _JOINERS.sub("", text).isprintable()
 
 
 def _as_read(label: str) -> str:
-    """Without what no reader sees: more than one space, and whether an accent is a character of its own."""
-    return " ".join(unicodedata.normalize("NFC", label).split())
+    """Without what no reader sees: more than one space, what joins, and whether an accent is a character of its own."""
+    return " ".join(unicodedata.normalize("NFC", _JOINERS.sub("", label)).split())
 
 
 def look_alike(label: str, other: str) -> str | None:

@@ -76,6 +76,10 @@ def test_counts_follow_the_canonical_order() -> None:
         (["a", "b" * 201], "bad_label"),
         (["a", ".."], "bad_label"),
         (["a", "."], "bad_label"),
+        (["a", "b\u200d"], "bad_label"),
+        (["a", "\u200cb"], "bad_label"),
+        (["a", "\u200c\u200d"], "bad_label"),
+        (["a", "b\u200bc"], "bad_label"),
     ],
 )
 def test_unusable_labels_are_refused(labels: list[str], code: str) -> None:
@@ -90,7 +94,18 @@ def test_every_bad_label_is_named() -> None:
     assert [e.get("pointer") for e in refused.value.errors] == ["/support/1/label", "/support/3/label"]
 
 
-@pytest.mark.parametrize(("one", "other"), [("late", "late "), ("caf\u00e9", "cafe\u0301"), ("a b", "a  b")])
+@pytest.mark.parametrize(
+    "label",
+    ["\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0915\u094d\u200d\u0937", "\U0001f469\u200d\U0001f4bb"],
+    ids=["Persian", "Devanagari", "emoji"],
+)
+def test_letters_may_be_joined_and_parted(label: str) -> None:
+    check_labels([label, "a"], Limits())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("late", "late "), ("caf\u00e9", "cafe\u0301"), ("a b", "a  b"), ("ab", "a\u200cb")]
+)
 def test_labels_that_read_the_same_are_not_two_classes(one: str, other: str) -> None:
     with pytest.raises(Unprocessable) as refused:
         check_labels([one, "c", one, other], Limits())
