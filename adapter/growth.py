@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,21 @@ from numpy.typing import NDArray
 
 from adapter.errors import NotFound, NotReady, Unprocessable
 from adapter.quality import example_name
-from adapter.support_set import SupportSet, canonical, check_names, label_problem, look_alike
+from adapter.support_set import SupportSet, canonical, check_names, content_ids, label_problem, look_alike
+
+Unnamed = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def add_examples(
-    support: SupportSet, labels: Sequence[str], inputs: NDArray[Any], sources: Sequence[str]
+    support: SupportSet,
+    labels: Sequence[str],
+    inputs: NDArray[Any],
+    sources: Sequence[str],
+    unnamed: Unnamed = lambda rows: rows,
 ) -> SupportSet:
     """With these examples too; one that its class has already is passed over, so that a retry adds nothing.
+
+    `unnamed` takes from rows the name that their class had when they came; it may have been renamed since.
 
     Raises:
         NotReady: a meta-model was chosen meanwhile that reads examples in another way.
@@ -25,10 +33,10 @@ def add_examples(
     check_names(labels, "/examples", support.classes)
     if support.inputs.shape[1:] != inputs.shape[1:]:
         raise NotReady("the meta-model was being chosen; send the same again", retry_after=1)
-    known = set(zip(support.example_ids, support.names, strict=True))
+    known = set(_keys(support, unnamed))
     added = canonical(labels, inputs, sources)
     fresh: list[int] = []
-    for row, key in enumerate(zip(added.example_ids, added.names, strict=True)):
+    for row, key in enumerate(_keys(added, unnamed)):
         if key not in known:
             known.add(key)
             fresh.append(row)
@@ -84,6 +92,13 @@ def rename_class(support: SupportSet, old: str, new: str) -> SupportSet:
             pointer="/name",
         )
     return canonical([new if name == old else name for name in support.names], support.inputs, support.sources)
+
+
+def _keys(support: SupportSet, unnamed: Unnamed) -> list[tuple[str, str]]:
+    """What no class has twice: of each example its content, and its class as it is called now."""
+    rows = unnamed(support.inputs)
+    ids = support.example_ids if rows is support.inputs else content_ids(rows)
+    return list(zip(ids, support.names, strict=True))
 
 
 def _number(support: SupportSet, name: str) -> int:

@@ -88,9 +88,9 @@ def canonical(
 ) -> SupportSet:
     """Order examples by content within classes, and classes by content."""
     sources = sources or [""] * len(labels)
-    ids = [_hash(row) for row in inputs]
+    ids = content_ids(inputs)
     # Examples that one kind of meta-model cannot tell apart, another may.
-    ties = ids if other is None else [_hash(row) for row in other]
+    ties = ids if other is None else content_ids(other)
     by_class: dict[str, list[tuple[str, str, int]]] = {}
     for row, (label, example, tie) in enumerate(zip(labels, ids, ties, strict=True)):
         by_class.setdefault(label, []).append((example, tie, row))
@@ -219,8 +219,9 @@ def look_alike(label: str, other: str) -> str | None:
     return f"{label!r} and {other!r} read the same; write both in one way"
 
 
-def _hash(row: NDArray[Any]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest()
+def content_ids(rows: NDArray[Any]) -> list[str]:
+    """(n, …) to the sha256 of each."""
+    return [hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest() for row in rows]
 
 
 def _digest(value: object) -> str:

@@ -114,7 +114,7 @@ def adding(services: Services, record: ModelRecord, payloads: list[Payload]) -> 
     inputs = services.decoder.support(payloads, manifest.input, record.spec.input_shape)
     sources = [p.pointer for p in payloads]
     fingerprint = support_set.canonical(labels, inputs, sources).digest(manifest.reference, {})
-    return lambda support: growth.add_examples(support, labels, inputs, sources), fingerprint
+    return lambda support: growth.add_examples(support, labels, inputs, sources, manifest.input.unnamed), fingerprint
 
 
 async def comparison(services: Services, record: ModelRecord) -> ExamplesComparison | None:

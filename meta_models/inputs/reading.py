@@ -67,6 +67,10 @@ class Described(BaseModel):
         """An example of a support set, whose class name may say something."""
         return row
 
+    def unnamed(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """(n, *shape) to what remains of the examples without the names of their classes."""
+        return rows
+
     def doubts(self, rows: NDArray[Any]) -> dict[str, NDArray[np.bool_]]:
         """What a meta-model cannot make much of: in words, which (n,) of the examples (n, *shape) it is true of."""
         return {}
@@ -113,6 +117,10 @@ class Reads(Protocol):
 
     def with_name(self, row: NDArray[Any], name: str) -> NDArray[Any]:
         """`Described.with_name`."""
+        ...
+
+    def unnamed(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """`Described.unnamed`."""
         ...
 
     def doubts(self, rows: NDArray[Any]) -> dict[str, NDArray[np.bool_]]:

@@ -107,6 +107,10 @@ class TextSpec(Described):
         named[self.max_tokens : self.max_tokens + len(ids)] = ids
         return named
 
+    def unnamed(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """(n, max_tokens + name_tokens) to texts (n, max_tokens)."""
+        return self.parts(rows)[0]
+
     def doubts(self, rows: NDArray[Any]) -> dict[str, NDArray[np.bool_]]:
         """Texts that fill their part of the row, and texts of which the encoder knows less than half."""
         texts, _ = self.parts(rows)

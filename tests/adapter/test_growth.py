@@ -9,6 +9,7 @@ from adapter.errors import NotFound, NotReady, Unprocessable
 from adapter.growth import add_examples, remove_class, remove_example, rename_class
 from adapter.quality import example_name
 from adapter.support_set import SupportSet, canonical
+from meta_models.inputs import TextSpec
 
 INPUTS = np.stack([np.full((1, 4, 4), value, np.uint8) for value in range(10)])
 
@@ -35,6 +36,16 @@ def test_examples_that_are_there_already_add_nothing() -> None:
     assert same(twice, of("aabb", 0, 1, 2, 5))
     moved = add_examples(support, ["b"], INPUTS[:1], [""])
     assert moved.counts != support.counts, "the same picture in another class is another example"
+
+
+def test_an_example_is_there_whatever_its_class_was_called_when_it_came() -> None:
+    """Rows of texts hold the name of their class."""
+    spec = TextSpec(max_tokens=4, name_tokens=4)
+    rows = np.array([[text] * 4 + [name] * 4 for text, name in ((1, 7), (2, 8), (1, 9), (3, 9))], np.int32)
+    support = rename_class(canonical(["late", "refund"], rows[:2]), "late", "delayed")
+    assert add_examples(support, ["delayed"], rows[2:3], [""], spec.unnamed) is support
+    grown = add_examples(support, ["delayed", "delayed"], rows[2:], ["", ""], spec.unnamed)
+    assert dict(zip(grown.classes, grown.counts, strict=True)) == {"delayed": 2, "refund": 1}
 
 
 def test_removing_an_example() -> None:

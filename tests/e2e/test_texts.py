@@ -78,6 +78,9 @@ def test_a_new_name_changes_no_answer(http: httpx.Client) -> None:
             for result in (old, new)
         ]
         assert scores[0] == scores[1]
+    there = [{**example, "label": "zzz"} for example in support(2) if example["label"] == "refund"]
+    again = http.post(f"/v1/models/{model['id']}/examples", json={"examples": there}, headers=WAIT)
+    assert (again.json()["version"], again.headers.get("idempotent-replayed")) == (2, "true"), "it has them already"
 
 
 def test_forms_files_and_archives_say_the_same(http: httpx.Client) -> None:
