@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from adapter import growth, support_set
-from adapter.errors import LostUpdate, NotFound, TooLarge, Unprocessable
+from adapter.errors import LostUpdate, NotFound, NotReady, TooLarge, Unprocessable
 from adapter.keys import Key
 from adapter.models import ModelRecord, Origin, OriginKind
 from adapter.quality import Quality, compare
@@ -19,8 +22,14 @@ from api.quality import word_comparison
 from api.schemas_quality import ExamplesComparison
 from api.services import Services
 
-TRIES = 5
-"""Changes of others that one without `If-Match` lets pass before it gives up."""
+TRIES = 12
+"""Changes through other API processes that one without `If-Match` lets pass before it gives up."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0
+"""Seconds between tries at most; doubling from the first to the longest."""
+
+TURN_SECONDS = 30.0
+"""That a change waits for those of the same model before it."""
 
 Change = Callable[[SupportSet], SupportSet]
 
@@ -48,30 +57,70 @@ async def grow(
     Raises:
         MalformedRequest, NotFound, Expired, Unprocessable, LostUpdate, IdempotencyKeyInUse, NoWorker, QueueFull,
         StoreFull, QuotaExceeded.
+        NotReady: others change it all the time.
     """
     check_if_match(if_match)
-    for _ in range(TRIES):
-        base = await services.in_store(services.records.newest_kept, who.owner, model_id)
-        # Before If-Match: a request that is sent again finds the state that it made itself.
-        before = idempotency and await services.in_store(_made_before, services, base, idempotency)
-        if before:
-            return Grown(before, is_new=False, revision=base.head.revision)
-        expected_revision(if_match, base)
-        old = await stored_support(services, base)
-        if base.spec.input_shape not in ((), old.inputs.shape[1:]):
-            continue  # a meta-model that reads the examples in another way was chosen after the record was read
-        new = await services.in_compute(change, old)
-        if new is old or (new.content, new.classes) == (old.content, old.classes):
-            if idempotency:
-                await services.in_store(services.records.remember_change, base, idempotency)
-            return Grown(base, is_new=False, revision=base.head.revision)
-        try:
-            number = await services.in_store(_store, services, who, base, kind, old, new, idempotency)
-        except LostUpdate:
-            continue
-        record = await services.in_store(services.records.get, who.owner, model_id, number)
-        return Grown(record, is_new=True, revision=base.head.revision + 1)
-    raise LostUpdate(f"model {model_id} is being changed by others all the time; try again, or send If-Match")
+    async with _turn(services, who, model_id):
+        for attempt in range(TRIES):
+            grown = await _tried(services, who, model_id, kind, change, if_match, idempotency)
+            if grown is not None:
+                return grown
+            await asyncio.sleep(random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)))  # noqa: S311
+    raise _crowded(model_id)
+
+
+async def _tried(
+    services: Services,
+    who: Key,
+    model_id: str,
+    kind: OriginKind,
+    change: Change,
+    if_match: str | None,
+    idempotency: Idempotency | None,
+) -> Grown | None:
+    """The change made to the model as it is now; None where it changed meanwhile."""
+    base = await services.in_store(services.records.newest_kept, who.owner, model_id)
+    # Before If-Match: a request that is sent again finds the state that it made itself.
+    before = idempotency and await services.in_store(_made_before, services, base, idempotency)
+    if before:
+        return Grown(before, is_new=False, revision=base.head.revision)
+    expected_revision(if_match, base)
+    old = await stored_support(services, base)
+    if base.spec.input_shape not in ((), old.inputs.shape[1:]):
+        return None  # a meta-model that reads the examples in another way was chosen after the record was read
+    new = await services.in_compute(change, old)
+    if new is old or (new.content, new.classes) == (old.content, old.classes):
+        if idempotency:
+            await services.in_store(services.records.remember_change, base, idempotency)
+        return Grown(base, is_new=False, revision=base.head.revision)
+    try:
+        number = await services.in_store(_store, services, who, base, kind, old, new, idempotency)
+    except LostUpdate:
+        return None
+    record = await services.in_store(services.records.get, who.owner, model_id, number)
+    return Grown(record, is_new=True, revision=base.head.revision + 1)
+
+
+@asynccontextmanager
+async def _turn(services: Services, who: Key, model_id: str) -> AsyncGenerator[None]:
+    """Changes of a model go one after another within this process: each reads and writes its whole support set.
+
+    Raises:
+        NotReady: too many are before this one.
+    """
+    turn = services.turns.setdefault(f"{who.owner}/{model_id}", asyncio.Lock())
+    try:
+        await asyncio.wait_for(turn.acquire(), TURN_SECONDS)
+    except TimeoutError as error:
+        raise _crowded(model_id) from error
+    try:
+        yield
+    finally:
+        turn.release()
+
+
+def _crowded(model_id: str) -> NotReady:
+    return NotReady(f"model {model_id} is being changed by others all the time; send the same again", retry_after=1)
 
 
 async def listed(services: Services, who: Key, model_id: str, version: str | None) -> ModelRecord:

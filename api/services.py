@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 from fastapi import Request
 
@@ -54,6 +55,7 @@ class Services:
         self.rate = RateLimiter(settings.records_url)
         self.waiter = Waiter(settings.records_url)
         self.streams = Streams(settings.records_url)
+        self.turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of changes, by owner and model
         # Redis calls are short, but for those to a server that does not answer: nobody waits behind the other one's.
         # Arithmetic is bounded by the cores so that requests queue here, not there.
         self._store_pool = ThreadPoolExecutor(16, thread_name_prefix="store")

@@ -93,7 +93,7 @@ def add_examples(
         wait: seconds; None: not at all, the version that was accepted may be `queued` or `adapting`.
 
     Raises:
-        InnerloopHTTPError: refused; `PreconditionFailed` where the model changed meanwhile.
+        InnerloopHTTPError: refused; `PreconditionFailed` where the model is not in the state of `if_match` any more.
         AdaptationFailed, Canceled: the version was accepted and will not be after all.
         TimeoutError: not ready after `wait` seconds.
     """

@@ -241,10 +241,10 @@ def test_the_tag_of_a_change_says_nothing_of_what_came_after_it(http: httpx.Clie
 
 def test_changes_at_the_same_time_are_all_kept(http: httpx.Client) -> None:
     path = f"/v1/models/{adapt(http, drawn(2, 1, first=4120))['id']}"
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda i: made(add(http, path, [("class 0", png(4120, 10 + i))])), range(4)))
-    assert http.get(path).json()["latest_version"] == 5
-    assert len(http.get(f"{path}/examples").json()["data"]) == 6
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda i: made(add(http, path, [("class 0", png(4120, 10 + i))])), range(16)))
+    assert http.get(path).json()["latest_version"] == 17
+    assert len(http.get(f"{path}/examples").json()["data"]) == 18
 
 
 def test_the_old_version_answers_while_the_new_one_is_adapted(http: httpx.Client) -> None:
