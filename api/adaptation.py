@@ -39,7 +39,10 @@ from meta_models.manifest import Manifest
 
 CLASSIFY_TTL_SECONDS = 120
 RESTORE_SECONDS = 60.0
+"""That a request waits for weights that were evicted, all tries together."""
+
 RESTORE_TRIES = 3
+"""What was adapted again may be evicted before it is read."""
 
 
 @dataclass(frozen=True)
@@ -265,6 +268,7 @@ async def adapted_tensors(services: Services, record: ModelRecord) -> Arrays:
         Canceled: it never will.
         MetaModelGone: its meta-model, or that version of it, is not published here any more.
         AdaptationFailed: it failed.
+        NoWorker: there is nobody to adapt it again.
         AdaptationTimeout: adapting again takes too long.
     """
     if record.status in ("failed", "canceled"):
@@ -272,6 +276,7 @@ async def adapted_tensors(services: Services, record: ModelRecord) -> Arrays:
     if record.status != "ready":
         raise NotReady(f"model {record.id} is {record.status}; ask again once it is ready", retry_after=1)
     digest, files = record.spec.weights, manifest_of(services, record).files_digest
+    deadline = within(RESTORE_SECONDS)
     for _ in range(RESTORE_TRIES):
         tensors = services.cache.get(record.owner, digest)
         if tensors is None:
@@ -280,11 +285,10 @@ async def adapted_tensors(services: Services, record: ModelRecord) -> Arrays:
                 services.cache.put(record.owner, digest, tensors)
         if tensors is not None:
             return tensors
+        await services.in_store(services.records.require_worker)
         if await services.in_store(services.records.request_restore, record):
             await services.in_store(services.publisher.nudge, record.job_name)
-        record = await settle(
-            services, record.owner, record.id, within(RESTORE_SECONDS), record.version, until=lambda r: not r.job
-        )
+        record = await settle(services, record.owner, record.id, deadline, record.version, until=lambda r: not r.job)
         if not record.job and record.error:
             raise failure(record)
     raise AdaptationTimeout(f"the weights of model {record.id} are being adapted again", retry_after=2)

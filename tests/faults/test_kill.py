@@ -11,8 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from adapter.admission import REMEMBERED_SECONDS
 from adapter.config import Settings
 from innerloop.embedded import Embedded
+from tests.asking import assert_problem
 from tests.drawings import inputs_json, support_json
 from tests.faults.victim import Victim, children, quick, slow, until
 
@@ -95,6 +97,26 @@ def test_evicted_weights_are_adapted_again_once(victim: Victim) -> None:
     assert answers == [before] * 20
     writes = victim.store("weights").info("commandstats")["cmdstat_set"]["calls"]
     assert writes == 1
+
+
+def test_evicted_weights_and_no_worker_are_told_at_once(server: Embedded, http: httpx.Client) -> None:
+    victim = Victim(server, http)
+    model_id = http.post("/v1/models", json=quick(80)).json()["id"]  # not asked yet, so in no cache
+    worker, records = victim.part("worker").process, victim.store("records")
+    assert worker is not None
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        records.delete(*records.keys("il:worker:*"))  # as when its last beat is long ago
+        victim.store("weights").flushall()
+        time.sleep(REMEMBERED_SECONDS)
+        began = time.monotonic()
+        answer = http.post(f"/v1/models/{model_id}/predictions", json={"inputs": inputs_json([10_800])})
+        assert_problem(answer, 503, "no_worker")
+        assert time.monotonic() - began < 5
+    finally:
+        os.kill(worker.pid, signal.SIGCONT)
+    until(lambda: http.get("/readyz").status_code == 200)
+    assert http.post(f"/v1/models/{model_id}/predictions", json={"inputs": inputs_json([10_800])}).status_code == 200
 
 
 @pytest.mark.faults
