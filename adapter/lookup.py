@@ -60,6 +60,14 @@ class Lookup(RedisStore):
             newest = newest or record
         return newest
 
+    def newest_open(self, owner: str, model_id: str) -> ModelRecord:
+        """The newest version that is still being adapted, else the newest.
+
+        Raises:
+            NotFound, Expired: as `get`.
+        """
+        return self.get(owner, model_id, int(self.run("open", [record_key(owner, model_id)], [])))
+
     def newest_kept(self, owner: str, model_id: str) -> ModelRecord:
         """The version that a change starts from: the newest that did not fail and was not canceled, else the first.
 

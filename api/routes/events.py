@@ -63,7 +63,7 @@ async def list_events(
     """Status changes and the support loss before each inner step, of all versions; ends once nothing is adapted."""
 
     async def is_over() -> bool:
-        return not (await s.in_store(s.records.get, who.owner, model_id, "latest")).is_open
+        return not (await s.in_store(s.records.newest_open, who.owner, model_id)).is_open
 
     async def may_listen() -> bool:
         return await s.keyring.still_opens(who)

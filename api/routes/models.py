@@ -108,13 +108,16 @@ async def patch_model(model_id: str, request: Request, s: S, who: MayAdapt, if_m
 
 @router.post("/{model_id}/cancel", responses=problems(404, 409, 410))
 async def cancel_model(model_id: str, s: S, who: MayAdapt, idempotency_key: IdempotencyKey = None) -> Model:
-    """Stop the newest adaptation while it waits or runs; a version that was ready stays.
+    """Stop the newest adaptation that waits or runs; a version that was ready stays.
 
     Where it stopped one, the same key again is about that one, whatever was begun since.
     """
     key = Idempotency(idempotency_key, "cancel") if idempotency_key else None
     before = await s.in_store(s.records.changed_before, who.owner, model_id, key) if key else None
-    record = await s.in_store(s.records.get, who.owner, model_id, before or "latest")
+    if before:
+        record = await s.in_store(s.records.get, who.owner, model_id, before)
+    else:
+        record = await s.in_store(s.records.newest_open, who.owner, model_id)
     status = await s.in_store(s.records.cancel, record, key)
     if status != "canceled":
         raise NotCancelable(f"version {record.version} of model {model_id} is {status}; nothing is being adapted")

@@ -33,7 +33,7 @@ def follow(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what happens to it, from the start and as it happens, until its newest version is settled.
+    """Show what happens to it, from the start and as it happens, until no version of it is adapted any more.
 
     Status, the loss before each step and attempts at webhooks, of all versions. Exit code 1 where the newest is not
     ready in the end.

@@ -77,7 +77,7 @@ def events(model_id: str, *, after: str | None = None) -> Flow[list[dict[str, An
 
 
 def cancel(model_id: str) -> Flow[dict[str, Any]]:
-    """Stop the newest adaptation while it waits or runs; sent again where the connection breaks, it stops no other."""
+    """Stop the newest adaptation that waits or runs; sent again where the connection breaks, it stops no other."""
     return (yield Request("POST", f"{path_of(model_id)}/cancel", headers=once())).json()
 
 

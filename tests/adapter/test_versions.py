@@ -45,6 +45,18 @@ def test_the_newest_ready_version_is_served(records: Records, model_id: str) -> 
     assert records.support("anna", second.record_id) == b"more"
 
 
+def test_the_newest_open_version_may_be_an_older_one(records: Records) -> None:
+    model_id = create(records)
+    second = grown(records, model_id)
+    assert records.newest_open("anna", model_id).version == 2
+    records.cancel(second)
+    assert records.newest_open("anna", model_id).version == 1
+    adapted(records, records.get("anna", model_id, 1))
+    assert records.newest_open("anna", model_id).version == 2, "the newest, where none is"
+    with pytest.raises(NotFound):
+        records.newest_open("otto", model_id)
+
+
 def test_a_change_starts_from_what_is_being_adapted_even_as_it_gets_ready(
     records: Records, model_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import threading
 from collections.abc import Iterator
@@ -104,6 +105,23 @@ def test_cancel_while_adapting(http: httpx.Client) -> None:
     assert not problem["retryable"]
     adapt(http, drawn(2, 1, first=3140))  # the worker is free again
     assert settled(http, path)["status"] == "canceled"
+
+
+def test_an_older_adaptation_goes_on_behind_a_canceled_one(http: httpx.Client) -> None:
+    path = http.post("/v1/models", json=slow(3180, steps=50), headers=ASYNC).headers["location"]
+    added = http.post(f"{path}/examples", json={"examples": support_of(drawn(1, 1, first=3190))}, headers=ASYNC)
+    assert added.status_code == 202, added.text
+    assert http.post(f"{path}/cancel").status_code == 200
+    assert http.get(f"{path}/versions/2").json()["status"] == "canceled"
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        told = pool.submit(listen, http, path)
+        with pytest.raises(TimeoutError):
+            told.result(0.5)  # there is more to come
+        answer = http.post(f"{path}/cancel")
+    assert (answer.status_code, http.get(f"{path}/versions/1").json()["status"]) == (200, "canceled")
+    ended = [e["version"] for e in told.result() if e.get("status") == "canceled"]
+    assert ended == [2, 1]
+    assert http.post(f"{path}/cancel").json()["status"] == "canceled"
 
 
 def test_whoever_waits_for_a_canceled_model_hears_of_it(http: httpx.Client) -> None:
