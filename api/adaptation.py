@@ -18,6 +18,7 @@ from adapter.errors import (
     Canceled,
     InnerloopError,
     MetaModelGone,
+    NotFound,
     NotReady,
     Unprocessable,
 )
@@ -38,6 +39,9 @@ from meta_models.inputs import modality_of
 from meta_models.manifest import Manifest
 
 CLASSIFY_TTL_SECONDS = 120
+ACCEPT_TRIES = 10
+"""Models of the same content that others may delete before a request gives up."""
+
 RESTORE_SECONDS = 60.0
 """That a request waits for weights that were evicted, all tries together."""
 
@@ -208,6 +212,33 @@ async def accept(
                 await asyncio.wait_for(woken.wait(), max(0.0, deadline - within(0)))
     record = ModelRecord.heard(who.owner, woken.record, now_ms()) if created.is_new and woken.record else None
     return Accepted(created.id, created.is_new, record)
+
+
+async def adapted(
+    services: Services,
+    who: Key,
+    prepared: Prepared,
+    deadline: float,
+    idempotency_key: str | None = None,
+    webhook: Webhook | None = None,
+) -> tuple[ModelRecord, bool]:
+    """The record of `accept` once its adaptation ended, or as it is at `deadline`; and whether it is a new one.
+
+    Raises:
+        Canceled: it was new, and somebody deleted it meanwhile.
+        NotReady: one that was there already was deleted meanwhile, again and again.
+        Others: as `accept`.
+    """
+    for _ in range(ACCEPT_TRIES):
+        accepted = await accept(services, who, prepared, deadline, idempotency_key, webhook)
+        try:
+            record = accepted.record or await settle(services, who.owner, accepted.id, deadline)
+        except NotFound as error:
+            if accepted.is_new:
+                raise Canceled(f"model {accepted.id} was deleted meanwhile; adapt again to get one") from error
+            continue
+        return record, accepted.is_new
+    raise NotReady("the model of the same content is being deleted all the time; send the same again", retry_after=1)
 
 
 def within(seconds: float) -> float:

@@ -59,11 +59,10 @@ async def adapt(
     webhook = webhooks.checked(s, who, given.options.webhook)
     prepared = await s.in_compute(adaptation.prepare, s, given)
     deadline = adaptation.within(seconds)
-    accepted = await adaptation.accept(s, who, prepared, deadline, idempotency_key, webhook)
-    record = accepted.record or await adaptation.settle(s, who.owner, accepted.id, deadline)
+    record, is_new = await adaptation.adapted(s, who, prepared, deadline, idempotency_key, webhook)
     if record.status in ("failed", "canceled"):
         raise adaptation.failure(record)
-    return _respond(record, is_new=accepted.is_new)
+    return _respond(record, is_new=is_new)
 
 
 @router.get("", responses=problems(422))

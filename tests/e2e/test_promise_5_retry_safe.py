@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.asking import adapt, archive_of, assert_problem, drawn, in_folders, predict, settled, support_of
 from tests.drawings import png
+from tests.faults.victim import until
 
 
 def listed(http: httpx.Client) -> list[str]:
@@ -114,6 +116,31 @@ def test_duplicate_of_a_model_under_way_joins_it(http: httpx.Client) -> None:
     assert joined.status_code == 201, joined.text
     assert joined.json()["id"] == started.json()["id"]
     assert joined.json()["timings_ms"] == settled(http, started.headers["location"])["timings_ms"]
+
+
+def test_a_duplicate_of_a_model_that_is_deleted_meanwhile_is_adapted_anew(http: httpx.Client) -> None:
+    """Whoever began it hears that it was stopped; who only joined it did not mean the one that was deleted."""
+    body = {
+        "support": support_of(drawn(4, 8, first=2700)),
+        "meta_model": "omniglot-maml",
+        "adaptation": {"inner_steps": 50, "inner_lr": 0.001},
+    }
+    before = set(listed(http))
+
+    def post() -> httpx.Response:
+        return http.post("/v1/models", json=body, headers={"Prefer": "wait=2"})
+
+    with ThreadPoolExecutor(2) as pool:
+        began = pool.submit(post)
+        until(lambda: len(set(listed(http)) - before) == 1)
+        joined = pool.submit(post)
+        time.sleep(0.5)  # it waits for the same model
+        [first] = set(listed(http)) - before
+        assert http.delete(f"/v1/models/{first}").status_code == 204
+    assert_problem(began.result(), 409, "canceled")
+    assert joined.result().status_code in (201, 202), joined.result().text
+    assert joined.result().json()["id"] != first
+    assert http.delete(joined.result().headers["location"]).status_code == 204
 
 
 def test_deleted_content_can_be_adapted_again(http: httpx.Client) -> None:
