@@ -9,6 +9,7 @@ il:{owner}:stored, :sizes    zset, hash  ids by end of life, bytes of their supp
 il:{owner}:digest:{digest}   string  content to id, of models that have not grown
 il:{owner}:idempotency:{h}   hash    Idempotency-Key to fingerprint and id
 il:{owner}:webhooks:{id}     hash    who is told of a model: url to secret
+il:{owner}:messages:{id}     set     messages of a model that are to be sent
 il:jobs                      zset    open jobs by the time someone must look at them
 il:webhooks, :{message}      zset, hash  messages by the time they are to be sent, and each
 il:webhooks:asked:{h}        string  the message that the same content, posted again, was told by
@@ -171,7 +172,7 @@ class Records(Lookup, Admission, Jobs, Versions, Events, Tally):
         return Created(found.decode(), outcome == b"created" or found.decode() == model_id)
 
     def delete(self, owner: str, model_id: str, revision: int | None = None) -> set[str]:
-        """Forget a model and what belongs to it; the names of its versions' weights.
+        """Forget a model and what belongs to it, messages to its webhooks too; the names of its versions' weights.
 
         Raises:
             NotFound: no such model, or another owner's.
@@ -192,6 +193,7 @@ class Records(Lookup, Admission, Jobs, Versions, Events, Tally):
                 events_key(owner, model_id),
                 *stored_keys(owner),
                 webhooks_key(owner, model_id),
+                MESSAGES,
             ],
             [model_id, f"{owner}/{model_id}", DONE_CHANNEL, revision or ""],
         )

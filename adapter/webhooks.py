@@ -1,7 +1,7 @@
 """Messages to an owner's webhooks: a queue in Redis that the scripts fill, signed after Standard Webhooks.
 
 A message is handed out for `LEASE_MS`, then again: whoever died with one loses nothing, and a receiver may get one
-twice. It is kept until it was delivered or given up.
+twice. It is kept until it was delivered or given up, or its model was deleted; one that expires is told of still.
 """
 
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false

@@ -2,11 +2,13 @@
 -- KEYS queue of messages, message, events
 -- ARGV message id, its attempts before this one, ms until the next or '', most events, field, value, field, value …
 -- Returns 1, or 0 where another attempt, made at the same time, has said so already
-local attempts = redis.call('HGET', KEYS[2], 'attempts')
+local m = redis.call('HMGET', KEYS[2], 'attempts', 'owner', 'model')
+local attempts = m[1]
 if not attempts then return 0 end
 if ARGV[3] == '' then
   redis.call('ZREM', KEYS[1], ARGV[1])
   redis.call('DEL', KEYS[2])
+  redis.call('SREM', waiting(m[2], m[3]), ARGV[1])
 else
   if attempts ~= ARGV[2] then return 0 end
   local time = redis.call('TIME')

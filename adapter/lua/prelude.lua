@@ -52,13 +52,19 @@ local function over_quota(quota, usage, stored, sizes, now, adaptations, models,
 end
 
 -- Webhooks. hooks: hash of a model, url to secret. queue: zset of messages by when they are to be sent; beside it a
--- hash for each message.
+-- hash for each message, and a set for each model of those that wait.
+local function waiting(owner, model)
+  return 'il:' .. owner .. ':messages:' .. model
+end
+
 local function announce(queue, url, secret, now, owner, model, version, status, problem)
   local id = 'msg_' .. redis.sha1hex(table.concat({owner, model, version, status, url, now}, ' '))
   redis.call('HSET', queue .. ':' .. id, 'owner', owner, 'model', model, 'version', version, 'status', status,
     'at_ms', now, 'problem', problem, 'url', url, 'secret', secret, 'attempts', 0)
   redis.call('EXPIRE', queue .. ':' .. id, 7 * 86400)
   redis.call('ZADD', queue, now, id)
+  redis.call('SADD', waiting(owner, model), id)
+  redis.call('EXPIRE', waiting(owner, model), 7 * 86400)
   return id
 end
 

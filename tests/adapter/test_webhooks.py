@@ -260,6 +260,25 @@ def test_a_deleted_model_leaves_nothing_behind(records: Records, messages: Messa
     assert messages.client.keys(f"{MESSAGES}*") == []
 
 
+def test_of_a_deleted_model_nobody_is_told(records: Records, messages: Messages) -> None:
+    """Neither first nor again; of another one of the same owner they are, and of one that expired."""
+    other = told(records, "sha256:2")
+    finish(records, other)
+    [message] = messages.due(10)
+    messages.note(message, FAILED, 0)
+    model_id = told(records)
+    finish(records, model_id)
+    [put_off] = messages.due(10)
+    messages.note(put_off, FAILED, 0)
+    told(records, webhook=Webhook("https://example.org/other", SECRET))
+    records.delete("anna", model_id)
+    assert messages.client.zrange(MESSAGES, 0, -1) == [message.id.encode()]
+    assert messages.client.keys(f"{MESSAGES}:msg_*") == [f"{MESSAGES}:{message.id}".encode()], "a secret stays"
+    messages.client.hset(f"il:anna:model:{other}", "expires_ms", 1)
+    put_forward(messages, message)
+    assert [m.model for m in messages.due(10)] == [other]
+
+
 def test_webhooks_live_as_long_as_their_model(records: Records, messages: Messages) -> None:
     model_id = told(records)
     records.patch("anna", model_id, spec().digest, Patch(ttl_seconds=1000), None)
