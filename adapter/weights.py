@@ -29,6 +29,10 @@ class Weights:
         data = cast("bytes | None", self.client.get(_weights(owner, digest)))
         return safetensors.numpy.load(data) if data is not None and _files(data) in (None, files) else None
 
+    def has(self, owner: str, digest: str) -> bool:
+        """Whether they were not evicted."""
+        return bool(self.client.exists(_weights(owner, digest)))
+
     def put(self, owner: str, digest: str, tensors: Arrays, ttl_ms: int, files: str) -> None:
         """Store until evicted, at most for `ttl_ms`."""
         self.client.set(_weights(owner, digest), safetensors.numpy.save(tensors, {"files": files}), px=ttl_ms)

@@ -11,8 +11,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ from adapter.notice import Notice
 from adapter.quality import doubts
 from adapter.queue import ADAPT, celery_app
 from adapter.redis_store import now_ms
-from adapter.store import Claim, Records, Weights, connect
+from adapter.store import Arrays, Claim, Records, Weights, connect
 from meta_models.catalogue import Catalogue, Published
 from meta_models.memory import keep_freed_memory, kept_for_good
 from meta_models.on_demand import OnDemand
@@ -51,6 +51,10 @@ log = logging.getLogger("innerloop.worker")
 
 ELSEWHERE_MS = 60_000
 """So long after a job was opened another worker may publish its meta-model: upgrades take one process at a time."""
+
+
+KEEP_SECONDS = 1.0
+"""Between two looks at whether the weights of the model that is measured are still there."""
 
 
 class _LeaseLostError(Exception):
@@ -144,14 +148,25 @@ class Worker:
             adapted = self._adapt(model, support, features, spec.adaptation, on_step=tell)
             if not still_ours():
                 return False
-            self.weights.put(owner, spec.weights, adapted, max(claim.expires_ms - now_ms(), 1000), files)
+            self._put(claim, adapted, files)
         took = _ms_since(began)
-        done = self.records.finish(claim, took) if measured else self._measure(claim, took, path, support, features)
+        if measured:
+            done = self.records.finish(claim, took)
+        else:
+            done = self._measure(claim, took, path, support, features, adapted)
         if not done and not self.records.exists(owner, claim.record_id):
             self.weights.delete(owner, [spec.weights])  # deleted while it was adapted: nothing of it stays
         return done
 
-    def _measure(self, claim: Claim, took: float, path: ServingPath, support: SupportSet, features: Features) -> bool:
+    def _measure(
+        self,
+        claim: Claim,
+        took: float,
+        path: ServingPath,
+        support: SupportSet,
+        features: Features,
+        adapted: Arrays,
+    ) -> bool:
         """End the job with the model's quality: at once where it costs next to nothing, else after `ready`."""
         from adapter.measure import cross_validate, leave_one_out
 
@@ -161,9 +176,31 @@ class Worker:
         if quality is None:
             if not self.records.serve(claim, took):
                 return False
-            quality = cross_validate(model, support, features, claim.spec.adaptation, temperature, self._go_on)
+            with self._kept(claim, adapted, path.served.manifest.files_digest):
+                quality = cross_validate(model, support, features, claim.spec.adaptation, temperature, self._go_on)
         found = doubts(support, path.served.manifest.input.doubts(support.inputs))
         return self.records.finish(claim, took, quality.model_copy(update={"doubts": found}).model_dump_json())
+
+    def _put(self, claim: Claim, adapted: Arrays, files: str) -> None:
+        self.weights.put(claim.owner, claim.spec.weights, adapted, max(claim.expires_ms - now_ms(), 1000), files)
+
+    @contextmanager
+    def _kept(self, claim: Claim, adapted: Arrays, files: str) -> Generator[None]:
+        """Put weights back that are evicted meanwhile: until this job ends no other one can adapt them again."""
+        over = threading.Event()
+
+        def keep() -> None:
+            while not over.wait(KEEP_SECONDS):
+                with suppress(redis.RedisError):
+                    gone = not self.weights.has(claim.owner, claim.spec.weights)
+                    if gone and self.records.exists(claim.owner, claim.record_id):
+                        self._put(claim, adapted, files)
+
+        threading.Thread(target=keep, name="weights", daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
 
     def _go_on(self, *_: object) -> None:
         if self._notice.is_over:

@@ -48,6 +48,9 @@ RESTORE_SECONDS = 60.0
 RESTORE_TRIES = 3
 """What was adapted again may be evicted before it is read."""
 
+LOOK_SECONDS = 1.0
+"""Between two looks at whether a worker that goes on with a model's job put its weights back."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -308,7 +311,8 @@ async def adapted_tensors(services: Services, record: ModelRecord) -> Arrays:
         raise NotReady(f"model {record.id} is {record.status}; ask again once it is ready", retry_after=1)
     digest, files = record.spec.weights, manifest_of(services, record).files_digest
     deadline = within(RESTORE_SECONDS)
-    for _ in range(RESTORE_TRIES):
+    tries = 0
+    while tries < RESTORE_TRIES and within(0) < deadline:
         tensors = services.cache.get(record.owner, digest)
         if tensors is None:
             tensors = await services.in_weights(services.weights.get, record.owner, digest, files)
@@ -319,9 +323,14 @@ async def adapted_tensors(services: Services, record: ModelRecord) -> Arrays:
         await services.in_store(services.records.require_worker)
         if await services.in_store(services.records.request_restore, record):
             await services.in_store(services.publisher.nudge, record.job_name)
-        record = await settle(services, record.owner, record.id, deadline, record.version, until=lambda r: not r.job)
-        if not record.job and record.error:
-            raise failure(record)
+        look = min(deadline, within(LOOK_SECONDS))
+        record = await settle(services, record.owner, record.id, look, record.version, until=lambda r: not r.job)
+        if record.job and services.waiter.stopping:
+            break
+        if not record.job:
+            tries += 1
+            if record.error:
+                raise failure(record)
     raise AdaptationTimeout(f"the weights of model {record.id} are being adapted again", retry_after=2)
 
 

@@ -15,11 +15,14 @@ from adapter import support_set
 from adapter.adapt import adapt
 from adapter.config import Settings
 from adapter.errors import StoreFull
+from adapter.measure import cross_validate
 from adapter.models import Adaptation, ClassCount, ModelSpec
+from adapter.quality import Quality
 from adapter.store import Arrays, Records
 from adapter.worker import Worker
 from meta_models.catalogue import Catalogue
 from meta_models.inputs import Caps, DrawingSpec, PhotoSpec
+from tests.faults.victim import until
 from tests.photos import INKS, inked
 
 
@@ -69,6 +72,23 @@ def test_a_model_deleted_while_it_is_adapted_leaves_nothing(
     monkeypatch.setattr(worker, "_adapt", adapt_and_delete)
     assert not worker.run(job)
     assert not records.client.keys("il:anna:weights:*")
+
+
+def test_weights_that_are_evicted_while_the_model_is_measured_are_put_back(
+    records: Records, redis_url: str, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(Settings(redis_url=redis_url, device="cpu"))
+    monkeypatch.setattr("adapter.worker.KEEP_SECONDS", 0.02)
+    monkeypatch.setattr("adapter.measure.leave_one_out", Mock(return_value=None))
+
+    def evicted(*given: Any) -> Quality:
+        worker.weights.delete("anna", ["w"])
+        until(lambda: worker.weights.has("anna", "w"))
+        return cross_validate(*given)
+
+    monkeypatch.setattr("adapter.measure.cross_validate", evicted)
+    assert worker.run(job)
+    assert records.get("anna", job.split("/")[1]).status == "ready"
 
 
 def test_weights_that_do_not_answer_are_no_attempt_at_a_job(

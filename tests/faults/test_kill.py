@@ -119,6 +119,26 @@ def test_evicted_weights_and_no_worker_are_told_at_once(server: Embedded, http: 
     assert http.post(f"/v1/models/{model_id}/predictions", json={"inputs": inputs_json([10_800])}).status_code == 200
 
 
+def test_evicted_weights_that_a_measuring_worker_puts_back_are_not_waited_for_in_vain(
+    server: Embedded, http: httpx.Client
+) -> None:
+    victim = Victim(server, http)
+    records, weights = victim.store("records"), victim.store("weights")
+    weights.flushall()
+    model_id = http.post("/v1/models", json=quick(81)).json()["id"]
+    [(name, kept)] = [(name, weights.get(name)) for name in weights.keys("il:*:weights:*")]
+    weights.delete(name)
+    records.hset(f"il:local:model:{model_id}", "job", "running")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = {"inputs": inputs_json([10_810])}
+        waiting = pool.submit(http.post, f"/v1/models/{model_id}/predictions", json=asked)
+        with pytest.raises(TimeoutError):
+            waiting.result(0.5)
+        weights.set(name, kept)
+        assert waiting.result(10).status_code == 200
+    http.delete(f"/v1/models/{model_id}")
+
+
 @pytest.mark.faults
 def test_one_of_two_processes_of_a_worker_killed(tmp_path: Path) -> None:
     """Each takes a job of its own, and none more than it can do: what one leaves behind the other does."""
