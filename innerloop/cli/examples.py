@@ -6,14 +6,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from innerloop.cli.console import note
 from innerloop.client import read_folder
-from innerloop.client.inputs import Text, as_content, is_npy
+from innerloop.client.inputs import Text, as_content, is_npy, lies
 from innerloop.client.text_file import text_of
 
 if TYPE_CHECKING:
@@ -46,11 +45,7 @@ def given(inputs: Sequence[str]) -> list[Example]:
     Raises:
         ValueError: a CSV file has neither a column path nor text.
     """
-    return [
-        example
-        for one in inputs
-        for example in (_csv_inputs(Path(one)) if one.lower().endswith(".csv") and Path(one).is_file() else _read(one))
-    ]
+    return [example for one in inputs for example in (_csv_inputs(Path(one)) if _is_csv(one) else _read(one))]
 
 
 def labelled(source: Path) -> list[Example]:
@@ -87,11 +82,14 @@ def answered(examples: Sequence[Example], ask: Callable[[list[Content]], list[di
     return [{"file": e.name, **({"error": e.error} if e.error else next(answers))} for e in examples]
 
 
+def _is_csv(one: str) -> bool:
+    return one.lower().endswith(".csv") and lies(one, Path.is_file)
+
+
 def _read(one: Path | str, label: str = "") -> list[Example]:
     name = str(one)
-    with suppress(OSError):  # a text may be too long for a path
-        if name and Path(one).is_dir():
-            return [_unreadable(name, "unreadable_file", "this is a folder; name the files in it", label)]
+    if name and lies(name, Path.is_dir):
+        return [_unreadable(name, "unreadable_file", "this is a folder; name the files in it", label)]
     try:
         content = as_content(one)
     except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import numbers
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +77,7 @@ def as_content(given: Input) -> bytes | str:
         return bytes(given)
     if isinstance(given, Path) or (isinstance(given, str) and names_file(given)):
         return Path(given).read_bytes()
-    if isinstance(given, str) and len(given) < 256 and "/" in given and "\0" not in given and Path(given).is_dir():
+    if isinstance(given, str) and len(given) < 256 and "/" in given and lies(given, Path.is_dir):
         raise IsADirectoryError(f"{given} is a folder; name the files in it")
     if isinstance(given, str):
         return Text(given)
@@ -203,7 +203,15 @@ def names_file(text: object) -> bool:
         return True
     if len(text) >= 256 or "\n" in text or "\0" in text:
         return False
-    return suffix in SUFFIXES or Path(text).is_file()
+    return suffix in SUFFIXES or lies(text, Path.is_file)
+
+
+def lies(text: str, what: Callable[[Path], bool]) -> bool:
+    """Whether there is a file or folder of that name; a text may be too long for one, or name what nobody may see."""
+    try:
+        return what(Path(text))
+    except OSError:
+        return False
 
 
 def read_folder(folder: str | Path) -> list[tuple[str, Path]]:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from innerloop import Client, FewShotClassifier
+from innerloop.cli import examples
 from innerloop.client import read_folder
 from innerloop.client.inputs import as_content, names_file
 from tests.drawings import png, sketch
@@ -101,10 +102,22 @@ def test_what_ends_like_a_file_is_one(client: Client, name: str) -> None:
         client.predict("mdl_1", ["hello", name])
 
 
-@pytest.mark.parametrize("text", ["see notes.txt", "the file was invoice.pdf", "one\ntwo.png", "Mr. png", "a" * 300])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("see notes.txt", "the file was invoice.pdf", "one\ntwo.png", "Mr. png", "a" * 300, "a\0/b"),
+        *("我的快递还没有到" * 20, "да/" + "й" * 200, "й" * 200 + " a.csv"),  # more bytes than a name may have
+    ],
+)
 def test_what_only_speaks_of_files_is_a_text(text: str) -> None:
     assert not names_file(text)
     assert as_content(text) == text
+    assert examples.given([text])[0].content == text
+
+
+def test_a_long_label_is_no_file(client: Client, said: Said) -> None:
+    client.adapt([("й" * 150, "hello"), ("b", "bye")])
+    assert said.bodies[0]["support"][0]["label"] == "й" * 150
 
 
 @pytest.mark.parametrize(
