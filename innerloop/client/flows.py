@@ -129,7 +129,7 @@ def predict(
         model_id: of a ready model.
         inputs: read and sent a batch at a time.
         top_k: scores listed for each input.
-        version: a number, `stable` or `latest`; None: the newest that is ready.
+        version: a number, `stable` or `latest`; None: the newest that is ready. One version gives all answers.
         batch: most inputs a request.
         progress: show a bar; by default on a terminal from `BAR_FROM` inputs.
     """
@@ -138,8 +138,9 @@ def predict(
     with bar("classifying", len(given), progress) as advance:
         for part in batches(given, batch):
             body = {"inputs": [_content(data) for data in part], "top_k": plain(top_k), "version": plain(version)}
-            answer = yield Request("POST", f"{path_of(model_id)}/predictions", json=body)
-            results += answer.json()["results"]
+            answer = (yield Request("POST", f"{path_of(model_id)}/predictions", json=body)).json()
+            results += answer["results"]
+            version = answer.get("version", version)
             advance(len(part))
     return results
 
@@ -153,7 +154,8 @@ def evaluate(
     progress: bool | None = None,
 ) -> Flow[dict[str, Any]]:
     """The server's report on (label, input) pairs that the model has not seen: accuracy with its 95% interval,
-    per class, confusions and calibration. More than `batch` are sent in parts, whose reports are added up.
+    per class, confusions and calibration. More than `batch` are sent in parts, whose reports, all of one version, are
+    added up.
     """
     names, inputs = _labelled(queries)
     reports: list[dict[str, Any]] = []
@@ -164,7 +166,8 @@ def evaluate(
             labelled = zip(names[sent : sent + len(part)], part, strict=True)
             body = {"queries": [{"label": label, "input": _content(data)} for label, data in labelled]}
             answer = yield Request("POST", f"{path_of(model_id)}/evaluations", json=body, params=of_version(version))
-            reports.append(answer.json())
+            reports.append(report := answer.json())
+            version = report.get("version", version)
             starts.append(sent)
             sent += len(part)
             advance(len(part))

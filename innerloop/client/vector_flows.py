@@ -76,7 +76,7 @@ def predict_vectors(
     Args:
         model_id: of a ready model of vectors.
         vectors: float32 goes as it is, other numbers become float32.
-        version: a number, `stable` or `latest`; None: the newest that is ready.
+        version: a number, `stable` or `latest`; None: the newest that is ready. One version gives all answers.
         batch: most rows a request.
         progress: show a bar; by default on a terminal from `BAR_FROM` rows.
     """
@@ -92,6 +92,7 @@ def predict_vectors(
             answer = yield Request("POST", path, content=_npy(rows), headers=headers, params=of_version(version))
             with np.load(io.BytesIO(answer.content), allow_pickle=False) as found:
                 parts.append(VectorAnswers(**{name: found[name] for name in VectorAnswers.__annotations__}))
+            version = answer.headers.get("Innerloop-Version", version)
             advance(len(rows))
     if not parts:
         raise ValueError("there are no rows to classify")

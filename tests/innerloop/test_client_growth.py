@@ -133,6 +133,33 @@ def test_what_is_not_waited_for_is_followed(client: Client) -> None:
     assert client.update(model["id"], stable=2, if_match=removed.etag)["stable_version"] == 2
 
 
+@pytest.mark.parametrize("version", [None, "latest"])
+@pytest.mark.parametrize("call", ["predict", "predict_vectors", "evaluate"])
+def test_a_version_that_arrives_between_batches_gives_no_answer(
+    client: Client, other: Client, call: str, version: Any
+) -> None:
+    model_id = client.adapt_vectors(9 * np.eye(2).repeat(3, 0), [*"aaabbb"])["id"]
+    asked: list[int] = []
+
+    def rename(answer: httpx.Response) -> None:
+        asked.append(answer.status_code)
+        if len(asked) == 1:
+            other.rename_class(model_id, "a", "z")
+
+    client._http.event_hooks["response"].append(rename)
+    rows = [np.array([9.0, 0.0])] * 4
+    if call == "evaluate":
+        report = client.evaluate(model_id, [("a", row) for row in rows], batch=2, version=version)
+        assert (report["version"], report["n"], report["accuracy"]) == (1, 4, 1.0)
+    elif call == "predict":
+        results = client.predict(model_id, rows, batch=2, version=version)
+        assert [r["scores"][0]["label"] for r in results] == [*"aaaa"]
+    else:
+        answers = client.predict_vectors(model_id, rows, batch=2, version=version)
+        assert [str(answers.classes[i]) for i in answers.probabilities.argmax(1)] == [*"aaaa"]
+    assert asked == [200, 200]
+
+
 CHANGES: dict[str, tuple[Removing, dict[str, int]]] = {
     "example": (
         lambda client, model_id: client.remove_example(model_id, example_of(client, model_id, "class 0")),
