@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 from collections.abc import Generator, Sequence
@@ -14,7 +15,7 @@ import typer
 from rich.text import Text
 
 from innerloop.cli.console import AsJson, ExitCode, err, friendly, new_table, note, out, print_json, print_table
-from innerloop.cli.examples import Example, answered, given, labelled, pairs
+from innerloop.cli.examples import Example, answered, by_content, given, labelled, pairs
 from innerloop.client import DEFAULT_URL, Client, InnerloopHTTPError
 
 connect = partial(Client, tries=6)
@@ -81,7 +82,7 @@ def adapt(
 ) -> None:
     """Adapt to labelled files or texts; prints the model id."""
     told = {"url": webhook, **({"secret": webhook_secret} if webhook_secret else {})} if webhook else None
-    with friendly(*EXPECTED), connect(url, key) as client, naming(support := labelled(source)):
+    with friendly(*EXPECTED), connect(url, key) as client, naming(support := by_content(labelled(source))):
         model = client.adapt(
             pairs(support),
             name=name,
@@ -92,27 +93,49 @@ def adapt(
         )
         with suppress(TimeoutError):
             model["quality"] = client.quality(model["id"], wait=QUALITY_SECONDS)
+        if quality := model["quality"]:
+            brought = client.examples(model["id"]) if "/support/" in json.dumps(quality) else []
+            model["quality"] = quality = named(quality, brought, support)
     if as_json:
         print_json(model)
         return
     classes = ", ".join(f"{c['name']} ({c['examples']})" for c in model["classes"])
     out.print(Text.assemble((model["id"], "bold"), f"  {model['status']} in {model['timings_ms']['total']:.0f} ms"))
     out.print(f"{model['meta_model']}  {len(model['classes'])} classes: {classes}", style="dim", highlight=False)
-    for warning in _warnings(model["quality"] or {}, support):
+    for warning in [*quality["warnings"], *map(_suspicion, quality["suspicious"])] if quality else ():
         note(warning)
 
 
-def _warnings(quality: dict[str, Any], support: Sequence[Example]) -> list[str]:
-    """Those of a model's quality, and each example that looks like another class, by the names that people know."""
+POINTERS = re.compile(r"(?<=[:,] )/support/\S+?(?=(, /support/\S+)*( and \d+ more)?$)")
+"""Each place of a list that ends a warning; what looks like one in a class's name stands before a quote."""
 
-    def named(match: re.Match[str]) -> str:
-        return _short(support[int(match[1])].name)
 
-    suspicious = [
-        f"{s['source']}: labelled {s['label']}, looks like {s['looks_like']} ({100 * s['probability']:.0f}%)"
-        for s in quality.get("suspicious", ())
-    ]
-    return [re.sub(r"/support/(\d+)(/input)?", named, told) for told in [*quality.get("warnings", ()), *suspicious]]
+def named(quality: dict[str, Any], brought: Sequence[dict[str, Any]], support: Sequence[Example]) -> dict[str, Any]:
+    """A model's quality with the examples that look like another class, or that say little, as people know them.
+
+    Args:
+        quality: as the server tells it.
+        brought: the model's examples. They stood so in the request that made the model, of whoever sent them first.
+        support: the same as they are sent here; where labels tell that the order is another, nothing is named.
+    """
+    names: dict[str, str] = {}
+    for example in brought:
+        found = re.match(r"/support/(\d+)(/|$)", example["source"])
+        here = support[int(found[1])] if found and int(found[1]) < len(support) else None
+        if here is None or here.label != example["label"]:
+            names = {}
+            break
+        names[example["source"]] = _short(here.name)
+    return {
+        **quality,
+        "suspicious": [{**s, "file": names.get(s["source"])} for s in quality["suspicious"]],
+        "warnings": [POINTERS.sub(lambda place: names.get(place[0], place[0]), told) for told in quality["warnings"]],
+    }
+
+
+def _suspicion(found: dict[str, Any]) -> str:
+    looks = f"labelled {found['label']}, looks like {found['looks_like']} ({100 * found['probability']:.0f}%)"
+    return f"{found['file'] or found['example']}: {looks}"
 
 
 def predict(

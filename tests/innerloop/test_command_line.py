@@ -18,6 +18,9 @@ import typer
 
 from innerloop import Client
 from innerloop.cli.console import ExitCode
+from innerloop.cli.data import named
+from innerloop.cli.examples import Example
+from innerloop.client import read_folder
 from innerloop.embedded import Embedded
 from meta_models.catalogue import ZOO
 from meta_models.recipe import RECIPES
@@ -275,6 +278,38 @@ def test_adapt_says_what_is_doubtful(run: Run, tmp_path: Path) -> None:
     assert re.search(r"hello hello[^/]* …", noted)
     assert "/support/" not in noted
     assert json.loads(run("adapt", "texts.csv", "--json").stdout)["quality"]["warnings"]
+
+
+def test_doubtful_files_are_named_whatever_they_were_called_before(run: Run, server: Embedded, tmp_path: Path) -> None:
+    def saved(folder: str, order: int) -> Path:
+        for kind in range(3):
+            (tmp_path / folder / f"kind {kind}").mkdir(parents=True)
+            for i in range(5):
+                (tmp_path / folder / f"kind {kind}" / f"{order * i % 7}.png").write_bytes(png(6100 + kind, i))
+        (tmp_path / folder / "kind 0" / f"{order}-wrong.png").write_bytes(png(6101, 50))
+        return tmp_path / folder
+
+    first, second = saved("first", 1), saved("second", 6)
+    for folder, file in ((first, "1-wrong.png"), (second, "6-wrong.png")):
+        noted = run("adapt", folder.name, COLUMNS="300").stderr
+        assert re.search(rf"{folder.name}/kind 0/{file}: labelled kind 0, looks like kind 1", noted), noted
+        assert "/image" not in noted
+    told = json.loads(run("adapt", second.name, "--json").stdout)
+    assert [s["file"] for s in told["quality"]["suspicious"]] == ["second/kind 0/6-wrong.png"]
+    with Client(server.url) as client:  # in the order of its names
+        client.delete(told["id"])
+        client.adapt(read_folder(first))
+    assert re.search(r"note ex_\w+: labelled kind 0, looks like kind 1", run("adapt", "second", COLUMNS="300").stderr)
+
+
+def test_a_class_that_is_called_as_an_example_is_itself() -> None:
+    warnings = [f"class {'/support/9'!r} has 1 example", "2 say little: /support/0/input/text, /support/1/input/text"]
+    suspicious = [{"source": "/support/1/input/text", "label": "/support/9"}]
+    brought = [{"source": f"/support/{i}/input/text", "label": "/support/9"} for i in range(2)]
+    support = [Example(name, "…", label="/support/9") for name in ("a.txt", "b.txt")]
+    told = named({"warnings": warnings, "suspicious": suspicious}, brought, support)
+    assert told["warnings"] == [warnings[0], "2 say little: a.txt, b.txt"]
+    assert told["suspicious"][0]["file"] == "b.txt"
 
 
 def test_a_file_of_rows_is_an_example_each(run: Run, tmp_path: Path) -> None:
