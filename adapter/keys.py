@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 import redis
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from adapter.config import entries
 from adapter.redis_store import now_ms
@@ -32,6 +32,9 @@ KEYS, CHANGES, USED = "il:keys", "il:keys:changes", "il:keys:used"
 
 RESERVED = {"keys", "lock", "rate", "webhooks", "worker"}
 """Redis keys with these names are the service's own."""
+
+LAST_MS = 253_402_300_799_000
+"""The end of the year 9999, after which no date can be written."""
 
 _OWNER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -71,6 +74,11 @@ class Key(BaseModel):
     created_ms: int = 0
     expires_ms: int | None = None
     revoked_ms: int | None = None
+
+    @field_validator("expires_ms")
+    @classmethod
+    def _can_be_written(cls, ms: int | None) -> int | None:
+        return None if ms is None else min(ms, LAST_MS)
 
     def allows(self, scope: str) -> bool:
         return scope in self.scopes or "admin" in self.scopes

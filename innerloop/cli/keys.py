@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from adapter.keys import Key, KeyStore, Scope
 
 
+MAX_DAYS = 36_500
+
+
 def register(app: typer.Typer) -> None:
     keys = typer.Typer(help="API keys of a server: create, list, revoke.", no_args_is_help=True)
     keys.command()(create)
@@ -29,7 +32,7 @@ def create(
     owner: Annotated[str, typer.Argument(help="Whose models it sees: those of the owner's other keys too.")],
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
     scope: Annotated[list[str] | None, typer.Option(help="predict, adapt or admin; again for more.")] = None,
-    days: Annotated[float | None, typer.Option(min=0, help="Days until it expires; else never.")] = None,
+    days: Annotated[float | None, typer.Option(help=f"Days until it expires, up to {MAX_DAYS}; else never.")] = None,
     requests_per_minute: Annotated[int | None, typer.Option(min=0, help="0: no limit; default 6,000.")] = None,
     adaptations_per_day: Annotated[int | None, typer.Option(min=0, help="0: no limit; default 10,000.")] = None,
     stored_models: Annotated[int | None, typer.Option(min=0, help="0: no limit; default 10,000.")] = None,
@@ -43,6 +46,8 @@ def create(
     scopes: tuple[Scope, ...] = tuple(s for s in SCOPES if s in (scope or ("predict", "adapt")))
     if strange := set(scope or ()) - set(SCOPES):
         raise typer.BadParameter(f"{strange.pop()!r} is none of {', '.join(SCOPES)}", param_hint="--scope")
+    if days is not None and not 0 <= days <= MAX_DAYS:
+        raise typer.BadParameter(f"a key lives 0 to {MAX_DAYS} days, not {days:g}", param_hint="--days")
     asked = {
         "requests_per_minute": requests_per_minute,
         "adaptations_per_day": adaptations_per_day,

@@ -16,11 +16,14 @@ from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from adapter.config import Settings
-from adapter.keys import keys_of_settings
+from adapter.keys import KeyStore, keys_of_settings
+from adapter.redis_store import connect
 from api.keyring import FRESH_SECONDS
-from innerloop.embedded import Embedded
+from innerloop.cli import app
+from innerloop.embedded import Embedded, records_url
 from tests.asking import adapt, assert_problem, drawn
 from tests.drawings import inputs_json, support_json
 from tests.e2e.test_cancel_and_events import ASYNC, SSE, slow, streamed
@@ -172,6 +175,22 @@ def test_an_expired_key_is_refused(guarded: Embedded, keys: Keys) -> None:
         time.sleep(2)
         assert "expired" in assert_problem(bert.get("/v1/models"), 401)["detail"]
     assert [key["status"] for key in keys("list") if key["id"] == made["id"]] == ["expired"]
+
+
+@pytest.mark.parametrize("days", ["-1", "9999999", "1e400", "nan"])
+def test_a_key_lives_for_a_number_of_days_that_there_is(tmp_path: Path, days: str) -> None:
+    made = CliRunner().invoke(app, ["keys", "create", "bert", "--days", days, "--data-dir", str(tmp_path)])
+    assert (made.exit_code, "0 to 36500 days" in made.output) == (2, True), made.output
+
+
+def test_a_key_that_was_to_live_for_too_long_stops_no_list(guarded: Embedded, keys: Keys) -> None:
+    with connect(records_url(guarded.settings)) as client:
+        store = KeyStore(client)
+        key, text = store.create("bert")
+        store._write(key.model_copy(update={"expires_ms": 10**18}))
+    assert [k["expires_at"][:4] for k in keys("list") if k["id"] == key.id] == ["9999"]
+    with holder(guarded, text) as bert:
+        assert bert.get("/v1/limits").raise_for_status().json()["key"]["expires_at"].startswith("9999")
 
 
 def test_the_last_use_is_known(guarded: Embedded, keys: Keys) -> None:
