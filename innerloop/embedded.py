@@ -186,7 +186,7 @@ class Embedded:
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + 60
-        with httpx.Client(base_url=self.url, timeout=2) as asking:
+        with httpx.Client(base_url=self.url, timeout=2, trust_env=False) as asking:
             while time.monotonic() < deadline and not self.failure:
                 try:
                     if asking.get("/readyz").status_code == 200:

@@ -163,7 +163,7 @@ def _server(url: str | None) -> Generator[str]:
 
     if url is None:
         try:
-            if httpx.get(f"{DEFAULT_URL}/readyz", timeout=2).status_code == 200:
+            if httpx.get(f"{DEFAULT_URL}/readyz", timeout=2, trust_env=False).status_code == 200:
                 url = DEFAULT_URL
         except httpx.HTTPError:
             pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import ipaddress
 import random
 import ssl
 from typing import Any
@@ -41,6 +42,22 @@ def trusted() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
+def is_here(url: str) -> bool:
+    """Whether an address is of this machine, where no proxy is asked for.
+
+    Raises:
+        ValueError: it is no address.
+    """
+    try:
+        host = httpx.URL(url).host
+    except httpx.InvalidURL as error:
+        raise ValueError(f"{url!r:.100} is no address of a server: {error}") from error
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class Patient:
     """What both clients share: which answers and failures are worth another try."""
 
@@ -58,6 +75,7 @@ class Patient:
             "headers": {"Authorization": f"Bearer {key}"} if key else {},
             "timeout": timeout,
             "verify": trusted(),
+            "trust_env": not is_here(url),  # HTTP_PROXY and its like
         }
         self._url, self._timeout, self._tries = url, timeout, tries
 
