@@ -13,8 +13,9 @@ Answering = Callable[[str, str, Mapping[str, str], bytes], Answer | None]
 
 
 @contextmanager
-def listening(answer: Answering, port: int = 0) -> Iterator[int]:
-    """Answers as told while it is wanted; yields the port."""
+def listening(answer: Answering, port: int = 0, *, ours: bool = True) -> Iterator[int]:
+    """Answers as told while it is wanted, with the id that every answer of Innerloop's has if it is `ours`; yields the
+    port."""
 
     class Handler(BaseHTTPRequestHandler):
         def handle_any(self) -> None:
@@ -25,6 +26,8 @@ def listening(answer: Answering, port: int = 0) -> Iterator[int]:
                 return
             status, headers, content = answered
             self.send_response(status)
+            if ours and "x-request-id" not in {name.lower() for name in headers}:
+                self.send_header("X-Request-Id", "req_1")
             for name, value in headers.items():
                 self.send_header(name, value)
             if "content-length" not in {name.lower() for name in headers}:

@@ -15,7 +15,7 @@ import httpx
 from innerloop.client import flows, growth_flows, model_flows, vector_flows
 from innerloop.client.errors import InnerloopHTTPError
 from innerloop.client.following import AsyncFollowing, Following
-from innerloop.client.patience import TRIES, was_deleted
+from innerloop.client.patience import TRIES, is_done
 from innerloop.client.steps import Flow, Pause, Request
 
 P = ParamSpec("P")
@@ -90,10 +90,10 @@ class Client(Following):
         for attempt in range(self._tries):
             try:
                 answer = self._http.request(**self._arguments(request))
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 time.sleep(self._lost(attempt, error))
                 continue
-            if answer.is_success or was_deleted(request, attempt, answer):
+            if is_done(request, attempt, answer):
                 return answer
             time.sleep(self._after(attempt, answer))
         raise AssertionError("unreachable")
@@ -175,10 +175,10 @@ class AsyncClient(AsyncFollowing):
         for attempt in range(self._tries):
             try:
                 answer = await self._http.request(**self._arguments(request))
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 await asyncio.sleep(self._lost(attempt, error))
                 continue
-            if answer.is_success or was_deleted(request, attempt, answer):
+            if is_done(request, attempt, answer):
                 return answer
             await asyncio.sleep(self._after(attempt, answer))
         raise AssertionError("unreachable")

@@ -87,7 +87,7 @@ class Following(_Following):
                     else:
                         answer.read()
                         pause = self._after(listening.attempt, answer)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 pause = self._ended(listening.attempt, error)
             listening.attempt += 1
             time.sleep(pause)
@@ -117,7 +117,7 @@ class AsyncFollowing(_Following):
                     else:
                         await answer.aread()
                         pause = self._after(listening.attempt, answer)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 pause = self._ended(listening.attempt, error)
             listening.attempt += 1
             await asyncio.sleep(pause)

@@ -18,6 +18,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 """Seconds; pauses double from the first to the longest. Those after broken connections add up to 11 to 23 s, in which
 `innerloop serve` has started a part of it again that died."""
 
+OURS = "X-Request-Id"
+"""A header of every answer of Innerloop's, and of few others."""
+
 LONGEST_WAIT = 60.0
 """A `Retry-After` above this many seconds is raised, not slept."""
 
@@ -98,10 +101,7 @@ class Patient:
         Raises:
             InnerloopHTTPError: trying again is no use.
         """
-        try:
-            wanted = float(answer.headers.get("Retry-After", ""))
-        except ValueError:
-            wanted = None
+        wanted = _retry_after(answer)
         error = error_of(problem_of(answer), wanted)
         error.attempts = attempt + 1
         # Whether to wait for a day's quota is the caller's to decide.
@@ -112,8 +112,8 @@ class Patient:
             raise error
         return jitter(attempt, wanted)
 
-    def _lost(self, attempt: int, error: httpx.TransportError) -> float:
-        """The same after a connection that failed; every request here may be sent twice.
+    def _lost(self, attempt: int, error: httpx.RequestError) -> float:
+        """The same after a connection that failed, or damaged the answer; every request here may be sent twice.
 
         Raises:
             ServerUnreachable: it failed every time.
@@ -124,13 +124,15 @@ class Patient:
             raise ValueError(f"{self._url!r} is no address of a server: it begins with http:// or https://") from error
         if isinstance(error, httpx.ReadTimeout):
             raise TimeoutError(f"{self._url} did not answer within the client's timeout") from error
+        if attempt + 1 == self._tries and isinstance(error, httpx.DecodingError):
+            raise ServerUnreachable(f"what {self._url} answers cannot be read: {error}") from error
         if attempt + 1 == self._tries:
             raise ServerUnreachable(
                 f"no server at {self._url}; start one with `innerloop serve` ({error or type(error).__name__})"
             ) from error
         return lost_pause(attempt)
 
-    def _ended(self, attempt: int, error: httpx.TransportError | None = None) -> float:
+    def _ended(self, attempt: int, error: httpx.RequestError | None = None) -> float:
         """The same after a stream that broke, was silent for too long, or (no `error`) that the server ended.
 
         Raises:
@@ -145,15 +147,28 @@ class Patient:
 
 
 def problem_of(answer: httpx.Response) -> dict[str, Any]:
+    """What a server refuses, or that something else answers."""
     try:
         problem = answer.json()
     except ValueError:
         problem = None
-    if isinstance(problem, dict) and "code" in problem:
+    if isinstance(problem, dict) and "code" in problem and not answer.is_success:
         return problem
-    return {"code": "not_innerloop", "status": answer.status_code, "detail": answer.text[:200]}
+    told = " ".join(answer.text.split())[:200]
+    detail = f"{answer.url.copy_with(query=None)} is answered by something else than Innerloop: {told or 'nothing'}"
+    return {"code": "not_innerloop", "status": answer.status_code, "detail": detail}
 
 
-def was_deleted(request: Request, attempt: int, answer: httpx.Response) -> bool:
-    """Whether an earlier attempt, whose answer was lost, did what this one asks for."""
-    return attempt > 0 and request.absent_is_done and answer.status_code == 404
+def is_done(request: Request, attempt: int, answer: httpx.Response) -> bool:
+    """Whether the server did what a request asks for, by this attempt or by an earlier one, whose answer was lost."""
+    was_deleted = attempt > 0 and request.absent_is_done and answer.status_code == 404
+    return was_deleted or (answer.is_success and OURS in answer.headers)
+
+
+def _retry_after(answer: httpx.Response) -> float | None:
+    """Seconds that a server asks to wait, where it gives a number of them."""
+    try:
+        wanted = float(answer.headers.get("Retry-After", ""))
+    except ValueError:
+        return None
+    return wanted if wanted >= 0 else None  # NaN is not either

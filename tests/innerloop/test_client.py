@@ -115,11 +115,6 @@ def test_a_deletion_whose_answer_was_lost_is_one(script: Scripted) -> None:
         client.delete("mdl_1")
 
 
-def test_an_address_without_a_scheme_is_told_at_once() -> None:
-    with Client("localhost:8321") as client, pytest.raises(ValueError, match="begins with http:// or https://"):
-        client.models()
-
-
 @pytest.mark.parametrize(("wait", "sent"), [(float("inf"), "60.000"), (1e-5, "0.000"), (1e6, "60.000"), (2.5, "2.500")])
 def test_how_long_to_wait_is_told_in_plain_numbers(script: Scripted, wait: float, sent: str) -> None:
     script.answers = [(201, {}, READY)]
@@ -186,18 +181,6 @@ def test_lists_are_read_to_their_end(script: Scripted) -> None:
         "GET /v1/models/mdl_1/examples?limit=1000&version=2",
         "GET /v1/models/mdl_1/examples?limit=1000&version=2&after=c1",
     ]
-
-
-def test_something_else_behind_the_address(script: Scripted) -> None:
-    script.answers = [(418, {}, "a teapot")]
-    with Client(script.url) as client, pytest.raises(InnerloopHTTPError, match="not_innerloop") as caught:
-        client.models()
-    assert caught.value.status == 418
-
-
-def test_nobody_there() -> None:
-    with Client("http://127.0.0.1:1", tries=2) as client, pytest.raises(ServerUnreachable, match="innerloop serve"):
-        client.models()
 
 
 @pytest.mark.parametrize(
