@@ -243,7 +243,7 @@ def naming(examples: Sequence[Example]) -> Generator[None]:
         yield
     except InnerloopHTTPError as error:
         for finding in error.errors:
-            found = re.match(r"/support/(\d+)", finding.get("pointer") or "")
+            found = re.match(r"/(?:support|examples)/(\d+)", finding.get("pointer") or "")
             if found:
                 finding["file"] = _short(examples[int(found[1])].name)
         raise

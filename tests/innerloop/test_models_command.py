@@ -54,6 +54,12 @@ def test_what_cannot_be_chosen_is_told(run: Run, model: str, tmp_path: Path) -> 
     run("models", "versions", "mdl_none", expect=ExitCode.REFUSED)
 
 
+def test_a_broken_file_is_named(run: Run, model: str, support: Path) -> None:
+    (support / "kind 1" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    refused = run("models", "add", model, "support", expect=ExitCode.REFUSED)
+    assert "support/kind 1/1.png: " in refused.stderr
+
+
 def test_help_names_what_they_do(run: Run) -> None:
     told = run("models", "--help").stdout
     assert re.search(r"versions +List its versions", told)
