@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from innerloop.cli.console import AsJson, fail, friendly, new_table, out, print_json, print_table
+from innerloop.cli.console import AsJson, ExitCode, fail, friendly, new_table, out, print_json, print_table
 from innerloop.cli.server import DataDir, settings_of
 
 if TYPE_CHECKING:
@@ -133,8 +133,11 @@ def _store(data_dir: Any) -> Generator[KeyStore]:
     try:
         with opened as client:
             yield KeyStore(client)
-    except redis.ConnectionError as error:
-        raise fail(f"the records' Redis does not answer: {error}") from error
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        told = f"the records' Redis does not answer: {error}; see whether the server runs"
+        raise fail(f"{told}, or name another by --data-dir or INNERLOOP_REDIS_URL", ExitCode.TRY_AGAIN) from error
+    except redis.RedisError as error:
+        raise fail(f"the records' Redis refuses: {error}") from error
 
 
 def _shown(key: Key, used_ms: int | None) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import socketserver
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from adapter import redis_store
 from adapter.config import Settings
 from adapter.keys import KeyStore, keys_of_settings
 from adapter.redis_store import connect
@@ -191,6 +193,39 @@ def test_a_key_that_was_to_live_for_too_long_stops_no_list(guarded: Embedded, ke
     assert [k["expires_at"][:4] for k in keys("list") if k["id"] == key.id] == ["9999"]
     with holder(guarded, text) as bert:
         assert bert.get("/v1/limits").raise_for_status().json()["key"]["expires_at"].startswith("9999")
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "told"), [(None, 4, "does not answer: .* name another by --data-dir"), (b"-NO\r\n", 1, "NO")]
+)
+def test_a_redis_that_does_not_help(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes | None, code: int, told: str
+) -> None:
+    monkeypatch.setattr(redis_store._Patience, "SECONDS", 0.1)
+    with redis_that(answer) as port:
+        monkeypatch.setenv("INNERLOOP_REDIS_URL", f"redis://127.0.0.1:{port}/0?socket_timeout=0.2")
+        listed = CliRunner().invoke(app, ["keys", "list"])
+    assert listed.exit_code == code
+    assert re.search(told, " ".join(listed.output.split())), listed.output
+
+
+@contextmanager
+def redis_that(answer: bytes | None) -> Iterator[int]:
+    """Something that takes connections and says the same to everything, or nothing; its port."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            while self.request.recv(65536):
+                if answer is not None:
+                    self.request.sendall(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as silent:
+        silent.daemon_threads = True
+        threading.Thread(target=silent.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        try:
+            yield silent.server_address[1]
+        finally:
+            silent.shutdown()
 
 
 def test_the_last_use_is_known(guarded: Embedded, keys: Keys) -> None:
