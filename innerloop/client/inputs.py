@@ -218,7 +218,7 @@ def read_folder(folder: str | Path) -> list[tuple[str, Path]]:
     """(label, file) pairs of a folder that holds a folder per class.
 
     Raises:
-        ValueError: it has no class folders with files.
+        ValueError: it has no class folders with files, or one whose name is no label: it is not UTF-8.
         OSError: it cannot be read, or is no folder.
     """
     pairs = [
@@ -230,6 +230,9 @@ def read_folder(folder: str | Path) -> list[tuple[str, Path]]:
     ]
     if not pairs:
         raise ValueError(f"{folder} must hold one folder per class, each with its examples")
+    for label, file in pairs:
+        if any("\ud800" <= character <= "\udfff" for character in label):  # bytes that are no character
+            raise ValueError(f"the name of the folder {str(file.parent)!r} is not UTF-8; rename it")
     return pairs
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,14 @@ def test_a_folder_may_be_a_string(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.png").write_bytes(png(1, 1))
     assert read_folder(str(tmp_path)) == [("a", tmp_path / "a" / "1.png")]
+
+
+def test_a_folder_whose_name_is_no_label_is_named(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path / "caf") + b"\xe9"))
+    folder.mkdir()
+    (folder / "1.png").write_bytes(png(1, 1))
+    with pytest.raises(ValueError, match=r"folder '.*/caf\\udce9' is not UTF-8; rename it"):
+        read_folder(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["mdl_1/classes/third", "../models", ".", "..", ""])
