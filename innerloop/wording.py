@@ -13,6 +13,11 @@ def with_interval(values: NDArray[np.float64]) -> str:
     return f"{values.mean():.1f} ± {half_width(values):.1f}"
 
 
+def figure(values: NDArray[np.float64]) -> dict[str, float]:
+    """The same for scripts: accuracies (n,) in percent to their mean and half the width of its interval."""
+    return {"accuracy": float(values.mean()), "ci95": half_width(values)}
+
+
 def half_width(values: NDArray[np.float64]) -> float:
     """Of the mean's 95% confidence interval, from at least two values."""
     return float(quantile95(len(values)) * values.std(ddof=1) / np.sqrt(len(values)))

@@ -15,7 +15,7 @@ import typer
 from rich.text import Text
 
 from innerloop.cli.console import AsJson, err, friendly, new_table, out, print_json, print_table
-from innerloop.cli.data import Key
+from innerloop.cli.data import EXPECTED, Key
 from innerloop.client import DEFAULT_URL
 
 
@@ -44,14 +44,15 @@ def demo(
     from rich.progress import track
 
     if of is not Kind.DRAWINGS:
-        {Kind.PHOTOS: _photos, Kind.SOUNDS: _sounds, Kind.TEXT: _texts, Kind.VECTORS: _vectors}[of](rounds, url, key)
+        others = {Kind.PHOTOS: _photos, Kind.SOUNDS: _sounds, Kind.TEXT: _texts, Kind.VECTORS: _vectors}
+        others[of](rounds, url, key, as_json=as_json)
         return
-    from innerloop.client import Client, InnerloopHTTPError
+    from innerloop.client import Client
     from innerloop.demo import Digits, draw, play
     from innerloop.embedded import ServeError
     from innerloop.wording import half_width
 
-    with friendly(InnerloopHTTPError, ConnectionError, ServeError), _server(url) as where, Client(where, key) as client:
+    with friendly(*EXPECTED, ServeError), _server(url) as where, Client(where, key) as client:
         import numpy as np
 
         digits = Digits()
@@ -71,16 +72,25 @@ def demo(
         out.print(f"picture: {picture.resolve()}", soft_wrap=True, highlight=False)
 
 
-def _photos(rounds: int, url: str | None, key: str | None) -> None:
+def _photos(rounds: int, url: str | None, key: str | None, *, as_json: bool) -> None:
     from rich.progress import track
 
-    from innerloop.client import Client, InnerloopHTTPError
+    from innerloop.client import Client
     from innerloop.demo_photos import N_QUERY, PHOTOGRAPHS, SHOTS, photographs, play
     from innerloop.embedded import ServeError
+    from innerloop.wording import figure
 
-    with friendly(InnerloopHTTPError, ConnectionError, ServeError), _server(url) as where, Client(where, key) as client:
+    with friendly(*EXPECTED, ServeError), _server(url) as where, Client(where, key) as client:
         shown = photographs()
         cells = [play(client, shown, n_shot, rounds) for n_shot in track(SHOTS, "adapting and asking", console=err)]
+    if as_json:
+        print_json(
+            [
+                {"n_shot": c.n_shot, "rounds": rounds, "innerloop": figure(c.ours), "mean_colour": figure(c.colours)}
+                for c in cells
+            ]
+        )
+        return
     table = new_table("patches a class", "Innerloop, %", "nearest mean colour, %")
     for cell in cells:
         ours, colours = cell.worded()
@@ -93,20 +103,31 @@ def _photos(rounds: int, url: str | None, key: str | None) -> None:
     out.print(f"{of} {how}", style="dim", highlight=False)
 
 
-def _vectors(rounds: int, url: str | None, key: str | None) -> None:
+def _vectors(rounds: int, url: str | None, key: str | None, *, as_json: bool) -> None:
     from functools import partial
 
     from rich.progress import track
 
     from innerloop import FewShotClassifier
-    from innerloop.client import InnerloopHTTPError
     from innerloop.demo_vectors import SHOTS, TABLES, play
     from innerloop.embedded import ServeError
+    from innerloop.wording import figure
 
-    with friendly(InnerloopHTTPError, ConnectionError, ServeError), _server(url) as where:
+    with friendly(*EXPECTED, ServeError), _server(url) as where:
         make = partial(FewShotClassifier, url=where, api_key=key, ttl_seconds=60)
         settings = [(table, n_shot) for table in TABLES for n_shot in SHOTS]
         cells = [play(make, *s, rounds) for s in track(settings, "adapting and asking", console=err)]
+    if as_json:
+        print_json(
+            [
+                {
+                    **{"table": c.table, "n_shot": c.n_shot, "rounds": rounds},
+                    **{"innerloop": figure(c.ours), "logistic_regression": figure(c.theirs)},
+                }
+                for c in cells
+            ]
+        )
+        return
     table = new_table("table", "examples a class", "Innerloop, %", "logistic regression, %")
     for cell in cells:
         ours, theirs = cell.worded(lambda c: c.ours), cell.worded(lambda c: c.theirs)
@@ -115,15 +136,25 @@ def _vectors(rounds: int, url: str | None, key: str | None) -> None:
     out.print(f"means over {rounds} support sets with 95% intervals, 20 queries a class", style="dim", highlight=False)
 
 
-def _sounds(rounds: int, url: str | None, key: str | None) -> None:
+def _sounds(rounds: int, url: str | None, key: str | None, *, as_json: bool) -> None:
     from rich.progress import track
 
-    from innerloop.client import Client, InnerloopHTTPError
+    from innerloop.client import Client
     from innerloop.demo_sounds import MAKERS, NOISES, SHOTS, play
     from innerloop.embedded import ServeError
+    from innerloop.wording import figure
 
-    with friendly(InnerloopHTTPError, ConnectionError, ServeError), _server(url) as where, Client(where, key) as client:
+    with friendly(*EXPECTED, ServeError), _server(url) as where, Client(where, key) as client:
         rows = [play(client, n_shot, rounds) for n_shot in track(SHOTS, "adapting and asking", console=err)]
+    if as_json:
+        print_json(
+            [
+                {"n_shot": c.n_shot, "noise": c.noise, "rounds": rounds, "innerloop": figure(c.accuracy)}
+                for cells in rows
+                for c in cells
+            ]
+        )
+        return
     headings = ["no noise" if not noise else f"noise at {noise:g} of the sound" for noise in NOISES]
     table = new_table("examples a class", *(f"{heading}, %" for heading in headings))
     for cells in rows:
@@ -133,20 +164,28 @@ def _sounds(rounds: int, url: str | None, key: str | None) -> None:
     out.print(f"{kinds}, means over {rounds} support sets with 95% intervals", style="dim", highlight=False)
 
 
-def _texts(rounds: int, url: str | None, key: str | None) -> None:
+def _texts(rounds: int, url: str | None, key: str | None, *, as_json: bool) -> None:
     from functools import partial
 
     from rich.progress import track
 
     from innerloop import FewShotClassifier
-    from innerloop.client import InnerloopHTTPError
     from innerloop.demo_texts import MESSAGES, SHOTS, play
     from innerloop.embedded import ServeError
-    from innerloop.wording import with_interval
+    from innerloop.wording import figure, with_interval
 
-    with friendly(InnerloopHTTPError, ConnectionError, ServeError), _server(url) as where:
+    with friendly(*EXPECTED, ServeError), _server(url) as where:
         make = partial(FewShotClassifier, url=where, api_key=key, ttl_seconds=60)
         found = [play(make, n_shot, rounds) for n_shot in track(SHOTS, "adapting and asking", console=err)]
+    if as_json:
+        columns = ("innerloop", "labels_that_say_nothing", "logistic_regression")
+        print_json(
+            [
+                {"n_shot": n_shot, "rounds": rounds, **dict(zip(columns, map(figure, scores.T), strict=True))}
+                for n_shot, scores in zip(SHOTS, found, strict=True)
+            ]
+        )
+        return
     headings = ("with class names, %", "labels that say nothing, %", "logistic regression on words, %")
     table = new_table("examples a class", *headings)
     for n_shot, scores in zip(SHOTS, found, strict=True):

@@ -1,0 +1,40 @@
+"""What `innerloop demo` tells scripts; what it plays is tried by modality."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from innerloop.cli import app
+from innerloop.embedded import Embedded
+
+
+@pytest.mark.parametrize(
+    ("of", "module", "columns"),
+    [
+        ("photos", "photos", {"innerloop", "mean_colour"}),
+        ("vectors", "vectors", {"table", "innerloop", "logistic_regression"}),
+        ("text", "texts", {"innerloop", "labels_that_say_nothing", "logistic_regression"}),
+        ("sounds", "sounds", {"noise", "innerloop"}),
+    ],
+)
+def test_a_demo_in_json_has_what_its_table_shows(
+    server: Embedded, monkeypatch: pytest.MonkeyPatch, of: str, module: str, columns: set[str]
+) -> None:
+    monkeypatch.setattr(f"innerloop.demo_{module}.SHOTS", (2,))
+    monkeypatch.setattr(f"innerloop.demo_{module}.N_QUERY", 3, raising=False)
+    monkeypatch.setattr("innerloop.demo_vectors.TABLES", ("iris",))
+    ran = CliRunner().invoke(app, ["demo", of, "--rounds", "2", "--url", server.url, "--json"])
+    assert ran.exit_code == 0, ran.output
+    for row in json.loads(ran.stdout):
+        assert row.keys() == {"n_shot", "rounds", *columns}
+        assert (row["n_shot"], row["rounds"]) == (2, 2)
+        assert 0 < row["innerloop"]["accuracy"] <= 100
+        assert row["innerloop"]["ci95"] >= 0
+
+
+def test_a_demo_at_no_address_says_so() -> None:
+    ran = CliRunner().invoke(app, ["demo", "--url", "http://é..x"])
+    assert (ran.exit_code, "is no address of a server" in " ".join(ran.output.split())) == (1, True), ran.output
