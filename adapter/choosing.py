@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adapter.measure import FOLDS, cross_validate
+from adapter.measure import FOLDS, GoOn, cross_validate
 from adapter.models import Adaptation, ModelSpec, Selection, Trial
 from adapter.support_set import SupportSet
-from meta_models.algorithms.protocol import OnStep
 from meta_models.manifest import Manifest
 from meta_models.measures import paired_centre
 from meta_models.serving_path import ServingPath
@@ -30,19 +29,19 @@ def defaults(manifest: Manifest) -> Adaptation:
 
 
 def choose(
-    spec: ModelSpec, support: SupportSet, paths: Mapping[str, ServingPath], on_step: OnStep | None = None
+    spec: ModelSpec, support: SupportSet, paths: Mapping[str, ServingPath], go_on: GoOn | None = None
 ) -> tuple[ModelSpec, SupportSet]:
     """The spec with one of its candidates for good, and the support set as that one reads it; the same support set
     gives the same choice.
 
     Another than the default is taken where it is right more often by more than `BEYOND_CHANCE` standard errors of the
     difference, both asked about the same held-out examples. Candidates that this worker lacks are passed over, and so
-    are those of another kind than the default where the support set was not read for them. `on_step` is told of each
-    inner step.
+    are those of another kind than the default where the support set was not read for them. `go_on` is called before
+    each fold and each inner step, and may raise.
     """
     readings = _readings(spec, support, paths)
     candidates = [reference for reference in spec.candidates if reference in readings]
-    right = {reference: _held_out(spec, readings[reference], paths[reference], on_step) for reference in candidates}
+    right = {reference: _held_out(spec, readings[reference], paths[reference], go_on) for reference in candidates}
     default = right[candidates[0]]
     tried = tuple(_trial(reference, right[reference], default) for reference in candidates)
     better = [trial for trial in tried[1:] if trial.difference > BEYOND_CHANCE * trial.standard_error]
@@ -85,12 +84,12 @@ def _fits(inputs: NDArray[Any], shape: tuple[int | str, ...]) -> bool:
     return len(sizes) == len(shape) and all(isinstance(b, str) or a == b for a, b in zip(sizes, shape, strict=True))
 
 
-def _held_out(spec: ModelSpec, support: SupportSet, path: ServingPath, on_step: OnStep | None) -> NDArray[np.bool_]:
+def _held_out(spec: ModelSpec, support: SupportSet, path: ServingPath, go_on: GoOn | None) -> NDArray[np.bool_]:
     """Whether each example that can be held out is given its class."""
     manifest = path.served.manifest
     temperature = manifest.calibration_for(len(spec.classes), spec.mean_shot).temperature
     features = path.features(support.inputs)
-    quality = cross_validate(path.torch_model, support, features, defaults(manifest), temperature, on_step)
+    quality = cross_validate(path.torch_model, support, features, defaults(manifest), temperature, go_on)
     given = np.array(quality.given)
     return (given == support.labels)[given >= 0]
 

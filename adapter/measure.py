@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,10 +11,11 @@ from adapter.models import Adaptation
 from adapter.quality import Quality, judge
 from adapter.support_set import SupportSet
 from meta_models.algorithms import InnerSettings
-from meta_models.algorithms.protocol import OnStep
 from meta_models.torch_model import Features, TorchModel
 
 FOLDS = 5
+
+GoOn = Callable[..., None]
 
 
 def leave_one_out(model: TorchModel, support: SupportSet, features: Features, temperature: float) -> Quality | None:
@@ -27,9 +30,10 @@ def cross_validate(
     features: Features,
     settings: Adaptation,
     temperature: float,
-    on_step: OnStep | None = None,
+    go_on: GoOn | None = None,
 ) -> Quality:
-    """Adapt to four fifths of each class and ask about the rest, five times; `on_step` is told of each inner step.
+    """Adapt to four fifths of each class and ask about the rest, five times; `go_on` is called before each time and
+    each inner step, and may raise.
 
     Where every weight is adapted, no inner steps are taken: five whole adaptations would cost more than the model.
     """
@@ -41,7 +45,9 @@ def cross_validate(
     for fold in range(FOLDS):
         held, kept = folds == fold, folds != fold
         if held.any():
-            adapted = model.adapt(features[kept], support.labels[kept], n_way, inner, on_step)
+            if go_on:
+                go_on()
+            adapted = model.adapt(features[kept], support.labels[kept], n_way, inner, go_on)
             logits[held] = model.logits(adapted, features[held])
     stepped = not model.adapts_backbone or not settings.inner_steps
     method = "cross_validation" if stepped else "cross_validation_without_inner_steps"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -113,6 +114,15 @@ def test_cross_validation_never_asks_about_what_it_saw(model: TorchModel) -> Non
     assert [g == -1 for g in quality.given] == (folds == -1).tolist()
     assert quality.folds == FOLDS
     assert quality.method == ("cross_validation" if model.shares_body else "cross_validation_without_inner_steps")
+
+
+def test_cross_validation_can_be_stopped_between_folds(model: TorchModel) -> None:
+    """Also where it takes no inner steps, which would be told of."""
+    support = a_support()
+    go_on = Mock(side_effect=[None, InterruptedError])
+    with pytest.raises(InterruptedError):
+        cross_validate(model, support, model.features(support.inputs), Adaptation(), 1.0, go_on)
+    assert go_on.call_count == 2
 
 
 def test_folds_keep_every_class() -> None:
