@@ -8,12 +8,14 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import torch
 from pydantic import TypeAdapter, ValidationError
+from torch.overrides import TorchFunctionMode
 
 from meta_models.algorithms import ALGORITHMS, Algorithm, InnerSettings
 from meta_models.algorithms.maml import MAML
@@ -86,8 +88,25 @@ def why_not_normalised(recipe: Recipe) -> str | None:
     )
 
 
+class _Undrawn(TorchFunctionMode):
+    """Normal numbers are not drawn: on no device there are none, and torch imports its compiler to find that out, which
+    would take longer than everything else here."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.Tensor.normal_, torch.nn.init.normal_):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _shapes_alone() -> Generator[None]:
+    """Tensors are made on no device: shapes without numbers."""
+    with torch.device("meta"), _Undrawn():
+        yield
+
+
 def _built(recipe: Recipe) -> Algorithm:
-    """On no device: shapes without numbers."""
+    """Shapes without numbers."""
     for table, known, where in (
         (recipe.algorithm, ALGORITHMS, "algorithm"),
         (recipe.backbone, BACKBONES, "backbone"),
@@ -104,7 +123,7 @@ def _built(recipe: Recipe) -> Algorithm:
             raise ValueError(f"[algorithm] inner: {inner!r} is no table of inner_steps and inner_lr")
         check_options(InnerSettings, inner, "algorithm.inner")
     try:
-        with torch.device("meta"):
+        with _shapes_alone():
             algorithm = build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
             algorithm.init()
     except (TypeError, ValueError, RuntimeError, LookupError, ZeroDivisionError) as error:
@@ -115,7 +134,7 @@ def _built(recipe: Recipe) -> Algorithm:
 
 
 def _names(algorithm: Algorithm) -> list[str]:
-    with torch.device("meta"):
+    with _shapes_alone():
         return list(algorithm.init())
 
 
