@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,18 @@ from meta_models.splits import Protocol, Splits
 from tests.drawings import png, sketch
 
 SPEC = DrawingSpec(size=28)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def operators_read_once() -> Iterator[None]:
+    """For every graph torch's exporter parses the sources of all its operators anew, nearly a second each time; of what
+    it makes of them it changes nothing."""
+    with pytest.MonkeyPatch.context() as patched:
+        with suppress(ImportError, AttributeError):  # elsewhere in other versions: then it takes longer
+            from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+            patched.setattr(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib)))
+        yield
 
 
 @pytest.fixture(scope="session")
