@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 ORT := $(if $(shell command -v nvidia-smi 2>/dev/null),gpu,cpu)
 DATA ?= data
 
+# Modules are compiled when they are first imported, and kept: each process would do it again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install serve demo test check slow faults fuzz benchmark openapi containers clean
 
 install: $(VENV)/.installed

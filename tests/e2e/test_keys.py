@@ -29,6 +29,7 @@ from innerloop.embedded import Embedded, records_url
 from tests.asking import adapt, assert_problem, drawn
 from tests.drawings import inputs_json, support_json
 from tests.e2e.test_cancel_and_events import ASYNC, SSE, slow, streamed
+from tests.faults.victim import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -171,10 +172,10 @@ def test_a_stream_ends_soon_after_its_key(guarded: Embedded, keys: Keys) -> None
 
 
 def test_an_expired_key_is_refused(guarded: Embedded, keys: Keys) -> None:
-    made = keys("create", "bert", "--days", str(2 / 86400))
+    made = keys("create", "bert", "--days", str(5 / 86400))
     with holder(guarded, made["key"]) as bert:
         assert bert.get("/v1/models").status_code == 200
-        time.sleep(2)
+        until(lambda: bert.get("/v1/models").status_code != 200)
         assert "expired" in assert_problem(bert.get("/v1/models"), 401)["detail"]
     assert [key["status"] for key in keys("list") if key["id"] == made["id"]] == ["expired"]
 

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -47,6 +48,7 @@ def test_whoever_waits_is_answered(tmp_path: Path) -> None:
             def half() -> httpx.Response:
                 def body() -> Iterator[bytes]:
                     yield b'{"support": '
+                    begun.set()
                     until(lambda: answered.done() and heard.done())
                     yield b"[]}"
 
@@ -54,7 +56,10 @@ def test_whoever_waits_is_answered(tmp_path: Path) -> None:
 
             answered, heard = pool.submit(wait), pool.submit(listen)
             until(lambda: len(http.get("/v1/models").json()["data"]) == 2)
+            begun = threading.Event()
             sent = pool.submit(half)
+            assert begun.wait(10)
+            time.sleep(0.2)  # so that it was accepted, and not just sent
             os.kill(api.pid, signal.SIGTERM)
             answer = answered.result(timeout=10)
             assert answer.status_code == 202
