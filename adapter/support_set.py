@@ -124,11 +124,11 @@ def check_names(labels: Sequence[str], pointer: str, classes: Collection[str] = 
     Raises:
         Unprocessable: lists each of them by its place below `pointer`.
     """
-    first = {_as_read(name): name for name in classes}
+    known, first = set(classes), {_as_read(name): name for name in classes}
     errors: list[ErrorItem] = [
         {"pointer": f"{pointer}/{i}/label", "code": "bad_label", "detail": problem}
         for i, label in enumerate(labels)
-        if label not in classes
+        if label not in known
         and (problem := label_problem(label) or look_alike(label, first.setdefault(_as_read(label), label)))
     ]
     if errors:
