@@ -24,11 +24,13 @@ KINDS = ("compare or solve", "adapt a head in steps", "adapt the network")
 
 def draw(rows: Iterable[Row], manifests: Iterable[Manifest], target: Path) -> None:
     """Accuracy against steps, shots, imbalance and wrong labels, with 95% intervals: a column for each, a row of panels
-    for each kind of adaptation that was measured."""
+    for each kind of adaptation that was measured. Without a row of one of `manifests` nothing is drawn."""
     import matplotlib.pyplot as plt
 
     kind = {m.reference: _kind(m) for m in manifests}
     curves = [row for row in rows if row.curve in AXES and row.meta_model in kind]
+    if not curves:
+        return
     columns = [curve for curve in AXES if any(row.curve == curve for row in curves)]
     kinds = [k for k in KINDS if any(kind[row.meta_model] == k for row in curves)]
     size = (4.2 * len(columns) + 2.4, 3.2 * len(kinds))
