@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from innerloop import Client
+from innerloop.cli import app
 from innerloop.cli.console import ExitCode
 from innerloop.cli.data import named
 from innerloop.cli.examples import Example
@@ -150,7 +153,6 @@ def test_the_ready_line_is_for_scripts(tmp_path: Path) -> None:
 
 
 def test_every_command_that_prints_speaks_json() -> None:
-    from innerloop.cli import app
 
     commands = typer.main.get_command(app)
     silent = {"api", "worker"}
@@ -318,10 +320,13 @@ def test_exit_codes_and_commands_are_documented(run: Run) -> None:
     page = (ROOT / "docs" / "command-line.md").read_text()
     for code in (0, 2, *ExitCode):
         assert f"| {int(code)} |" in page
-    from innerloop.cli import app
-
     names = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
     assert not [name for name in names if f"`{name}" not in page and f" `{name}`" not in page]
+
+
+def test_the_version_is_told() -> None:
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"innerloop {about['version']}\n"
 
 
 def test_exports_say_what_they_were_asked_with(run: Run, support: Path, tmp_path: Path) -> None:
