@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,16 +23,25 @@ GRID = ((2, 1), (2, 5), (5, 1), (5, 5), (10, 1), (10, 5), (20, 1), (20, 5))
 """(n_way, n_shot) settings that get an entry."""
 
 N_QUERY = 5
+SEED = 2
+
+CANDIDATES = np.geomspace(0.1, 10, 81)
+"""Temperatures tried."""
 
 
 def calibrate(
-    classifier: Classifier, pools: Pools, n_episodes: int, seed: int, inner: InnerSettings | None = None
+    classifier: Classifier,
+    pools: Pools,
+    n_episodes: int,
+    seed: int = SEED,
+    inner: InnerSettings | None = None,
+    grid: Sequence[tuple[int, int]] = GRID,
 ) -> tuple[Calibration, ...]:
-    """One entry per setting of `GRID` for which a pool has classes, with one to spare, and examples; `n_episodes` of
+    """One entry per setting of `grid` for which a pool has classes, with one to spare, and examples; `n_episodes` of
     each such pool."""
     found: list[Calibration] = []
     features = [pool_features(classifier, pool) for pool in pools]
-    for n_way, n_shot in GRID:
+    for n_way, n_shot in grid:
         parts = [
             _collect(classifier, pool, of_pool, n_way, n_shot, n_episodes, seed, inner)
             for pool, of_pool in zip(pools, features, strict=True)
@@ -93,9 +104,7 @@ class _AllButLast:
 def _fit(
     n_way: int, n_shot: int, logits: NDArray[np.float32], labels: NDArray[np.int64], unseen: NDArray[np.float32]
 ) -> Calibration:
-    candidates = np.geomspace(0.1, 10, 81)
-    losses = [_cross_entropy(logits / t, labels) for t in candidates]
-    temperature = float(candidates[int(np.argmin(losses))])
+    temperature = float(min(CANDIDATES, key=lambda t: _loss(softmax(logits, t), labels)))
     best = logits.max(1)
     return Calibration(
         n_way=n_way,
@@ -108,5 +117,8 @@ def _fit(
     )
 
 
-def _cross_entropy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    return float(-np.log(softmax(logits)[np.arange(len(labels)), labels] + 1e-12).mean())
+def _loss(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Cross-entropy, as if one answer more had been given and its class were any: with none wrong among those that
+    there are, certainty would have no end."""
+    logs = np.log(probabilities + 1e-12)
+    return float(-(logs[np.arange(len(labels)), labels].sum() + logs.mean()))

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from meta_models import decompositions
+from meta_models import between, decompositions
 from meta_models.algorithms import InnerSettings
 from meta_models.algorithms.inner_loop import CHUNK
 from meta_models.decompositions import NotDecomposableError
@@ -119,19 +119,18 @@ def check_adapting(
 class _Adapts(nn.Module):
     """Body, adapt, head and calibration as one function of tensors."""
 
-    n_ways: Tensor
-    n_shots: Tensor
-    temperatures: Tensor
+    ramps: Tensor
+    log_temperatures: Tensor
     rejection_logits: Tensor
 
     def __init__(self, model: TorchModel, manifest: Manifest, inner: InnerSettings | None) -> None:
         super().__init__()
         self.model, self.inner = model, inner
         rows = manifest.calibration
-        self.register_buffer("n_ways", torch.tensor([float(c.n_way) for c in rows], dtype=torch.float64))
-        self.register_buffer("n_shots", torch.tensor([float(c.n_shot) for c in rows], dtype=torch.float64))
-        self.register_buffer("temperatures", torch.tensor([c.temperature for c in rows]))
-        self.register_buffer("rejection_logits", torch.tensor([c.rejection_logit for c in rows]))
+        settings = tuple((c.n_way, c.n_shot) for c in rows)
+        self.register_buffer("ramps", torch.tensor(between.ramps(settings)))
+        self.register_buffer("log_temperatures", torch.tensor([c.temperature for c in rows], dtype=torch.float64).log())
+        self.register_buffer("rejection_logits", torch.tensor([c.rejection_logit for c in rows], dtype=torch.float64))
 
     def forward(self, support: Tensor, labels: Tensor, classes: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         """`classes` is (n_way,) and holds 0 … n_way-1: a size that tracing can leave open."""
@@ -139,16 +138,10 @@ class _Adapts(nn.Module):
         features = algorithm.body(params, as_floats(support))
         adapted = algorithm.adapt(params, features, labels, classes.shape[0], inner=self.inner)
         logits = algorithm.head(params, adapted, algorithm.body(params, as_floats(queries)))
-        entry = self._calibration(torch.ones_like(classes).sum().double(), torch.ones_like(labels).sum().double())
-        temperature, rejection = self.temperatures.index_select(0, entry), self.rejection_logits.index_select(0, entry)
-        return torch.softmax(logits / temperature, 1), logits.amax(1) < rejection
-
-    def _calibration(self, n_way: Tensor, n_support: Tensor) -> Tensor:
-        """`Manifest.calibration_for` as arithmetic: (1,) index of the entry nearest by ratio."""
-        n_shot = (n_support / n_way).clamp(min=1.0)
-        ratios = torch.maximum(self.n_ways, n_way) / torch.minimum(self.n_ways, n_way)
-        ratios = ratios + torch.maximum(self.n_shots, n_shot) / torch.minimum(self.n_shots, n_shot)
-        return ratios.argmin(0, keepdim=True)
+        n_way, n_support = torch.ones_like(classes).sum().double(), torch.ones_like(labels).sum().double()
+        of = between.weights(self.ramps, n_way.log(), n_way / n_support)
+        temperature, rejection = (of * self.log_temperatures).sum().exp(), (of * self.rejection_logits).sum()
+        return torch.softmax(logits / temperature.to(logits.dtype), 1), logits.amax(1) < rejection
 
 
 def _trace(module: _Adapts, about: AdaptingAbout) -> onnx.ModelProto:

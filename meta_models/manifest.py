@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from meta_models import between
 from meta_models.inputs import InputSpec
 
 MANIFEST_FILE = "manifest.json"
@@ -175,15 +177,22 @@ class Manifest(_Part):
         return self.input.modality
 
     def calibration_for(self, n_way: int, n_shot: float) -> Calibration:
-        """The entry measured nearest, by ratio, to these classes and mean examples a class."""
-        return min(
-            self.calibration,
-            key=lambda c: _ratio(c.n_way, n_way) + _ratio(c.n_shot, max(n_shot, 1)),
+        """Temperature and rejection logits for these classes and mean examples a class, between those of the entries.
+        Its n_way, n_shot and what was measured with them are those of one entry beside."""
+        entries = self.calibration
+        ramps = between.ramps(tuple((entry.n_way, entry.n_shot) for entry in entries))
+        of = between.weights(ramps, math.log(n_way), 1 / max(n_shot, 1))
+        nearest = entries[int(np.argmax(of))]
+        shares = [share for share, _ in nearest.rejection_logits]
+        same = all([share for share, _ in entry.rejection_logits] == shares for entry in entries)
+        logits = of @ np.array([[logit for _, logit in entry.rejection_logits] for entry in entries]) if same else ()
+        return nearest.model_copy(
+            update={
+                "temperature": math.exp(of @ np.log([entry.temperature for entry in entries])),
+                "rejection_logit": float(of @ np.array([entry.rejection_logit for entry in entries])),
+                "rejection_logits": tuple(zip(shares, map(float, logits), strict=False)),
+            }
         )
-
-
-def _ratio(a: float, b: float) -> float:
-    return max(a, b) / min(a, b)
 
 
 def sha256(path: Path) -> str:

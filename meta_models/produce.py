@@ -100,9 +100,7 @@ def produce(
             say(f"{development}% with the body's weights in eight bits")
             training = manifest.training.model_copy(update={"development_accuracy": development})
             manifest = manifest.model_copy(update={"training": training})
-        # Each episode of a network of its own costs passes through it.
-        n_calibrating = 50 if model.adapts_backbone else 1000 // len(splits.development)
-        calibration = calibrate(path, splits.development, n_calibrating, seed=2)
+        calibration = calibrate(path, splits.development, n_calibrating(model, splits.development))
         manifest = manifest.model_copy(update={"calibration": calibration})
         if recipe.outer.all_classes_steps:
             model = learn_from_all(model, recipe, splits, run, device=device, on_progress=on_progress)
@@ -119,6 +117,11 @@ def produce(
         shutil.rmtree(made)
         say(f"published {manifest.reference} in {zoo / recipe.name}")
         return manifest
+
+
+def n_calibrating(model: TorchModel, pools: Pools) -> int:
+    """Episodes a setting and pool: each of a network of its own costs passes through it."""
+    return 50 if model.adapts_backbone else 1000 // len(pools)
 
 
 def _start(recipe: Recipe, zoo: Path, data: Path) -> tuple[Tensors | None, Recipe]:

@@ -35,6 +35,24 @@ def descent(inner_lr: float, change: Callable[[str, Tensor], Tensor] = lambda _,
     return update
 
 
+def cautious(inner_lr: float) -> Update:
+    """Gradient descent that goes back where a step raised the loss, and from then on half as far (backtracking, Armijo
+    1966): a step that suits classes which lie apart is too long for classes that overlap."""
+
+    def update(fast_weights: Tensors, gradients: Tensors, loss: Tensor, state: Any) -> tuple[Tensors, Any]:
+        rate = torch.full_like(loss, inner_lr)
+        if state:
+            before, before_gradients, before_loss, before_rate = state
+            worse = loss > before_loss
+            fast_weights = {name: torch.where(worse, before[name], w) for name, w in fast_weights.items()}
+            gradients = {name: torch.where(worse, before_gradients[name], g) for name, g in gradients.items()}
+            loss, rate = torch.where(worse, before_loss, loss), torch.where(worse, before_rate / 2, before_rate)
+        moved = {name: w - rate * gradients[name] for name, w in fast_weights.items()}
+        return moved, (fast_weights, gradients, loss, rate)
+
+    return update
+
+
 def scale_params(inner_scale: float | None) -> Tensors:
     """What to learn of a cosine's scale, from 10 on: one, and with `inner_scale` one more for the inner loop alone.
 

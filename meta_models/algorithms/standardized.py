@@ -16,7 +16,7 @@ from torch import Tensor
 
 from meta_models.algorithms.anil import ANIL
 from meta_models.algorithms.bodies import OwnBody
-from meta_models.algorithms.inner_loop import balanced_weights
+from meta_models.algorithms.inner_loop import Update, balanced_weights, cautious
 from meta_models.algorithms.protocol import Algorithm, InnerSettings, OnStep, Tensors, row_sums
 from meta_models.algorithms.protonet import ProtoNet
 from meta_models.algorithms.ridge import Ridge
@@ -30,6 +30,13 @@ FEW = 4
 """Degrees of freedom of the scale with which that is twice as far."""
 WILD = 3
 """How far, in that unit, one dimension's value counts: a few wild ones make no row far."""
+
+
+class _Cautious(ANIL):
+    """Its scale is learned on classes that lie apart, those of a client's table may not."""
+
+    def _update(self, meta_params: Tensors, inner: InnerSettings) -> Update:
+        return cautious(inner.inner_lr)
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Standardized(OwnBody):
             return ProtoNet(self.backbone, metric="euclidean")
         if self.head_name == "ridge":
             return Ridge(self.backbone, unit_length=False)
-        return ANIL(self.backbone, metric="euclidean", inner=self.inner or InnerSettings(0, 0.1))
+        return _Cautious(self.backbone, metric="euclidean", inner=self.inner or InnerSettings(0, 0.1))
 
     def init(self) -> Tensors:
         return {

@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from scipy.special import polygamma
+from torch.nn import functional
 
 from meta_models.algorithms import InnerSettings
 from meta_models.algorithms.standardized import Standardized, standardize, statistics, trigamma
@@ -139,6 +140,20 @@ def test_zero_steps_are_prototypes() -> None:
     torch.testing.assert_close(
         logits(gradient, support, labels, queries), logits(HEADS[0], support, labels, queries), atol=1e-5, rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("apart", [0.0, 1.0, 8.0])
+@pytest.mark.parametrize("inner_lr", [0.1, 1.0])
+def test_steps_do_not_run_away_where_classes_overlap(apart: float, inner_lr: float) -> None:
+    """Steps of 0.1 at the published scale suit classes that lie apart; two columns of noise do not."""
+    labels = torch.arange(100) % 2
+    support = torch.randn(100, 2, generator=torch.Generator().manual_seed(0)) + apart * labels[:, None]
+    gradient, losses = Standardized(BACKBONE, "gradient", InnerSettings(20, inner_lr)), []
+    own = {**gradient.init(), "log_scale": torch.tensor(2.4)}
+    adapted = gradient.adapt(own, support, labels, 2, on_step=lambda _, loss: losses.append(loss))
+    losses.append(float(functional.cross_entropy(gradient.head(own, adapted, support), labels)))
+    assert losses[-1] < losses[0] + 1e-6
+    assert losses[-1] < min(losses) + 0.01
 
 
 def test_inner_settings_belong_to_the_gradient_head() -> None:

@@ -1,0 +1,48 @@
+"""Temperatures and rejection thresholds of published meta-models once more, on development episodes, as publishing fits
+them: those that no figure of a card was measured with.
+
+    python -m benchmarks.recalibrate omniglot-maml omniglot-reptile
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from meta_models.benchmark import Subject, recipe_of
+from meta_models.calibrate import GRID, calibrate
+from meta_models.catalogue import Catalogue
+from meta_models.produce import n_calibrating
+from meta_models.publish import write_manifest
+from meta_models.sources import load_splits
+from meta_models.torch_model import TorchModel
+
+NOTE = "Temperatures and thresholds of other numbers of classes than the card has were fitted once more."
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+")
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    arguments = parser.parse_args()
+    for name in arguments.names:
+        published = Catalogue().resolve(name)
+        manifest = published.manifest
+        shown = {figure.n_way for figure in manifest.benchmarks}
+        pools = load_splits(arguments.data, recipe_of(manifest)).development
+        n_episodes = n_calibrating(TorchModel.load(published.folder, manifest), pools)
+        grid = [(n_way, n_shot) for n_way, n_shot in GRID if n_way not in shown]
+        fitted = {(c.n_way, c.n_shot): c for c in calibrate(Subject(published, ()).path, pools, n_episodes, grid=grid)}
+        for old in manifest.calibration:
+            if new := fitted.get((old.n_way, old.n_shot)):
+                print(f"{manifest.reference} {old.n_way}w{old.n_shot}s: {old.temperature} → {new.temperature}")
+        calibration = tuple(fitted.get((c.n_way, c.n_shot), c) for c in manifest.calibration)
+        notes = (
+            manifest.training.notes if NOTE in manifest.training.notes else f"{manifest.training.notes} {NOTE}".strip()
+        )
+        training = manifest.training.model_copy(update={"notes": notes})
+        write_manifest(manifest.model_copy(update={"calibration": calibration, "training": training}), published.folder)
+
+
+if __name__ == "__main__":
+    main()
