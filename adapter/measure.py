@@ -1,4 +1,7 @@
-"""Holds examples out of their own support set and asks the meta-model about them. No Redis, no Celery."""
+"""Holds examples out of their own support set and asks the meta-model about them. No Redis, no Celery.
+
+Copies of an example count once: one of them held out would be asked about while the others are there.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,13 @@ GoOn = Callable[..., None]
 
 def leave_one_out(model: TorchModel, support: SupportSet, features: Features, temperature: float) -> Quality | None:
     """Exact, where there is a closed form; None for every other algorithm."""
-    logits = model.held_out(features, support.labels, len(support.classes))
-    return None if logits is None else judge(support, logits, temperature, "leave_one_out")
+    once, n_way = ~support.is_copy, len(support.classes)
+    found = model.held_out(features[once], support.labels[once], n_way)
+    if found is None:
+        return None
+    logits = np.full((len(once), n_way), np.nan, np.float32)
+    logits[once] = found
+    return judge(support, logits, temperature, "leave_one_out")
 
 
 def cross_validate(
@@ -43,7 +51,7 @@ def cross_validate(
     n_way, folds = len(support.classes), fold_of(support)
     logits = np.full((len(folds), n_way), np.nan, np.float32)
     for fold in range(FOLDS):
-        held, kept = folds == fold, folds != fold
+        held, kept = folds == fold, (folds != fold) & ~support.is_copy
         if held.any():
             if go_on:
                 go_on()
@@ -55,5 +63,10 @@ def cross_validate(
 
 
 def fold_of(support: SupportSet) -> NDArray[np.int64]:
-    """(n_examples,) fold of each example, dealt out class by class; -1 for the only one of a class."""
-    return np.concatenate([np.arange(n) % FOLDS if n > 1 else [-1] for n in support.counts])
+    """(n_examples,) fold of each example, dealt out class by class; -1 for copies and for the only one of a class."""
+    folds = np.full(len(support.labels), -1)
+    for label in range(len(support.classes)):
+        rows = np.flatnonzero((support.labels == label) & ~support.is_copy)
+        if len(rows) > 1:
+            folds[rows] = np.arange(len(rows)) % FOLDS
+    return folds

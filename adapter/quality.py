@@ -19,6 +19,7 @@ from meta_models.measures import calibration_error, paired_difference, softmax
 
 Method = Literal["leave_one_out", "cross_validation", "cross_validation_without_inner_steps"]
 
+COPIES = "the very same as another example of its class, with which it counts once here"
 MOST_SUSPICIOUS = 20
 MOST_TWINS = 5
 MOST_DOUBTED = 5
@@ -42,7 +43,7 @@ class Quality(BaseModel):
     Attributes:
         folds: parts that the support set was cut into, None where examples were held out one at a time.
         given: for each example in canonical order the class it was given while held out, -1 for the only
-            example of a class, which cannot be held out.
+            example of a class, which cannot be held out, and for a copy of another.
         calibration_error: of those answers, in [0, 1]; None where there are none.
         twins: pairs of classes that hold the very same example.
         doubts: examples of which the meta-model cannot make much, in words.

@@ -60,6 +60,17 @@ class SupportSet:
         return tuple(int(n) for n in np.bincount(self.labels, minlength=len(self.classes)))
 
     @cached_property
+    def is_copy(self) -> NDArray[np.bool_]:
+        """(n_examples,) whether its class has the very same example before it."""
+        others = self.example_ids if self.other is None else content_ids(self.other)
+        seen: set[tuple[int, str, str]] = set()
+        copies: list[bool] = []
+        for key in zip(self.labels.tolist(), self.example_ids, others, strict=True):
+            copies.append(key in seen)
+            seen.add(key)
+        return np.array(copies, dtype=bool)
+
+    @cached_property
     def content(self) -> str:
         """Digest of the examples and how they are grouped, without the classes' names."""
         ends = np.cumsum(self.counts)

@@ -32,7 +32,7 @@ from adapter.errors import StoreFull
 from adapter.leases import LeaseKeeper
 from adapter.models import JobError
 from adapter.notice import Notice
-from adapter.quality import doubts
+from adapter.quality import COPIES, doubts
 from adapter.queue import ADAPT, celery_app
 from adapter.redis_store import now_ms
 from adapter.store import Arrays, Claim, Records, Weights, connect
@@ -178,7 +178,7 @@ class Worker:
                 return False
             with self._kept(claim, adapted, path.served.manifest.files_digest):
                 quality = cross_validate(model, support, features, claim.spec.adaptation, temperature, self._go_on)
-        found = doubts(support, path.served.manifest.input.doubts(support.inputs))
+        found = doubts(support, path.served.manifest.input.doubts(support.inputs) | {COPIES: support.is_copy})
         return self.records.finish(claim, took, quality.model_copy(update={"doubts": found}).model_dump_json())
 
     def _put(self, claim: Claim, adapted: Arrays, files: str) -> None:

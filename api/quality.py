@@ -96,7 +96,7 @@ def _advice(quality: Quality, per_class: list[ClassQuality], names: list[str], n
     if len(few) > SHOWN:
         advice.append(f"{len(few) - SHOWN} more classes have fewer than {ENOUGH} examples; add some to each")
     if n == 0:
-        advice.append("every class has one example, so accuracy cannot be measured; add a second to each")
+        advice.append("no class has two different examples, so accuracy cannot be measured; add a second to each")
     weak = [c for c in per_class if c.n >= 3 and c.accuracy is not None and c.accuracy <= 0.5]
     for c in weak[:SHOWN]:
         taken = f", most often for {c.mistaken_for!r}" if c.mistaken_for else ""

@@ -58,7 +58,7 @@ class ModelSelection(BaseModel):
         tried = [ModelTrial(**trial.model_dump()) for trial in made.tried]
         default, best = tried[0], max(tried, key=lambda t: t.difference)
         if not made.n:
-            reason = "every class has one example, so none can be held out: the default"
+            reason = "no class has two different examples, so none can be held out: the default"
         elif spec.meta_model != default.meta_model:
             reason = f"{spec.meta_model} is better than the default by more than chance explains (5%, one-sided)"
         elif best.difference > 0:

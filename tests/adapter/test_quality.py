@@ -125,6 +125,28 @@ def test_cross_validation_can_be_stopped_between_folds(model: TorchModel) -> Non
     assert go_on.call_count == 2
 
 
+@pytest.mark.parametrize("times", [2, 5])
+def test_copies_count_once(model: TorchModel, times: int) -> None:
+    """A table with repeated rows would know them by heart."""
+    once = a_support()
+    sent = canonical(once.names * times, np.tile(once.inputs, (times, 1, 1, 1)))
+    features, settings = model.features(sent.inputs), Adaptation(inner_steps=0, inner_lr=0.01)
+    found = leave_one_out(model, sent, features, 1.0) or cross_validate(model, sent, features, settings, 1.0)
+    alone = leave_one_out(model, once, model.features(once.inputs), 1.0) or cross_validate(
+        model, once, model.features(once.inputs), settings, 1.0
+    )
+    given = np.array(found.given)
+    assert given[~sent.is_copy].tolist() == list(alone.given)
+    assert (given[sent.is_copy] == -1).all()
+    assert found.calibration_error == pytest.approx(alone.calibration_error, abs=1e-4)
+
+
+def test_what_another_kind_of_meta_model_tells_apart_is_no_copy() -> None:
+    same, colours = np.zeros((4, 1, 2, 2), np.uint8), np.arange(4, dtype=np.uint8).repeat(4).reshape(4, 1, 2, 2)
+    assert canonical(list("aabb"), same).is_copy.tolist() == [False, True, False, True]
+    assert not canonical(list("aabb"), same, other=colours).is_copy.any()
+
+
 def test_folds_keep_every_class() -> None:
     support = a_support({"a": 1, "b": 2, "c": 12})
     folds = fold_of(support)
