@@ -1,5 +1,5 @@
 """Temperatures and rejection thresholds of published meta-models once more, on development episodes, as publishing fits
-them: those that no figure of a card was measured with.
+them: those of settings that the card has no accuracy of, and so no calibration error.
 
     python -m benchmarks.recalibrate omniglot-maml omniglot-reptile
 """
@@ -17,7 +17,7 @@ from meta_models.publish import write_manifest
 from meta_models.sources import load_splits
 from meta_models.torch_model import TorchModel
 
-NOTE = "Temperatures and thresholds of other numbers of classes than the card has were fitted once more."
+NOTE = "Temperatures and thresholds of settings without an accuracy here were fitted once more."
 
 
 def main() -> None:
@@ -28,15 +28,16 @@ def main() -> None:
     for name in arguments.names:
         published = Catalogue().resolve(name)
         manifest = published.manifest
-        shown = {figure.n_way for figure in manifest.benchmarks}
+        shown = {(figure.n_way, figure.n_shot) for figure in manifest.benchmarks}
         pools = load_splits(arguments.data, recipe_of(manifest)).development
         n_episodes = n_calibrating(TorchModel.load(published.folder, manifest), pools)
-        grid = [(n_way, n_shot) for n_way, n_shot in GRID if n_way not in shown]
-        fitted = {(c.n_way, c.n_shot): c for c in calibrate(Subject(published, ()).path, pools, n_episodes, grid=grid)}
-        for old in manifest.calibration:
-            if new := fitted.get((old.n_way, old.n_shot)):
-                print(f"{manifest.reference} {old.n_way}w{old.n_shot}s: {old.temperature} → {new.temperature}")
-        calibration = tuple(fitted.get((c.n_way, c.n_shot), c) for c in manifest.calibration)
+        grid = [setting for setting in GRID if setting not in shown]
+        entries = {(entry.n_way, entry.n_shot): entry for entry in manifest.calibration}
+        for new in calibrate(Subject(published, ()).path, pools, n_episodes, grid=grid):
+            old = entries.get((new.n_way, new.n_shot))
+            print(f"{manifest.reference} {new.n_way}w{new.n_shot}s: {old and old.temperature} → {new.temperature}")
+            entries[new.n_way, new.n_shot] = new
+        calibration = tuple(entries[setting] for setting in sorted(entries))
         notes = (
             manifest.training.notes if NOTE in manifest.training.notes else f"{manifest.training.notes} {NOTE}".strip()
         )

@@ -19,7 +19,7 @@ from meta_models.splits import Pools
 FALSE_REJECTS = (0.005, 0.01, 0.02, FALSE_REJECT, 0.1, 0.2, 0.3, 0.5)
 """Shares of known-class queries turned away, for which a threshold is stored."""
 
-GRID = ((2, 1), (2, 5), (5, 1), (5, 5), (10, 1), (10, 5), (20, 1), (20, 5))
+GRID = tuple((n_way, n_shot) for n_way in (2, 5, 10, 20) for n_shot in (1, 2, 5))
 """(n_way, n_shot) settings that get an entry."""
 
 N_QUERY = 5
