@@ -3,7 +3,7 @@
 InnerloopError
 ├── BadInput 4xx: MalformedRequest 400, Unauthorized 401, Forbidden 403, NotFound 404, NotReady 409,
 │   AnotherSite 403, Canceled 409, NotCancelable 409, IdempotencyKeyInUse 409, Expired 410, LostUpdate 412,
-│   TooLarge 413, UnsupportedMediaType 415, Unprocessable 422
+│   TooLarge 413, UrlTooLong 414, UnsupportedMediaType 415, Unprocessable 422, HeadTooLarge 431
 ├── ExportDiffers 500: an export would not answer as the service does
 ├── Spent 429 (retryable, Retry-After): RateLimited, QuotaExceeded
 └── Overload (retryable, Retry-After): QueueFull, StoreFull, NoWorker, StoreUnavailable, Stopping 503,
@@ -118,6 +118,10 @@ class TooLarge(BadInput):
     status, title, code = 413, "Too large", "too_large"
 
 
+class UrlTooLong(BadInput):
+    status, title, code = 414, "URL too long", "url_too_long"
+
+
 class UnsupportedMediaType(BadInput):
     status, title, code = 415, "Unsupported media type", "unsupported_media_type"
 
@@ -126,6 +130,10 @@ class Unprocessable(BadInput):
     """Understood but wrong; `code` says which: too_few_classes, undecodable_image, …"""
 
     status, title, code = 422, "Unprocessable", "unprocessable"
+
+
+class HeadTooLarge(BadInput):
+    status, title, code = 431, "Headers too large", "head_too_large"
 
 
 class Overload(InnerloopError):

@@ -36,6 +36,8 @@ Every error is `application/problem+json`:
 
 `code` is stable, `errors` names each finding by JSON Pointer, part, header or parameter, `retryable` says whether the
 same request can succeed later; then there is a `Retry-After`. Every answer has an `X-Request-Id`.
+A URL of more than 8 KiB is answered with `414`, headers or trailers of more than 64 KiB with `431`; then the connection
+ends.
 
 {meanings}
 """

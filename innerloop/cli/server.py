@@ -74,6 +74,7 @@ def api() -> None:
             "api.app:create_app",
             factory=True,
             http="api.protocol:Protocol",
+            ws="none",
             host=settings.host,
             port=settings.port,
             workers=settings.api_processes,

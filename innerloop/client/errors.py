@@ -4,7 +4,7 @@ InnerloopHTTPError
 ├── MalformedRequest 400, Unauthorized 401, Forbidden 403, NotFound 404
 ├── Conflict 409: NotReady, Canceled, NotCancelable, IdempotencyKeyInUse, MetaModelGone
 ├── Expired 410, PreconditionFailed 412, UnsupportedMediaType 415
-├── TooLarge 413: ImageTooLarge, AudioTooLarge
+├── TooLarge 413, 414, 431: ImageTooLarge, AudioTooLarge
 ├── Unprocessable 422: TooFewClasses, TooManyClasses, TooManyExamples, BadLabel, UndecodableImage, BlankImage,
 │   UndecodableAudio, SilentAudio, ClippedAudio, UnknownMetaModel, AdaptationFailed ─ AdaptationDiverged
 ├── Overloaded (try again after `retry_after`): RateLimited 429 ─ QuotaExceeded;
@@ -105,7 +105,7 @@ class PreconditionFailed(InnerloopHTTPError):
 
 
 class TooLarge(InnerloopHTTPError):
-    status_codes = (413,)
+    status_codes = (413, 414, 431)
 
 
 class UnsupportedMediaType(InnerloopHTTPError):

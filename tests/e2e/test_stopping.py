@@ -70,8 +70,9 @@ def test_whoever_waits_is_answered(tmp_path: Path) -> None:
             os.kill(worker.pid, signal.SIGCONT)
 
 
-def test_a_connection_that_never_asks_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_that_never_asks_or_never_ends_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "REST_SECONDS", 0.2)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -88,6 +89,9 @@ def test_a_connection_that_never_asks_is_closed(monkeypatch: pytest.MonkeyPatch)
             with socket.create_connection(address, timeout=5) as silent:
                 silent.sendall(begun)
                 assert silent.recv(1) == b""
+        with socket.create_connection(address, timeout=5) as endless:
+            endless.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
+            assert b"".join(iter(lambda: endless.recv(1000), b"")).endswith(b"here"), "answered, and not waited for"
         assert httpx.get(f"http://127.0.0.1:{address[1]}/").text == "here"
     finally:
         server.should_exit = True
