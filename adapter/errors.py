@@ -5,8 +5,8 @@ InnerloopError
 │   AnotherSite 403, Canceled 409, NotCancelable 409, IdempotencyKeyInUse 409, Expired 410, LostUpdate 412,
 │   TooLarge 413, UrlTooLong 414, UnsupportedMediaType 415, Unprocessable 422, HeadTooLarge 431
 ├── ExportDiffers 500: an export would not answer as the service does
-├── Spent 429 (retryable, Retry-After): RateLimited, QuotaExceeded
-└── Overload (retryable, Retry-After): QueueFull, StoreFull, NoWorker, StoreUnavailable, Stopping 503,
+├── Spent 429 (retryable, Retry-After): RateLimited, QuotaExceeded, TooManyStreams
+└── Overload (retryable, Retry-After): QueueFull, StoreFull, NoWorker, StoreUnavailable, Stopping, StreamsFull,
     AdaptationTimeout 503
 """
 
@@ -169,6 +169,10 @@ class AdaptationTimeout(Overload):
     title, code = "Adaptation still running", "adaptation_timeout"
 
 
+class StreamsFull(Overload):
+    title, code = "Too many listeners", "streams_full"
+
+
 class Spent(InnerloopError):
     """The key has used what it may; it can go on after `retry_after` seconds."""
 
@@ -184,6 +188,10 @@ class RateLimited(Spent):
 
 class QuotaExceeded(Spent):
     title, code = "Quota used up", "quota_exceeded"
+
+
+class TooManyStreams(Spent):
+    title, code = "Too many event streams", "too_many_streams"
 
 
 class AdaptationFailed(InnerloopError):

@@ -264,6 +264,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "default_ttl_seconds": 604800,
         "max_label_length": 200,
         "max_queued_jobs": 1000,
+        "max_event_streams": 250,
         "key": {
             "id": "local",
             "owner": "local",

@@ -182,7 +182,7 @@ _MEANING = {
     413: "Over a published cap",
     415: "Media type",
     422: "Understood but wrong; `errors` names each finding",
-    429: "Over the key's rate or quota (with Retry-After)",
+    429: "Over the key's rate, quota or open event streams (with Retry-After)",
     500: "A fault of the server; for exports: the export would not answer as the service does",
     503: "Queue full, store full, no worker (with Retry-After)",
 }

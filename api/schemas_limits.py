@@ -74,6 +74,7 @@ class ServerLimits(BaseModel):
     default_ttl_seconds: int
     max_label_length: int
     max_queued_jobs: int
+    max_event_streams: int = Field(description="Of one owner, open at one API process.")
     key: KeyCard
     quota: QuotaLeft
     usage: list[Usage] = Field(description="Days on which the key was used, of the last 90, the newest first.")

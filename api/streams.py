@@ -6,23 +6,31 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import cast
 
 import redis
 import redis.asyncio
 
-from adapter.errors import BadInput
+from adapter.errors import BadInput, StreamsFull, TooManyStreams
 from adapter.events import Entry, Event
 from adapter.redis_store import events_key
+from api.files import files_allowed
 
 log = logging.getLogger("innerloop.streams")
 
 BLOCK_MS = 2000
 """Between two looks at whether anything more can happen."""
 
-MAX_LISTENERS = 10_000
-"""Of one API process: more than the files it may open."""
+MAX_LISTENERS = 1000
+"""Of one API process, where it may open files enough."""
+
+SHARES = 4
+"""No owner has more of them than one of so many equal ones."""
+
+RETRY_SECONDS = 5
 
 END_SECONDS = 2 * BLOCK_MS / 1000
 """A stream takes no longer to end by itself."""
@@ -32,11 +40,35 @@ class Streams:
     """Listeners of one API process."""
 
     def __init__(self, url: str) -> None:
-        # Each listener holds a connection while it waits.
+        # Each listener is a connection, and holds one to Redis while it waits; half of the files are for others.
+        self.most = min(MAX_LISTENERS, files_allowed() // 4)
+        self.most_of_one = max(1, self.most // SHARES)
+        self._listeners = Counter[str]()
         self._client = redis.asyncio.Redis.from_url(
-            url, socket_timeout=10, health_check_interval=5, max_connections=MAX_LISTENERS
+            url, socket_timeout=10, health_check_interval=5, max_connections=self.most
         )
         self._stopping = False
+
+    @asynccontextmanager
+    async def place(self, owner: str) -> AsyncGenerator[None]:
+        """Counts one more listener while it lasts; what the last one leaves is closed.
+
+        Raises:
+            TooManyStreams: the owner has its share.
+            StreamsFull: all together have what there is.
+        """
+        if self._listeners[owner] >= self.most_of_one:
+            told = f"{self.most_of_one} event streams of {owner} are open here already; close one"
+            raise TooManyStreams(told, retry_after=RETRY_SECONDS)
+        if self._listeners.total() >= self.most:
+            raise StreamsFull(f"{self.most} event streams are open here already", retry_after=RETRY_SECONDS)
+        self._listeners[owner] += 1
+        try:
+            yield
+        finally:
+            self._listeners -= Counter({owner: 1})
+            if not self._listeners:
+                await self._client.connection_pool.disconnect(inuse_connections=False)
 
     async def follow(
         self,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.types import Receive, Scope, Send
 
 from adapter.events import EVENT_ID, check_event_id
 from api.auth import MayPredict
@@ -82,6 +84,18 @@ async def list_events(
             data = ModelEvent.of(event, who).model_dump_json(exclude_none=True)
             yield ServerSentEvent(data, id=event.id, event=event.event)
 
-    return EventSourceResponse(
+    stream = _Stream(
         told(), ping=PING_SECONDS, headers={"Cache-Control": "no-store"}, shutdown_grace_period=END_SECONDS
     )
+    stream.place = s.streams.place(who.owner)
+    return stream
+
+
+class _Stream(EventSourceResponse):
+    """Begins where there is a place for one more listener, and holds it until it ends."""
+
+    place: AbstractAsyncContextManager[None]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self.place:
+            await super().__call__(scope, receive, send)

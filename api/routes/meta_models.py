@@ -49,6 +49,7 @@ async def get_limits(s: S, who: MayPredict) -> ServerLimits:
         max_parts=MAX_PARTS,
         max_archive_bytes=archives.MAX_BYTES,
         max_label_length=MAX_LABEL_LENGTH,
+        max_event_streams=s.streams.most_of_one,
         key=KeyCard.of(who),
         quota=await limits.left(s, who, usage),
         usage=usage,

@@ -63,12 +63,14 @@ def api() -> None:
 
     from adapter.keys import keys_of_settings
     from adapter.logs import LOGGING
+    from api.files import allow_files
 
     with friendly(ValueError):
         settings = settings_of()
         _ = settings.records_url
         keys_of_settings(settings.api_keys)
         _check_meta_models(settings)
+    allow_files()
     with _counting_together(settings.api_processes):
         uvicorn.run(
             "api.app:create_app",

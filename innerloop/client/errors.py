@@ -7,8 +7,8 @@ InnerloopHTTPError
 ├── TooLarge 413, 414, 431: ImageTooLarge, AudioTooLarge
 ├── Unprocessable 422: TooFewClasses, TooManyClasses, TooManyExamples, BadLabel, UndecodableImage, BlankImage,
 │   UndecodableAudio, SilentAudio, ClippedAudio, UnknownMetaModel, AdaptationFailed ─ AdaptationDiverged
-├── Overloaded (try again after `retry_after`): RateLimited 429 ─ QuotaExceeded;
-│   QueueFull, StoreFull, NoWorker, StoreUnavailable 503
+├── Overloaded (try again after `retry_after`): RateLimited 429 ─ QuotaExceeded, TooManyStreams;
+│   QueueFull, StoreFull, NoWorker, StoreUnavailable, StreamsFull 503
 └── ServerFault 500: ExportDiffers
 ServerUnreachable (a ConnectionError): nobody answers at that address
 """
@@ -184,6 +184,10 @@ class QuotaExceeded(RateLimited):
     codes = ("quota_exceeded",)
 
 
+class TooManyStreams(RateLimited):
+    codes = ("too_many_streams",)
+
+
 class QueueFull(Overloaded):
     codes = ("queue_full",)
 
@@ -198,6 +202,10 @@ class NoWorker(Overloaded):
 
 class StoreUnavailable(Overloaded):
     codes = ("store_unavailable",)
+
+
+class StreamsFull(Overloaded):
+    codes = ("streams_full",)
 
 
 class ServerFault(InnerloopHTTPError):
