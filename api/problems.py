@@ -15,9 +15,10 @@ import redis
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
-from adapter.errors import ErrorItem, InnerloopError, StoreUnavailable
+from adapter.errors import ErrorItem, InnerloopError, MalformedRequest, StoreUnavailable
 from adapter.redis_store import full
 
 log = logging.getLogger("innerloop.api")
@@ -31,6 +32,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(redis.RedisError, _redis)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -143,6 +145,12 @@ async def _redis(request: Request, error: Exception) -> Response:
     assert isinstance(error, redis.RedisError)  # noqa: S101
     mapped = full(error) or StoreUnavailable("the store of models does not answer right now")
     return of(mapped, request.url.path, _id(request))
+
+
+async def _gone(request: Request, _: Exception) -> Response:
+    """Nobody hears the answer; it is counted as the client's."""
+    log.info("%s %s %s: the client left before its whole body was here", _id(request), request.method, request.url.path)
+    return of(MalformedRequest("the body ends early"), request.url.path, _id(request))
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

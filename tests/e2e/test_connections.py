@@ -14,7 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
+from innerloop.embedded import Embedded
 from tests.asking import PROBLEM_FIELDS
+from tests.e2e.test_metrics import scrape, value
+from tests.faults.victim import until
 
 BODY = json.dumps({"support": [], "inputs": []}).encode()
 POST = b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -113,3 +116,20 @@ def test_whoever_asked_and_says_that_no_more_will_come_is_answered(http: httpx.C
         connection.sendall(POST + b"Content-Length: %d\r\n\r\n%b" % (len(BODY) + 1, BODY))
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(1) == b"", "half a request has no answer"
+
+
+def test_whoever_leaves_while_sending_is_no_fault_of_the_server(http: httpx.Client, server: Embedded) -> None:
+    def counted(status: str) -> float:
+        name = "innerloop_http_requests_total"
+        return value(scrape(http), name, method="POST", route="/v1/classify", status=status)
+
+    log = next(part.log for part in server.parts if part.name == "api")
+    before, logged = (counted("4xx"), counted("5xx")), log.stat().st_size
+    with connected(http) as connection:
+        connection.sendall(POST + b"Content-Length: %d\r\n\r\n%b" % (len(BODY) + 1, BODY))
+        time.sleep(0.1)
+    until(lambda: counted("4xx") > before[0])
+    assert counted("5xx") == before[1]
+    told = log.read_bytes()[logged:].decode()
+    assert "POST /v1/classify: the client left before its whole body was here" in told
+    assert "Traceback" not in told
