@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Generator
@@ -45,10 +44,11 @@ class Waiter:
         self._listener = asyncio.create_task(self._listen())
 
     async def stop(self) -> None:
-        if self._listener:
+        # Again until it ends: in Python 3.11 `asyncio.wait_for`, by which redis-py sends, loses a cancel that comes as
+        # what it waits for is done (python/cpython#86296).
+        while self._listener and not self._listener.done():
             self._listener.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listener
+            await asyncio.wait([self._listener], timeout=0.1)
 
     def let_go(self) -> None:
         """Wake everybody, now and from now on: this process is told to stop, and whoever waits is answered first."""

@@ -1,4 +1,4 @@
-"""A subscription that fell silent without a word is found out, and requests are woken again."""
+"""A subscription that fell silent without a word is found out, and requests are woken again; it ends when told to."""
 
 from __future__ import annotations
 
@@ -63,3 +63,16 @@ def test_a_silent_connection_is_renewed(redis_url: str, tmp_path: Path, monkeypa
 
     asyncio.run(asyncio.wait_for(run(), 30))
     assert between.connections == 2
+
+
+@pytest.mark.parametrize("steps", [0, 4, 8, 14])
+def test_it_stops_however_far_it_has_come(redis_url: str, steps: int) -> None:
+    async def run() -> None:
+        listening = Waiter(redis_url)
+        listening.start()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        _, late = await asyncio.wait([asyncio.create_task(listening.stop())], timeout=2)
+        assert not late
+
+    asyncio.run(run())
