@@ -47,8 +47,7 @@ class Embedded:
 
     @property
     def url(self) -> str:
-        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
-        return f"http://{host}:{self.port}"
+        return url_of(self.settings.host, self.port)
 
     def __enter__(self) -> Embedded:
         """Returns once the service is ready.
@@ -58,7 +57,7 @@ class Embedded:
         """
         try:
             self._lock_data_dir()
-            self.port = _usable_port(self.settings.host, self.port)
+            self.port = usable_port(self.settings.host, self.port)
             self._start()
         except OSError as error:
             self._stop()
@@ -253,7 +252,7 @@ def _wait_for_socket(path: Path, part: Part) -> None:
         time.sleep(0.005)
 
 
-def _usable_port(host: str, port: int) -> int:
+def usable_port(host: str, port: int) -> int:
     """The port, or a free one for 0.
 
     Raises:
@@ -264,4 +263,9 @@ def _usable_port(host: str, port: int) -> int:
         with socket.create_server((host, port), family=family) as probe:
             return probe.getsockname()[1]
     except OSError as error:
-        raise ServeError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from error
+        raise ServeError(f"cannot listen on {host}:{port}: {error.strerror}; choose another port") from error
+
+
+def url_of(host: str, port: int) -> str:
+    """Where an API that listens there is asked."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import tempfile
@@ -21,6 +22,8 @@ Port = Annotated[
     int | None, typer.Option(min=0, max=65535, help="Port to listen on, 0 for a free one; INNERLOOP_PORT.")
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Folder for everything that is kept; INNERLOOP_DATA_DIR.")]
+
+log = logging.getLogger("innerloop.api")
 
 
 def register(app: typer.Typer) -> None:
@@ -62,15 +65,19 @@ def api() -> None:
     import uvicorn
 
     from adapter.keys import keys_of_settings
-    from adapter.logs import LOGGING
+    from adapter.logs import LOGGING, set_up
     from api.files import allow_files
+    from innerloop.embedded import ServeError, url_of, usable_port
 
-    with friendly(ValueError):
+    set_up()
+    with friendly(ServeError, ValueError):
         settings = settings_of()
         _ = settings.records_url
         keys_of_settings(settings.api_keys)
+        port = usable_port(settings.host, settings.port)
         _check_meta_models(settings)
     allow_files()
+    log.info("starting at %s", url_of(settings.host, port))
     with _counting_together(settings.api_processes):
         uvicorn.run(
             "api.app:create_app",
@@ -78,7 +85,7 @@ def api() -> None:
             http="api.protocol:Protocol",
             ws="none",
             host=settings.host,
-            port=settings.port,
+            port=port,
             workers=settings.api_processes,
             log_config=LOGGING,
             log_level="warning",

@@ -1,8 +1,10 @@
-"""`innerloop serve` where it cannot start or go on, and how long its logs grow."""
+"""`innerloop serve` and `api` where they cannot start or go on, where an API is, and how long logs grow."""
 
 from __future__ import annotations
 
+import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -18,13 +20,25 @@ from innerloop.part import Part
 from meta_models.catalogue import ZOO
 from tests.faults.victim import until
 
+NOBODY = "redis://127.0.0.1:1/0"
 
-def refused(tmp_path: Path, *arguments: str, script: str = "") -> str:
-    """What `serve` says, in a line, before it starts anything."""
-    code = f"{script}\nfrom innerloop.cli import app\napp(['serve', *{arguments}])"
-    environment = {"PYTHONPATH": str(Path(embedded.__file__).parents[1]), "COLUMNS": "1000"}
-    command = [sys.executable, "-c", code]
-    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+
+def environment(settings: dict[str, str]) -> dict[str, str]:
+    given = {f"INNERLOOP_{name}": value for name, value in settings.items()}
+    return {"PYTHONPATH": str(Path(embedded.__file__).parents[1]), "COLUMNS": "1000", **given}
+
+
+def refused(tmp_path: Path, *arguments: str, script: str = "", command: str = "serve", **settings: str) -> str:
+    """What a command says, in a line, before it starts anything."""
+    code = f"{script}\nfrom innerloop.cli import app\napp([{command!r}, *{arguments}])"
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert ran.returncode == ExitCode.REFUSED, ran.stderr
     [line] = ran.stderr.splitlines()
     return line
@@ -50,6 +64,27 @@ def test_a_damaged_file_of_a_packaged_meta_model(tmp_path: Path) -> None:
 def test_an_address_that_cannot_be_listened_on(tmp_path: Path) -> None:
     with pytest.raises(ServeError, match=r"cannot listen on 999\.1\.1\.1:0"):
         Embedded(Settings(host="999.1.1.1", port=0, data_dir=tmp_path)).__enter__()
+
+
+def test_a_port_that_another_listens_on(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        line = refused(tmp_path, command="api", PORT=port, REDIS_URL=NOBODY)
+    assert f"cannot listen on 127.0.0.1:{port}" in line
+    assert line.endswith("choose another port")
+
+
+def test_an_api_says_where_it_is(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "innerloop", "api"]
+    settings = environment({"PORT": "0", "REDIS_URL": NOBODY})
+    with subprocess.Popen(command, cwd=tmp_path, env=settings, stderr=subprocess.PIPE, text=True) as api:
+        try:
+            assert api.stderr is not None
+            found = re.search(r"INFO \d+ innerloop.api: starting at http://127.0.0.1:(\d+)$", api.stderr.readline())
+            assert found is not None
+            assert int(found[1]) > 0
+        finally:
+            api.terminate()
 
 
 @pytest.mark.parametrize("port", [99_999, -1])
