@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import shutil
@@ -263,7 +264,9 @@ def usable_port(host: str, port: int) -> int:
         with socket.create_server((host, port), family=family) as probe:
             return probe.getsockname()[1]
     except OSError as error:
-        raise ServeError(f"cannot listen on {host}:{port}: {error.strerror}; choose another port") from error
+        of_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
+        other = "port" if of_port else "host: this machine's name or address, 127.0.0.1, or 0.0.0.0 for all it has"
+        raise ServeError(f"cannot listen on {host}:{port}: {error.strerror}; choose another {other}") from error
 
 
 def url_of(host: str, port: int) -> str:

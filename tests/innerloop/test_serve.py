@@ -61,9 +61,10 @@ def test_a_damaged_file_of_a_packaged_meta_model(tmp_path: Path) -> None:
     assert not (tmp_path / ".innerloop").exists()
 
 
-def test_an_address_that_cannot_be_listened_on(tmp_path: Path) -> None:
-    with pytest.raises(ServeError, match=r"cannot listen on 999\.1\.1\.1:0"):
-        Embedded(Settings(host="999.1.1.1", port=0, data_dir=tmp_path)).__enter__()
+@pytest.mark.parametrize("host", ["999.1.1.1", "nosuch.invalid", "192.0.2.1", "::2"])
+def test_an_address_that_cannot_be_listened_on(tmp_path: Path, host: str) -> None:
+    with pytest.raises(ServeError, match=rf"cannot listen on {host}:0: .*; choose another host"):
+        Embedded(Settings(host=host, port=0, data_dir=tmp_path)).__enter__()
 
 
 def test_a_port_that_another_listens_on(tmp_path: Path) -> None:
