@@ -45,8 +45,10 @@ class Catalogue:
         """Reads the zoo, then `extra`, whose names must be others.
 
         Raises:
-            ManifestError: a folder is incomplete or damaged, or has the name of another.
+            ManifestError: `extra` is no folder; one in it is incomplete or damaged, or has the name of another.
         """
+        if extra and not extra.is_dir():
+            raise ManifestError(f"INNERLOOP_META_MODELS_DIR: {extra.absolute()} is no folder")
         self._published: dict[str, Published] = {}
         for root in [ZOO, *([extra] if extra and extra.resolve() != ZOO.resolve() else [])]:
             for path in sorted(root.glob(f"[!.]*/{MANIFEST_FILE}")):

@@ -259,6 +259,11 @@ def test_a_user_folder_joins_the_catalogue(published: Path) -> None:
         catalogue.resolve("sketches@2")
 
 
+def test_a_user_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=rf"INNERLOOP_META_MODELS_DIR: {tmp_path / 'none'} is no folder"):
+        Catalogue(tmp_path / "none")
+
+
 def test_nothing_replaces_what_comes_with_the_package(tmp_path: Path) -> None:
     shutil.copytree(ZOO / "vector-ridge", tmp_path / "mine")
     with pytest.raises(ManifestError, match=r"mine and .*vector-ridge both hold a meta-model vector-ridge"):
