@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _ORIGIN = re.compile(
     r"(http(?!.*:80$)|https(?!.*:443$))://([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?"
 )
+
+_REDIS = re.compile(r"(rediss?|unix)://.+")
+_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 
 
 def entries(given: str) -> list[str]:
@@ -18,10 +22,23 @@ def entries(given: str) -> list[str]:
     return [entry.strip() for entry in given.split(",") if entry.strip()]
 
 
+def networks(given: str) -> list[IPv4Network | IPv6Network]:
+    """Of `INNERLOOP_WEBHOOK_NETWORKS`.
+
+    Raises:
+        ValueError: one of them is none.
+    """
+    try:
+        return [ip_network(entry, strict=False) for entry in entries(given)]
+    except ValueError as error:
+        raise ValueError(f"INNERLOOP_WEBHOOK_NETWORKS: {error}; name networks such as 10.1.0.0/16") from error
+
+
 class Settings(BaseSettings):
     """What an operator may change; docs/settings.md lists the same."""
 
-    model_config = SettingsConfigDict(env_prefix="INNERLOOP_", extra="ignore")
+    # URLs hold passwords, so an error does not repeat what was given.
+    model_config = SettingsConfigDict(env_prefix="INNERLOOP_", extra="ignore", hide_input_in_errors=True)
 
     host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     port: int = Field(default=8321, ge=0, le=65535, description="Port the API listens on.")
@@ -46,7 +63,7 @@ class Settings(BaseSettings):
     worker_threads: int = Field(
         default=0, ge=0, description="CPU threads of an adapting process; 0: all cores but one, shared among them."
     )
-    device: str = Field(default="auto", description="`cpu`, `cuda` or `auto`: where workers adapt.")
+    device: str = Field(default="auto", description="`cpu`, `cuda`, `cuda:1` or `auto`: where workers adapt.")
     default_ttl_seconds: int = Field(default=7 * 86400, ge=60, description="Life of a model that does not ask for one.")
     max_ttl_seconds: int = Field(default=365 * 86400, ge=60, description="Longest life a model may ask for.")
     max_body_bytes: int = Field(default=64 * 2**20, ge=1024, description="Largest request body.")
@@ -78,6 +95,36 @@ class Settings(BaseSettings):
                     "https://, its host in small letters and its port where that is not the usual one, without a path: "
                     "https://app.example.org,http://localhost:3000"
                 )
+        return given
+
+    @field_validator("host")
+    @classmethod
+    def _is_somewhere(cls, given: str) -> str:
+        if not given.strip():
+            raise ValueError("INNERLOOP_HOST is empty; give an address: 127.0.0.1, or 0.0.0.0 for all of this machine")
+        return given
+
+    @field_validator("redis_url", "weights_redis_url")
+    @classmethod
+    def _is_redis(cls, given: str | None, info: ValidationInfo) -> str | None:
+        if given and not _REDIS.fullmatch(given):
+            raise ValueError(
+                f"INNERLOOP_{str(info.field_name).upper()} begins with none of redis://, rediss:// and unix://; write "
+                "redis://127.0.0.1:6379/0 or unix:///run/redis.sock"
+            )
+        return given
+
+    @field_validator("device")
+    @classmethod
+    def _is_device(cls, given: str) -> str:
+        if not _DEVICE.fullmatch(given):
+            raise ValueError(f"INNERLOOP_DEVICE is {given!r}; give auto, cpu, cuda, or cuda:1 for the second GPU")
+        return given
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _are_networks(cls, given: str) -> str:
+        networks(given)
         return given
 
     @property

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
 import httpcore
 
-from adapter.config import entries
+from adapter import config
 
 Address = IPv4Address | IPv6Address
 
@@ -34,10 +34,7 @@ class Reach:
     """
 
     def __init__(self, networks: str) -> None:
-        try:
-            self._networks = [ip_network(entry, strict=False) for entry in entries(networks)]
-        except ValueError as error:
-            raise ValueError(f"INNERLOOP_WEBHOOK_NETWORKS: {error}; name networks such as 10.1.0.0/16") from error
+        self._networks = config.networks(networks)
 
     def includes(self, address: Address) -> bool:
         """Whether it may be connected to."""

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from innerloop.cli.console import AsJson, err, friendly, out, print_line
+from innerloop.cli.console import AsJson, err, fail, friendly, out, print_line
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on; INNERLOOP_HOST.")]
 Port = Annotated[
@@ -143,10 +143,21 @@ def _say_ready(url: str, data: Path, keyless: bool, *, as_json: bool) -> None:
 
 
 def settings_of(**given: Any) -> Any:
-    """Settings of the environment, with what the command line says on top."""
+    """Settings of the environment, with what the command line says on top; a wrong one ends the command in a line."""
+    from pydantic import ValidationError
+
     from adapter.config import Settings
 
-    return Settings(**{key: value for key, value in given.items() if value is not None})
+    try:
+        return Settings(**{key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise fail("; ".join(_told(wrong) for wrong in error.errors())) from error
+
+
+def _told(wrong: Any) -> str:
+    """An error of pydantic's: our own words, or its own after the variable's name."""
+    own = wrong.get("ctx", {}).get("error")
+    return str(own) if own else f"INNERLOOP_{'_'.join(map(str, wrong['loc'])).upper()}: {wrong['msg']}"
 
 
 def _nobody_may_ask(settings: Any) -> bool:

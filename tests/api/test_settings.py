@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from adapter.config import Settings
 from adapter.keys import keys_of_settings
+from innerloop.cli.server import settings_of
 from innerloop.embedded import Embedded, ServeError
 
 
@@ -50,6 +52,38 @@ def test_origins_are_read() -> None:
     origins = ["https://app.example.org", "http://localhost:3000", "http://[::1]:443", "http://xn--bcher-kva.example"]
     assert Settings(allowed_origins=" , ".join([*origins, ""])).origins == origins
     assert Settings().origins == []
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "told"),
+    [
+        ("host", " ", "INNERLOOP_HOST is empty; give an address"),
+        ("device", "tpu", "INNERLOOP_DEVICE is 'tpu'; give auto, cpu, cuda, or cuda:1"),
+        ("device", "cuda:one", "INNERLOOP_DEVICE is 'cuda:one'"),
+        ("webhook_networks", "10.1.0.0/16,foo", "INNERLOOP_WEBHOOK_NETWORKS: 'foo' does not appear to be"),
+        ("redis_url", "localhost:6379", "INNERLOOP_REDIS_URL begins with none of redis://, rediss:// and unix://"),
+        ("redis_url", "http://:s3cret@localhost", "INNERLOOP_REDIS_URL begins with none of"),
+        ("weights_redis_url", "redis://", "INNERLOOP_WEIGHTS_REDIS_URL begins with none of"),
+        ("port", "http", "INNERLOOP_PORT: Input should be a valid integer"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_line(
+    name: str, given: str, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match=name) as refused:
+        Settings(**{name: given})  # pyright: ignore[reportArgumentType]
+    monkeypatch.setenv(f"INNERLOOP_{name.upper()}", given)
+    with pytest.raises(typer.Exit):
+        settings_of()
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith(f"error {told}")
+    assert "s3cret" not in said + str(refused.value)
+
+
+def test_what_can_be_is_taken() -> None:
+    assert [Settings(device=device).device for device in ("auto", "cpu", "cuda", "cuda:1")]
+    for url in (None, "", "redis://:s3cret@h:6379/0", "rediss://h", "unix:///run/redis.sock"):
+        assert Settings(redis_url=url, weights_redis_url=url).redis_url == url
 
 
 @pytest.mark.parametrize("url", ["redis://:s3cret@127.0.0.1:1/0", "localhost:6379"])
