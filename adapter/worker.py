@@ -30,13 +30,14 @@ from adapter import support_set
 from adapter.config import Settings
 from adapter.errors import StoreFull
 from adapter.leases import LeaseKeeper
+from adapter.loading import device_of, load
 from adapter.models import JobError
 from adapter.notice import Notice
 from adapter.quality import COPIES, doubts
 from adapter.queue import ADAPT, celery_app
 from adapter.redis_store import now_ms
 from adapter.store import Arrays, Claim, Records, Weights, connect
-from meta_models.catalogue import Catalogue, Published
+from meta_models.catalogue import Catalogue
 from meta_models.memory import keep_freed_memory, kept_for_good
 from meta_models.on_demand import OnDemand
 from meta_models.threads import all_but_one
@@ -86,10 +87,8 @@ class Worker:
         self.weights = Weights(connect(settings.weights_url))
         self._notice = notice or Notice()
         self._leases = LeaseKeeper(self.records, settings.lease_seconds)
-        device = settings.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._paths = OnDemand(Catalogue(settings.meta_models_dir), partial(_load, device=device))
+        device = device_of(settings.device)
+        self._paths = OnDemand(Catalogue(settings.meta_models_dir), partial(load, device=device))
         self._adapt, self._choose = adapt, choose
 
     def run(self, job: str) -> bool:
@@ -223,39 +222,26 @@ class Worker:
         return False
 
 
-def _load(published: Published, device: str) -> ServingPath:
-    """Load a meta-model and adapt once: the first adaptation of a process is slow, and no client waits for it here."""
-    import numpy as np
-
-    from meta_models.algorithms import InnerSettings
-    from meta_models.serving import ServedModel
-    from meta_models.serving_path import ServingPath
-    from meta_models.torch_model import TorchModel
-
-    path = ServingPath(
-        ServedModel(published.folder, published.manifest),
-        TorchModel.load(published.folder, published.manifest, device),
-    )
-    labels = np.array([0, 0, 1, 1])
-    inputs = published.manifest.input.examples(np.random.default_rng(0), labels)
-    one_step = InnerSettings(1, 0.0) if path.torch_model.algorithm.inner else None
-    path.adapt(path.features(inputs), labels, 2, one_step)
-    return path
-
-
 def _ms_since(began: float) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def make_app(settings: Settings) -> Celery:
+def make_app(settings: Settings, notice: Notice) -> Celery:
     """The worker's Celery application with its task and life signals."""
     app = celery_app(settings.records_url, socket_timeout=3)
     held: list[Worker] = []
-    notice = Notice()
+    parent = os.getpid()
 
     def start(**_: object) -> None:
-        with kept_for_good():
-            held.append(Worker(settings, notice))
+        try:
+            with kept_for_good():
+                held.append(Worker(settings, notice))
+        except Exception as error:  # Celery would go on, and hand jobs to a process that cannot do them
+            log.error("this worker cannot adapt: %s", error, exc_info=not isinstance(error, ValueError))
+            notice.fail()
+            if os.getpid() != parent:
+                os.kill(parent, signal.SIGTERM)
+            raise SystemExit(1) from error
         # From here on this process can adapt: `/readyz` may say so.
         threading.Thread(target=_beat, args=(held[0].records,), name="heartbeat", daemon=True).start()
 
@@ -300,12 +286,12 @@ def _name() -> str:
 
 
 def main(settings: Settings) -> None:
-    """Run a worker until it is told to stop.
+    """Run a worker until it is told to stop, or cannot adapt: SystemExit then.
 
     One process adapts by itself: a job that is handed on to a child has one more process to wake.
     """
-    alone = settings.worker_processes == 1
-    make_app(settings).worker_main(
+    alone, notice = settings.worker_processes == 1, Notice()
+    make_app(settings, notice).worker_main(
         [
             "--quiet",  # no banner
             "worker",
@@ -317,3 +303,5 @@ def main(settings: Settings) -> None:
             "--loglevel=WARNING",
         ]
     )
+    if notice.failed:
+        raise SystemExit(1)

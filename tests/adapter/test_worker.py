@@ -10,6 +10,13 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from celery.signals import (
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 
 from adapter import support_set
 from adapter.adapt import adapt
@@ -17,9 +24,10 @@ from adapter.config import Settings
 from adapter.errors import StoreFull
 from adapter.measure import cross_validate
 from adapter.models import Adaptation, ClassCount, ModelSpec
+from adapter.notice import Notice
 from adapter.quality import Quality
 from adapter.store import Arrays, Records
-from adapter.worker import Worker
+from adapter.worker import Worker, make_app
 from meta_models.catalogue import Catalogue
 from meta_models.inputs import Caps, DrawingSpec, PhotoSpec
 from tests.faults.victim import until
@@ -29,13 +37,27 @@ from tests.photos import INKS, inked
 def test_a_worker_starts_without_the_compiler_of_torch() -> None:
     """It would be a third of the time; to load what every worker opens, and adapt once with each, needs none of it."""
     code = (
-        "import sys; from functools import partial; from adapter.worker import _load; "
+        "import sys; from functools import partial; from adapter.loading import load; "
         "from meta_models.catalogue import Catalogue; from meta_models.on_demand import OnDemand; "
-        "OnDemand(Catalogue(), partial(_load, device='cpu')); "
+        "OnDemand(Catalogue(), partial(load, device='cpu')); "
         "print(sorted({'torch._dynamo', 'sympy'} & {*sys.modules}))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def test_a_worker_without_the_gpu_that_it_was_given_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for signal in (worker_process_init, worker_process_shutdown, worker_ready, worker_shutdown, worker_shutting_down):
+        monkeypatch.setattr(signal, "receivers", [])
+    notice = Notice()
+    make_app(Settings(redis_url="redis://127.0.0.1:1/0", device="cuda:99"), notice)
+    assert not notice.failed
+    with pytest.raises(SystemExit):
+        worker_process_init.send(sender=None)
+    assert notice.failed
+    assert "INNERLOOP_DEVICE is cuda:99, and torch sees" in caplog.text
 
 
 def queued(records: Records, inner_steps: int = 1, n_shot: int = 1) -> str:
