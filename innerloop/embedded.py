@@ -23,6 +23,9 @@ from innerloop.part import Part
 RESTARTS, WITHIN_SECONDS = 8, 30.0
 """A part that dies this often in so short a time is given up."""
 
+STARTS, READY_SECONDS = 2, 60.0
+"""A part that dies this often before all are ready will not start; all are given so much time."""
+
 RECORDS_LINK = "records.sock"
 
 log = logging.getLogger("innerloop.serve")
@@ -185,16 +188,21 @@ class Embedded:
             log.warning("%s %s; it was started again", part.name, ended)
 
     def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline, said = time.monotonic() + READY_SECONDS, "nothing"
         with httpx.Client(base_url=self.url, timeout=2, trust_env=False) as asking:
             while time.monotonic() < deadline and not self.failure:
-                try:
-                    if asking.get("/readyz").status_code == 200:
+                if part := next((part for part in self.parts if len(part.deaths) >= STARTS), None):
+                    raise ServeError(f"{part.name} does not start; its log {part.log} ends:\n{part.log_tail()}")
+                with suppress(httpx.HTTPError):
+                    answer = asking.get("/readyz")
+                    if answer.status_code == 200:
                         return
-                except httpx.HTTPError:
-                    pass
+                    said = answer.text
                 time.sleep(0.05)
-        raise ServeError(self.failure or f"not ready after 60 s; see the logs in {self.data / 'logs'}")
+        logs = [f"\n{part.log} ends:\n{part.log_tail()}" for part in self.parts if part.name in ("api", "worker")]
+        raise ServeError(
+            self.failure or f"not ready after {READY_SECONDS:g} s; {self.url}/readyz says {said}{''.join(logs)}"
+        )
 
     def _stop(self) -> None:
         """In an order that loses nothing: no new requests, no new jobs, then the stores."""

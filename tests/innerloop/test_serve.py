@@ -19,6 +19,7 @@ from innerloop.embedded import Embedded, ServeError
 from innerloop.part import Part
 from meta_models.catalogue import ZOO
 from tests.faults.victim import until
+from tests.local_server import listening
 
 NOBODY = "redis://127.0.0.1:1/0"
 
@@ -105,6 +106,31 @@ def test_it_ends_where_the_parts_are_watched_no_longer(tmp_path: Path, monkeypat
     with pytest.raises(ServeError, match="no more"):
         running.wait()
     running.__exit__()
+
+
+def starting(tmp_path: Path, port: int, script: str) -> str:
+    """What is said of a worker that runs `script` while it is waited for."""
+    running = Embedded(Settings(port=port, data_dir=tmp_path))
+    running._add(Part("worker", ["sh", "-c", script], running._log("worker")))
+    threading.Thread(target=running._watch, daemon=True).start()
+    with pytest.raises(ServeError) as told:
+        running._wait_until_ready()
+    running.__exit__()
+    return str(told.value)
+
+
+def test_a_part_that_does_not_start_says_why(tmp_path: Path) -> None:
+    with listening(lambda *_: (503, {}, b"")) as port:
+        said = starting(tmp_path, port, "echo no GPU; exit 1")
+    assert said == f"worker does not start; its log {tmp_path / 'logs' / 'worker.log'} ends:\nno GPU\nno GPU"
+
+
+def test_what_is_not_ready_in_time_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "READY_SECONDS", 0.3)
+    with listening(lambda *_: (503, {}, b'{"status": "not_ready"}')) as port:
+        said = starting(tmp_path, port, "echo no Redis; exec sleep 60")
+    assert said.startswith(f'not ready after 0.3 s; http://127.0.0.1:{port}/readyz says {{"status": "not_ready"}}')
+    assert said.endswith("worker.log ends:\nno Redis")
 
 
 def test_a_log_that_grew_too_long_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
