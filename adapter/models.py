@@ -159,7 +159,9 @@ class Head:
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """A version of a model as Redis holds it now. Times are Redis time, in milliseconds."""
+    """A version of a model as Redis holds it now. Times are Redis time, in milliseconds; whether it has expired is told
+    by the clock of the machine that reads it, since asking Redis would cost each request a question more.
+    """
 
     id: str
     owner: str
@@ -196,7 +198,7 @@ class ModelRecord:
 
     @classmethod
     def read(cls, owner: str, head: Head, fields: Mapping[bytes, bytes], now_ms: int) -> ModelRecord:
-        """From the fields of a record hash."""
+        """From the fields of a record hash, at `now_ms` of the machine that reads it."""
         text = _text(fields)
         expired, version = head.expires_ms <= now_ms, int(text.get("version", 1))
         return cls(

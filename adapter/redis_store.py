@@ -149,4 +149,5 @@ def stored_keys(owner: str) -> list[str]:
 
 
 def now_ms() -> int:
+    """By this machine's clock. Leases, and what else must agree among machines, take the scripts' Redis time."""
     return int(time.time() * 1000)
