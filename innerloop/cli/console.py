@@ -10,7 +10,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,8 +31,25 @@ _in_a_pipe = Console(markup=False, emoji=False, width=100_000)
 _wants_json: ContextVar[bool] = ContextVar("wants_json", default=False)
 
 
-def _remember(wanted: bool) -> bool:
+def inherited(context: typer.Context, parameter: typer.CallbackParam, value: Any) -> Any:
+    """An option as given, else as given before the subcommand: `models --url URL show MODEL` asks that server.
+
+    The command line goes before the environment in either place, which a default of the subcommand would not.
+    """
+    above, name = context.parent, parameter.name or ""
+    if above is None or _is_said(context.get_parameter_source(name)) or not _is_said(above.get_parameter_source(name)):
+        return value
+    return above.params[name]
+
+
+def _is_said(source: Enum | None) -> bool:
+    """On the command line, of where a parameter's value comes from."""
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _remember(context: typer.Context, parameter: typer.CallbackParam, value: bool) -> bool:
     """Errors anywhere below are then in JSON too."""
+    wanted = inherited(context, parameter, value)
     _wants_json.set(wanted)
     return wanted
 

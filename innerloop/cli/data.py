@@ -14,7 +14,18 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from innerloop.cli.console import AsJson, ExitCode, err, friendly, new_table, note, out, print_json, print_table
+from innerloop.cli.console import (
+    AsJson,
+    ExitCode,
+    err,
+    friendly,
+    inherited,
+    new_table,
+    note,
+    out,
+    print_json,
+    print_table,
+)
 from innerloop.cli.examples import Example, answered, by_content, given, labelled, pairs
 from innerloop.client import DEFAULT_URL, Client, InnerloopHTTPError
 
@@ -38,8 +49,11 @@ def model_id(given: str | None) -> str | None:
 
 ModelId = Annotated[str, typer.Argument(metavar="MODEL", callback=model_id, help="Model id.")]
 
-Url = Annotated[str, typer.Option(envvar="INNERLOOP_URL", help="The server.")]
-Key = Annotated[str | None, typer.Option(envvar="INNERLOOP_API_KEY", help="Bearer key, where the server wants one.")]
+Url = Annotated[str, typer.Option(envvar="INNERLOOP_URL", callback=inherited, help="The server.")]
+Key = Annotated[
+    str | None,
+    typer.Option(envvar="INNERLOOP_API_KEY", callback=inherited, help="Bearer key, where the server wants one."),
+]
 
 Version = Annotated[
     str | None, typer.Option(help="A number, stable or latest; default: the newest version that is ready.")

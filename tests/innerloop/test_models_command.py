@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from innerloop import Client
+from innerloop.cli import app
 from innerloop.cli.console import ExitCode
 from innerloop.embedded import Embedded
 from tests.asking import drawn
@@ -64,3 +66,13 @@ def test_help_names_what_they_do(run: Run) -> None:
     told = run("models", "--help").stdout
     assert re.search(r"versions +List its versions", told)
     assert re.search(r"update +Change its name or choose its stable version", told)
+
+
+def test_options_before_a_subcommand_are_its_own(server: Embedded, model: str) -> None:
+    elsewhere = {"INNERLOOP_URL": "http://127.0.0.1:1"}
+    ran = CliRunner().invoke(app, ["models", "--url", server.url, "--json", "show", model], env=elsewhere)
+    assert json.loads(ran.stdout)["id"] == model
+    both = ["models", "--url", "http://127.0.0.1:1", "show", model, "--url", server.url]
+    assert model in CliRunner().invoke(app, both).stdout, "the nearer one holds"
+    keyed = CliRunner().invoke(app, ["models", "--url", server.url, "--key", "schlüssel", "show", model])
+    assert "characters in it that no key has" in " ".join(keyed.stderr.split())
