@@ -96,6 +96,15 @@ def friendly(*expected: type[Exception]) -> Generator[None]:
         raise fail(message, ExitCode.TRY_AGAIN if again else ExitCode.REFUSED, problem) from error
 
 
+@contextmanager
+def optional(what: str) -> Generator[None]:
+    """What is read once the work is done: where it cannot be, as with a key of scope `adapt`, that is only noted."""
+    try:
+        yield
+    except (InnerloopHTTPError, ConnectionError) as error:
+        note(f"{what} could not be read: {error}")
+
+
 def new_table(*headings: str) -> Table:
     """Whose cells break into lines where there is no room for them; nothing is cut."""
     from rich.table import Table

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import textwrap
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -22,10 +21,12 @@ from innerloop.cli.console import (
     inherited,
     new_table,
     note,
+    optional,
     out,
     print_json,
     print_table,
 )
+from innerloop.cli.doubts import named, short, suspicion
 from innerloop.cli.examples import Example, answered, by_content, given, labelled, pairs
 from innerloop.client import DEFAULT_URL, Client, InnerloopHTTPError
 
@@ -105,10 +106,14 @@ def adapt(
             inner_lr=inner_lr,
             webhook=told,
         )
-        with suppress(TimeoutError):
-            model["quality"] = client.quality(model["id"], wait=QUALITY_SECONDS)
+        if model["quality"] is None:
+            with suppress(TimeoutError), optional("its quality"):
+                model["quality"] = client.quality(model["id"], wait=QUALITY_SECONDS)
         if quality := model["quality"]:
-            brought = client.examples(model["id"]) if "/support/" in json.dumps(quality) else []
+            brought: list[dict[str, Any]] = []
+            if "/support/" in json.dumps(quality):
+                with optional("which files its warnings are about"):
+                    brought = client.examples(model["id"])
             model["quality"] = quality = named(quality, brought, support)
     if as_json:
         print_json(model)
@@ -116,40 +121,8 @@ def adapt(
     classes = ", ".join(f"{c['name']} ({c['examples']})" for c in model["classes"])
     out.print(Text.assemble((model["id"], "bold"), f"  {model['status']} in {model['timings_ms']['total']:.0f} ms"))
     out.print(f"{model['meta_model']}  {len(model['classes'])} classes: {classes}", style="dim", highlight=False)
-    for warning in [*quality["warnings"], *map(_suspicion, quality["suspicious"])] if quality else ():
+    for warning in [*quality["warnings"], *map(suspicion, quality["suspicious"])] if quality else ():
         note(warning)
-
-
-POINTERS = re.compile(r"(?<=[:,] )/support/\S+?(?=(, /support/\S+)*( and \d+ more)?$)")
-"""Each place of a list that ends a warning; what looks like one in a class's name stands before a quote."""
-
-
-def named(quality: dict[str, Any], brought: Sequence[dict[str, Any]], support: Sequence[Example]) -> dict[str, Any]:
-    """A model's quality with the examples that look like another class, or that say little, as people know them.
-
-    Args:
-        quality: as the server tells it.
-        brought: the model's examples. They stood so in the request that made the model, of whoever sent them first.
-        support: the same as they are sent here; where labels tell that the order is another, nothing is named.
-    """
-    names: dict[str, str] = {}
-    for example in brought:
-        found = re.match(r"/support/(\d+)(/|$)", example["source"])
-        here = support[int(found[1])] if found and int(found[1]) < len(support) else None
-        if here is None or here.label != example["label"]:
-            names = {}
-            break
-        names[example["source"]] = _short(here.name)
-    return {
-        **quality,
-        "suspicious": [{**s, "file": names.get(s["source"])} for s in quality["suspicious"]],
-        "warnings": [POINTERS.sub(lambda place: names.get(place[0], place[0]), told) for told in quality["warnings"]],
-    }
-
-
-def _suspicion(found: dict[str, Any]) -> str:
-    looks = f"labelled {found['label']}, looks like {found['looks_like']} ({100 * found['probability']:.0f}%)"
-    return f"{found['file'] or found['example']}: {looks}"
 
 
 def predict(
@@ -259,12 +232,8 @@ def naming(examples: Sequence[Example]) -> Generator[None]:
         for finding in error.errors:
             found = re.match(r"/(?:support|examples)/(\d+)", finding.get("pointer") or "")
             if found:
-                finding["file"] = _short(examples[int(found[1])].name)
+                finding["file"] = short(examples[int(found[1])].name)
         raise
-
-
-def _short(name: str) -> str:
-    return textwrap.shorten(name, 80, placeholder=" …")
 
 
 def _show(results: list[dict[str, Any]], *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from innerloop.cli.console import AsJson, friendly, new_table, out, print_json, print_table
+from innerloop.cli.console import AsJson, friendly, new_table, optional, out, print_json, print_table
 from innerloop.cli.data import EXPECTED, LABELLED, Key, ModelId, Url, connect, model_id, naming
 from innerloop.cli.examples import labelled, pairs
 from innerloop.cli.follow import follow
@@ -63,8 +63,11 @@ def add(
 ) -> None:
     """Add labelled files or texts, to its classes or new ones: a new version."""
     with friendly(*EXPECTED), connect(url, key) as client, naming(examples := labelled(source)):
-        client.add_examples(model, pairs(examples))
-        _print(client.model(model), as_json=as_json)
+        made = client.add_examples(model, pairs(examples))
+        state = {"id": model, **made}
+        with optional("what its versions share"):
+            state = client.model(model)
+        _print(state, as_json=as_json)
 
 
 def versions(model: ModelId, url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False) -> None:
@@ -134,13 +137,15 @@ def _right(quality: dict[str, Any]) -> str:
 
 
 def _print(model: dict[str, Any], *, as_json: bool) -> None:
+    """A model, or what is known of it by a version alone."""
     if as_json:
         print_json(model)
         return
-    stable = f", stable is v{model['stable_version']}" if model["latest_version"] > 1 else ""
-    state = f"{model['name'] or ''}  {model['status']}, v{model['version']}{stable}"
+    stable = f", stable is v{model['stable_version']}" if model.get("latest_version", 1) > 1 else ""
+    state = f"{model.get('name') or ''}  {model['status']}, v{model['version']}{stable}"
     out.print(Text.assemble((model["id"], "bold"), f"  {state}"))
-    out.print(f"{model['meta_model']}, until {_until(model)}", style="dim", highlight=False)
+    if "expires_at" in model:
+        out.print(f"{model['meta_model']}, until {_until(model)}", style="dim", highlight=False)
     quality = model["quality"] or {}
     if quality.get("accuracy") is not None:
         low, high = quality["ci95"]

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from api.keyring import FRESH_SECONDS
 from innerloop.cli import app
 from innerloop.embedded import Embedded, records_url
 from tests.asking import adapt, assert_problem, drawn
-from tests.drawings import inputs_json, support_json
+from tests.drawings import inputs_json, png, support_json
 from tests.e2e.test_cancel_and_events import ASYNC, SSE, slow, streamed
 from tests.faults.victim import until
 
@@ -117,6 +118,27 @@ def test_scopes(guarded: Embedded, keys: Keys, scope: str) -> None:
                     assert answer.is_success, answer.text
                 else:
                     assert wanted in assert_problem(answer, 403, "forbidden")["detail"]
+
+
+def test_what_a_key_may_not_read_is_noted_after_the_work(guarded: Embedded, tmp_path: Path) -> None:
+    for kind in range(3):
+        folder = tmp_path / ("support" if kind < 2 else "more") / f"kind {kind}"
+        folder.mkdir(parents=True)
+        (folder / "1.png").write_bytes(png(8030 + kind, 0))
+    run = partial(CliRunner().invoke, app)
+    made = run(["keys", "create", "dora", "--scope", "adapt", "--data-dir", str(guarded.data), "--json"])
+    asked = ["--url", guarded.url, "--key", json.loads(made.stdout)["key"]]
+    time.sleep(FRESH_SECONDS)
+    adapted = run(["adapt", str(tmp_path / "support"), "--meta-model", "omniglot-maml", *asked, "--json"])
+    assert adapted.exit_code == 0, adapted.output
+    assert "quality could not be read: forbidden (403)" in json.loads(adapted.stderr)["warning"]["detail"]
+    model = json.loads(adapted.stdout)["id"]
+    grown = run(["models", "add", model, str(tmp_path / "more"), *asked, "--json"])
+    state = json.loads(grown.stdout)
+    assert (state["id"], state["version"], len(state["classes"])) == (model, 2, 3)
+    assert "could not be read: forbidden (403)" in json.loads(grown.stderr)["warning"]["detail"]
+    shown = run(["models", "add", model, str(tmp_path / "more"), *asked])
+    assert (shown.exit_code, shown.stdout.split()[0]) == (0, model), shown.output
 
 
 def test_every_operation_names_its_scope(guarded: Embedded) -> None:

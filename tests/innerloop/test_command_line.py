@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from innerloop import Client
 from innerloop.cli import app
 from innerloop.cli.console import ExitCode
-from innerloop.cli.data import named
+from innerloop.cli.doubts import named
 from innerloop.cli.examples import Example
 from innerloop.client import read_folder
 from innerloop.embedded import Embedded
