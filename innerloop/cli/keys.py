@@ -126,10 +126,8 @@ def _store(data_dir: Any) -> Generator[KeyStore]:
     from adapter.redis_store import connect
     from innerloop.embedded import ServeError, records_url
 
-    with friendly(ServeError):
-        url = records_url(settings_of(data_dir=data_dir))
-    with friendly(ValueError):
-        opened = connect(url)
+    with friendly(ServeError, ValueError):
+        opened = connect(records_url(settings_of(data_dir=data_dir)))
     try:
         with opened as client:
             yield KeyStore(client)

@@ -41,7 +41,7 @@ def preview(
     from meta_models.manifest import ManifestError
 
     results: list[dict[str, Any]] = []
-    with friendly(UnknownMetaModelError, ManifestError, OSError):
+    with friendly(UnknownMetaModelError, ManifestError, ValueError, OSError):
         catalogue, saved = Catalogue(own_meta_models()), set[Path]()
         if save is not None:
             save.mkdir(parents=True, exist_ok=True)

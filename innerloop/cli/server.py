@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from innerloop.cli.console import AsJson, err, fail, friendly, out, print_line
+from innerloop.cli.console import AsJson, err, friendly, out, print_line
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on; INNERLOOP_HOST.")]
 Port = Annotated[
@@ -143,7 +143,11 @@ def _say_ready(url: str, data: Path, keyless: bool, *, as_json: bool) -> None:
 
 
 def settings_of(**given: Any) -> Any:
-    """Settings of the environment, with what the command line says on top; a wrong one ends the command in a line."""
+    """Settings of the environment, with what the command line says on top.
+
+    Raises:
+        ValueError: names each variable whose value cannot be.
+    """
     from pydantic import ValidationError
 
     from adapter.config import Settings
@@ -151,13 +155,15 @@ def settings_of(**given: Any) -> Any:
     try:
         return Settings(**{key: value for key, value in given.items() if value is not None})
     except ValidationError as error:
-        raise fail("; ".join(_told(wrong) for wrong in error.errors())) from error
+        raise ValueError("\n  ".join(map(_refused, error.errors()))) from error
 
 
-def _told(wrong: Any) -> str:
-    """An error of pydantic's: our own words, or its own after the variable's name."""
-    own = wrong.get("ctx", {}).get("error")
-    return str(own) if own else f"INNERLOOP_{'_'.join(map(str, wrong['loc'])).upper()}: {wrong['msg']}"
+def _refused(found: Any) -> str:
+    """One finding of pydantic's; a check of our own says it all itself."""
+    if own := found.get("ctx", {}).get("error"):
+        return str(own)
+    name = "_".join(map(str, found["loc"])).upper()
+    return f"INNERLOOP_{name} is {found['input']!r}: {found['msg'][:1].lower()}{found['msg'][1:]}"
 
 
 def _nobody_may_ask(settings: Any) -> bool:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from innerloop.cli.console import AsJson, err, friendly, new_table, out, print_json, print_table
 from innerloop.cli.data import EXPECTED, Key
+from innerloop.cli.server import settings_of
 from innerloop.client import DEFAULT_URL
 
 
@@ -209,11 +210,10 @@ def _server(url: str | None) -> Generator[str]:
     if url is not None:
         yield url
         return
-    from adapter.config import Settings
     from innerloop.embedded import Embedded
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of the contexts, so that nothing stays behind
     with tempfile.TemporaryDirectory(prefix="innerloop-demo-") as folder:
         err.print("no server found: starting one for this demo", style="dim")
-        with Embedded(Settings(host="127.0.0.1", port=0, data_dir=Path(folder))) as own:
+        with Embedded(settings_of(host="127.0.0.1", port=0, data_dir=Path(folder))) as own:
             yield own.url

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from innerloop.cli.console import AsJson, err, fail, friendly, out, print_json
 from innerloop.cli.data import EXPECTED, Key, Url, Version, as_version, connect, model_id
+from innerloop.cli.server import settings_of
 from innerloop.client import DEFAULT_URL
 
 
@@ -76,7 +77,7 @@ def _export_adapting(name: str, output: Path, inner_steps: int | None, inner_lr:
     from meta_models.torch_model import TorchModel
 
     torch.set_num_threads(all_but_one())
-    with friendly(UnknownMetaModelError, ManifestError, NotDecomposableError, PublishError, OSError):
+    with friendly(UnknownMetaModelError, ManifestError, NotDecomposableError, PublishError, ValueError, OSError):
         published = Catalogue(own_meta_models()).resolve(name)
         model = TorchModel.load(published.folder, published.manifest)
         inner = model.algorithm.inner
@@ -101,7 +102,9 @@ def _export_adapting(name: str, output: Path, inner_steps: int | None, inner_lr:
 
 
 def own_meta_models() -> Path | None:
-    """The folder of one's own meta-models, as the settings name it."""
-    from adapter.config import Settings
+    """The folder of one's own meta-models, as the settings name it.
 
-    return Settings().meta_models_dir
+    Raises:
+        ValueError: a setting is malformed; names it.
+    """
+    return settings_of().meta_models_dir

@@ -204,6 +204,19 @@ def test_names_of_the_package_are_not_taken(run: Run, tmp_path: Path) -> None:
         assert "both hold a meta-model vector-ridge" in " ".join(refused.stderr.split())
 
 
+@pytest.mark.parametrize(
+    "command", [("keys", "list"), ("preview", "hello"), ("export", "--adapting", "omniglot-anil", "-o", "x.onnx")]
+)
+def test_malformed_settings_are_named(monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]) -> None:
+    monkeypatch.setenv("INNERLOOP_ALLOWED_ORIGINS", "example.org")
+    monkeypatch.setenv("INNERLOOP_CACHE_MB", "x")
+    refused = CliRunner().invoke(app, command)
+    assert refused.exit_code == ExitCode.REFUSED, refused.output
+    told = " ".join(refused.stderr.split())
+    assert "INNERLOOP_ALLOWED_ORIGINS: 'example.org' is no origin" in told
+    assert "INNERLOOP_CACHE_MB is 'x': input should be a valid integer" in told
+
+
 def test_brackets_are_shown_as_they_are(run: Run, tmp_path: Path) -> None:
     (tmp_path / "mark.csv").write_text("text,label\nhello there,[red]a\nbye now,[/b]\nsee you :smile:,[bold]x[/bold]\n")
     shown = run("adapt", "mark.csv").stdout

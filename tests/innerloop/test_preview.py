@@ -112,6 +112,13 @@ def test_what_cannot_be_read_names_itself_and_the_rest_is_shown() -> None:
     assert "28×28" in shown
 
 
+def test_a_table_without_inputs_is_told(folder: Path) -> None:
+    (folder / "bad.csv").write_text("a,b\n1,2\n")
+    told = CliRunner().invoke(app, ["preview", "bad.csv", "--json"])
+    assert told.exit_code == ExitCode.REFUSED
+    assert "its columns are a, b" in json.loads(told.stderr)["error"]["detail"]
+
+
 def test_a_meta_model_can_be_named() -> None:
     [coloured, grey] = [found("a.png", "--meta-model", name)[0] for name in ("photo-conv4", "drawing")]
     assert coloured["meta_model"].startswith("photo-conv4@")
