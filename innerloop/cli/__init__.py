@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from innerloop.cli import benchmark, data, keys, learn, meta_models, models, preview, server, show, take
+from innerloop.cli.usage import Commands
 
 app = typer.Typer(
+    cls=Commands,
     name="innerloop",
     help="Few-shot model adaptation: post a handful of labelled examples, get a model.",
     no_args_is_help=True,

@@ -70,10 +70,15 @@ class ExitCode(IntEnum):
 def fail(message: str, code: ExitCode = ExitCode.REFUSED, problem: dict[str, Any] | None = None) -> typer.Exit:
     """Print an error the way every command does, in JSON where JSON was asked for; raise what it returns."""
     if _wants_json.get():
-        err.out(json.dumps({"error": problem or {"detail": message}}), highlight=False)
+        print_error(problem or {"detail": message})
     else:
         err.print(Text.assemble(("error", "bold red"), f" {message}"))
     return typer.Exit(code)
+
+
+def print_error(problem: dict[str, Any]) -> None:
+    """In JSON, a line."""
+    err.out(json.dumps({"error": problem}), highlight=False)
 
 
 def note(message: str) -> None:
