@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from innerloop.cli.console import AsJson, friendly, new_table, optional, out, print_json, print_table
+from innerloop.cli.console import AsJson, ExitCode, err, friendly, new_table, optional, out, print_json, print_table
 from innerloop.cli.data import EXPECTED, LABELLED, Key, ModelId, Url, connect, model_id, naming
 from innerloop.cli.examples import labelled, pairs
 from innerloop.cli.follow import follow
 from innerloop.client import DEFAULT_URL
+from innerloop.client.errors import NotFound
 
 Models = typer.Typer(no_args_is_help=False)
 
@@ -109,16 +110,30 @@ def delete(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Forget models with all their versions, support sets and weights."""
+    """Forget models with all their versions, support sets and weights; exit code 1 where one is absent."""
     for given in ids:
         model_id(given)
+    deleted: list[str] = []
+    errors: list[dict[str, Any]] = []
     with friendly(*EXPECTED), connect(url, key) as client:
-        for model in ids:
-            client.delete(model)
-            if not as_json:
-                out.print(f"{model} is deleted", highlight=False)
-    if as_json:
-        print_json({"deleted": ids})
+        try:
+            for model in ids:
+                try:
+                    client.delete(model)
+                except NotFound as absent:
+                    errors.append({"model": model, "error": absent.problem})
+                    if not as_json:
+                        told = f" {model}: {absent.problem.get('detail')}"
+                        err.print(Text.assemble((absent.code, "red"), told), soft_wrap=True)
+                else:
+                    deleted.append(model)
+                    if not as_json:
+                        out.print(f"{model} is deleted", highlight=False)
+        finally:  # what is gone is told, whatever came in between
+            if as_json and (deleted or errors):
+                print_json({"deleted": deleted, "errors": errors})
+    if errors:
+        raise typer.Exit(ExitCode.REFUSED)
 
 
 def _until(model: dict[str, Any]) -> str:

@@ -377,6 +377,6 @@ def test_models_are_listed_grown_and_deleted(run: Run, support: Path, tmp_path: 
     shown = run("models", "show", model).stdout
     assert re.search(r"kind 9 +1", shown)
     assert "letters  ready, v2" in shown
-    assert json.loads(run("models", "delete", model, "--json").stdout) == {"deleted": [model]}
+    assert json.loads(run("models", "delete", model, "--json").stdout) == {"deleted": [model], "errors": []}
     assert model not in run("models").stdout
     run("models", "show", model, expect=ExitCode.REFUSED)

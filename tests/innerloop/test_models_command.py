@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,18 @@ def test_what_cannot_be_chosen_is_told(run: Run, model: str, tmp_path: Path) -> 
     for command in ("versions", "update"):
         assert "is no model id" in " ".join(run("models", command, "letters", expect=2).stderr.split())
     run("models", "versions", "mdl_none", expect=ExitCode.REFUSED)
+
+
+def test_deleting_goes_on_past_what_is_absent(server: Embedded) -> None:
+    with Client(server.url) as client:
+        first, second = (client.adapt(drawn(2, 1, first=kind), wait=None)["id"] for kind in (8260, 8270))
+    delete = partial(CliRunner().invoke, app, env={"INNERLOOP_URL": server.url})
+    ran = delete(["models", "delete", first, "mdl_none", second, "--json"])
+    told = json.loads(ran.stdout)
+    assert (ran.exit_code, told["deleted"]) == (ExitCode.REFUSED, [first, second])
+    assert [(one["model"], one["error"]["code"]) for one in told["errors"]] == [("mdl_none", "not_found")]
+    shown = delete(["models", "delete", first])
+    assert f"not_found {first}: " in shown.stderr
 
 
 def test_a_broken_file_is_named(run: Run, model: str, support: Path) -> None:
