@@ -94,14 +94,16 @@ def _is_csv(one: str) -> bool:
 
 
 def _read(one: Path | str, label: str = "") -> list[Example]:
-    name = str(one)
-    if name and lies(name, Path.is_dir):
+    name = str(one).encode(errors="backslashreplace").decode()  # it can be shown, whatever bytes are in it
+    if name and lies(str(one), Path.is_dir):
         return [_unreadable(name, "unreadable_file", "this is a folder; name the files in it", label)]
     try:
         content = as_content(one)
     except OSError as error:
         return [_unreadable(name, "unreadable_file", error.strerror or str(error), label)]
     if isinstance(content, str):
+        if content != name:
+            return [_unreadable(name, "undecodable_text", "this text is not UTF-8", label)]
         return [Example(name, content, label=label)]
     if not is_npy(content):
         return [Example(name, Path(one), label=label)]  # read once more when it is sent: many are too much to hold

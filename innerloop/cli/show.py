@@ -32,9 +32,28 @@ class Kind(StrEnum):
     SOUNDS = "sounds"
 
 
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf", ".svg")
+
+
+def _drawable(picture: Path) -> Path:
+    """Where a picture can be written: that is told before a demo has played, not after.
+
+    Raises:
+        typer.BadParameter: it cannot, by its folder or its suffix.
+    """
+    if not picture.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {picture.parent}")
+    if picture.suffix.lower() not in PICTURES:
+        raise typer.BadParameter(f"a picture's name ends with {', '.join(PICTURES)}, not {picture.name!r}")
+    return picture
+
+
+Picture = Annotated[Path, typer.Option(callback=_drawable, help="Where the picture goes.")]
+
+
 def demo(
     of: Annotated[Kind, typer.Argument(help="What is classified.")] = Kind.DRAWINGS,
-    picture: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("innerloop-demo.png"),
+    picture: Picture = Path("innerloop-demo.png"),
     rounds: Annotated[int, typer.Option(min=2, help="Support sets tried.")] = 20,
     url: Annotated[str | None, typer.Option(envvar="INNERLOOP_URL", help="A started server; else its own.")] = None,
     key: Key = None,

@@ -35,6 +35,15 @@ def test_a_demo_in_json_has_what_its_table_shows(
         assert row["innerloop"]["ci95"] >= 0
 
 
+@pytest.mark.parametrize(
+    ("picture", "told"), [("no/such/x.png", "there is no folder no/such"), ("x.foo", "ends with .png")]
+)
+def test_where_no_picture_can_be_is_told_before_anything_is_played(picture: str, told: str) -> None:
+    for of in ((), ("text",)):
+        ran = CliRunner().invoke(app, ["demo", *of, "--picture", picture, "--url", "http://é..x", "--json"])
+        assert (ran.exit_code, told in json.loads(ran.stderr)["error"]["detail"]) == (2, True), ran.output
+
+
 def test_a_demo_at_no_address_says_so() -> None:
     ran = CliRunner().invoke(app, ["demo", "--url", "http://é..x"])
     assert (ran.exit_code, "is no address of a server" in " ".join(ran.output.split())) == (1, True), ran.output

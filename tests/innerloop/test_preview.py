@@ -112,6 +112,13 @@ def test_what_cannot_be_read_names_itself_and_the_rest_is_shown() -> None:
     assert "28×28" in shown
 
 
+def test_a_text_that_is_not_utf8_is_named() -> None:
+    broken, good = found("caf\udce9", "where is my card", expect=ExitCode.SOME_UNREADABLE)
+    assert (broken["file"], broken["error"]["code"]) == (r"caf\udce9", "undecodable_text")
+    assert "words" in good
+    assert "not UTF-8" in run("caf\udce9", expect=ExitCode.SOME_UNREADABLE)
+
+
 def test_a_table_without_inputs_is_told(folder: Path) -> None:
     (folder / "bad.csv").write_text("a,b\n1,2\n")
     told = CliRunner().invoke(app, ["preview", "bad.csv", "--json"])
