@@ -42,10 +42,11 @@ def preview(
 
     results: list[dict[str, Any]] = []
     with friendly(UnknownMetaModelError, ManifestError, ValueError, OSError):
-        catalogue, saved = Catalogue(own_meta_models()), set[Path]()
+        catalogue, inputs = Catalogue(own_meta_models()), given(files)
+        taken = {one.content.resolve() for one in inputs if isinstance(one.content, Path)}
         if save is not None:
             save.mkdir(parents=True, exist_ok=True)
-        for one in given(files):
+        for one in inputs:
             seen, error = None, one.error
             if one.content is not None:
                 try:
@@ -56,7 +57,7 @@ def preview(
             if seen is not None:
                 picture, result = seen.preview.pixels, {"meta_model": seen.meta_model, "words": seen.preview.words}
                 if save is not None and picture is not None:
-                    path = _free(save, Path(one.name).stem, saved)
+                    path = _free(save, Path(one.name).stem, taken)
                     path.write_bytes(seen.preview.png())
                     result["picture"] = str(path)
             results.append({"file": one.name, **result})
@@ -108,8 +109,8 @@ def _show(result: dict[str, Any], picture: NDArray[np.uint8] | None) -> None:
 
 
 def _free(folder: Path, stem: str, taken: set[Path]) -> Path:
-    """A name that no other input of this call has, nor the input itself where it lies in that folder."""
+    """A name that no input of this call has where it lies in that folder, nor what was saved of another."""
     names = chain([stem], (f"{stem}-{n}" for n in count(2)))
-    path = next(path for name in names if (path := folder / f"{name}.preview.png") not in taken)
-    taken.add(path)
+    path = next(path for name in names if (path := folder / f"{name}.preview.png").resolve() not in taken)
+    taken.add(path.resolve())
     return path

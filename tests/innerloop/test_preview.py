@@ -101,6 +101,13 @@ def test_pictures_are_saved_beside_one_another(folder: Path) -> None:
     assert (folder / "a.png").read_bytes() == png(1, 0)
 
 
+def test_no_input_is_written_over(folder: Path) -> None:
+    (folder / "a.preview.png").write_bytes(png(3, 0))
+    results = found("a.png", "a.preview.png", "--save", ".")
+    assert [Path(r["picture"]).name for r in results] == ["a-2.preview.png", "a.preview.preview.png"]
+    assert (folder / "a.preview.png").read_bytes() == png(3, 0)
+
+
 def test_what_cannot_be_read_names_itself_and_the_rest_is_shown() -> None:
     given = ("torn.png", "absent.png", "a.png")
     torn, absent, good = found(*given, expect=ExitCode.SOME_UNREADABLE)
