@@ -27,8 +27,9 @@ from innerloop.cli.console import (
     print_table,
 )
 from innerloop.cli.doubts import named, short, suspicion
-from innerloop.cli.examples import Example, answered, by_content, given, labelled, pairs
+from innerloop.cli.examples import Content, Example, answered, by_content, given, labelled, pairs
 from innerloop.client import DEFAULT_URL, Client, InnerloopHTTPError
+from innerloop.client.steps import batches
 
 connect = partial(Client, tries=6)
 """People wait at a command: where nobody answers it says so after three to six seconds."""
@@ -67,6 +68,9 @@ LABELLED = "A folder with a folder per class, or a CSV of path,label or text,lab
 
 QUALITY_SECONDS = 5.0
 """How long `adapt` waits for the warnings of a model that is ready."""
+
+AT_ONCE = 1000
+"""Most inputs of a request that classifies, each of which adapts: as many as a server takes unless set otherwise."""
 
 EXPECTED = (InnerloopHTTPError, ConnectionError, TimeoutError, ValueError, OSError)
 
@@ -187,7 +191,11 @@ def classify(
                 inner_lr=inner_lr,
                 top_k=top_k,
             )
-            results = answered(given(files), lambda inputs: ask(inputs)["results"])
+
+            def in_parts(inputs: list[Content]) -> list[dict[str, Any]]:
+                return [result for part in batches(inputs, AT_ONCE) for result in ask(part)["results"]]
+
+            results = answered(given(files), in_parts)
     _show(results, as_json=as_json)
 
 

@@ -312,6 +312,16 @@ def test_a_file_of_rows_is_an_example_each(run: Run, tmp_path: Path) -> None:
     assert "rows/kind 1/2.npy[0]: NaN or infinity" in refused.stderr
 
 
+def test_more_than_a_request_holds_is_classified_in_parts(server: Embedded, tmp_path: Path) -> None:
+    for kind in range(2):
+        (tmp_path / "rows" / f"kind {kind}").mkdir(parents=True)
+        np.save(tmp_path / "rows" / f"kind {kind}" / "1.npy", 4 * kind + np.eye(4))
+    np.save(tmp_path / "asked.npy", np.resize([[0.5] * 4, [4.5] * 4], (1001, 4)))
+    asked = ["classify", "--support", str(tmp_path / "rows"), str(tmp_path / "asked.npy"), "--url", server.url]
+    ran = CliRunner().invoke(app, [*asked, "--meta-model", "vector-ridge", "--json"])
+    assert best(json.loads(ran.stdout)) == ["kind 0", "kind 1"] * 500 + ["kind 0"]
+
+
 def test_what_is_no_file_of_a_class_is_said(run: Run, support: Path) -> None:
     (support / "kind 0" / "more").mkdir()
     (support / "kind 0" / "more" / "2.png").write_bytes(png(6000, 2))
