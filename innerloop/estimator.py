@@ -171,10 +171,11 @@ class FewShotClassifier:
         y: Iterable[Any],
         sample_weight: Sequence[float] | None = None,
     ) -> float:
-        """Accuracy on labelled inputs."""
+        """Accuracy on labelled inputs; `ValueError` where there is not a label for each."""
         if not tables.is_table(X):
             X, y = paired(X, y)  # noqa: N806
-        return float(np.average(self.predict(X) == np.asarray(y), weights=sample_weight))
+        answers = self.predict(X)
+        return float(np.average(answers == tables.one_a_row(y, len(answers)), weights=sample_weight))
 
     def export(self, path: str | Path, format: Literal["onnx", "safetensors"] = "onnx") -> Path:
         """Write the model as a file that answers as the server does; returns its path."""

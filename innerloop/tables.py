@@ -52,17 +52,26 @@ def checked_pair(estimator: Any, X: Any, y: Any, *, reset: bool) -> tuple[NDArra
         from sklearn.utils.multiclass import check_classification_targets
         from sklearn.utils.validation import validate_data
     except ImportError:
-        vectors, labels = _checked(estimator, X, reset=reset), np.asarray(y)
-        if labels.shape != (len(vectors),):
-            raise ValueError(
-                f"one label a row is needed, found {len(vectors)} rows and labels {labels.shape}"
-            ) from None
+        vectors = _checked(estimator, X, reset=reset)
+        labels = one_a_row(y, len(vectors))
         check_one_kind(y)
         return vectors, labels
     vectors, labels = validate_data(estimator, X, y, reset=reset)
     check_classification_targets(labels)
     check_one_kind(y)
     return np.asarray(vectors), np.asarray(labels)
+
+
+def one_a_row(y: Any, n_rows: int) -> NDArray[Any]:
+    """(n_rows,) labels, which may come as a column.
+
+    Raises:
+        ValueError: there are more or fewer, which numpy would compare with every row.
+    """
+    labels = np.asarray(y)
+    if labels.shape not in ((n_rows,), (n_rows, 1)):
+        raise ValueError(f"one label a row is needed, found {n_rows} rows and labels {labels.shape}")
+    return labels.ravel()
 
 
 def _checked(estimator: Any, X: Any, *, reset: bool) -> NDArray[Any]:  # noqa: N803

@@ -112,6 +112,17 @@ def test_what_cannot_be_done_says_so(classifier: FewShotClassifier) -> None:
         classifier.fit(np.full((4, 4), np.nan), [0, 0, 1, 1])
 
 
+def test_labels_to_score_by_are_one_a_row(classifier: FewShotClassifier) -> None:
+    """numpy would compare a column, or a single label, with every answer."""
+    rows, labels = load_iris(return_X_y=True)
+    accuracy = classifier.fit(rows[::10], labels[::10]).score(rows, labels)
+    assert accuracy > 0.8
+    assert classifier.score(rows, labels[:, None]) == classifier.score(rows, labels.tolist()) == accuracy
+    for wrong in (labels[:1], labels[:-1], labels[None], 0):
+        with pytest.raises(ValueError, match="one label a row is needed, found 150 rows and labels"):
+            classifier.score(rows, wrong)
+
+
 def test_without_scikit_learn(classifier: FewShotClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same answers, and tables checked all the same."""
     rows, labels = load_iris(return_X_y=True)
