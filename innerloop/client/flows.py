@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterable, Mapping, Sized
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from innerloop.client.inputs import contents, is_npy, is_sound, label_text, listed_inputs, names_file, plain
+from innerloop.client.npy_file import NoVectorError, numbers_of
 from innerloop.client.reports import merged
 from innerloop.client.steps import (
     Flow,
@@ -137,10 +137,15 @@ def predict(
     results: list[dict[str, Any]] = []
     with bar("classifying", len(given), progress) as advance:
         for part in batches(given, batch):
-            body = {"inputs": [_content(data) for data in part], "top_k": plain(top_k), "version": plain(version)}
-            answer = (yield Request("POST", f"{path_of(model_id)}/predictions", json=body)).json()
-            results += answer["results"]
-            version = answer.get("version", version)
+            asked, broken = _asked(part)
+            answers: list[dict[str, Any]] = []
+            if asked:
+                body = {"inputs": asked, "top_k": plain(top_k), "version": plain(version)}
+                answer = (yield Request("POST", f"{path_of(model_id)}/predictions", json=body)).json()
+                answers, version = answer["results"], answer.get("version", version)
+            for place, result in broken.items():
+                answers.insert(place, result)
+            results += answers
             advance(len(part))
     return results
 
@@ -163,8 +168,8 @@ def evaluate(
     sent = 0
     with bar("evaluating", len(inputs), progress) as advance:
         for part in batches(inputs, batch):
-            labelled = zip(names[sent : sent + len(part)], part, strict=True)
-            body = {"queries": [{"label": label, "input": _content(data)} for label, data in labelled]}
+            labelled = zip(names[sent : sent + len(part)], _contents(part, first=sent), strict=True)
+            body = {"queries": [{"label": label, "input": content} for label, content in labelled]}
             answer = yield Request("POST", f"{path_of(model_id)}/evaluations", json=body, params=of_version(version))
             reports.append(report := answer.json())
             version = report.get("version", version)
@@ -190,7 +195,7 @@ def classify(
         "meta_model": meta_model,
         "support": _support(support),
         "adaptation": {"inner_steps": plain(inner_steps), "inner_lr": plain(inner_lr)},
-        "inputs": [_content(data) for data in contents(listed_inputs(inputs))],
+        "inputs": _contents(contents(listed_inputs(inputs))),
         "top_k": plain(top_k),
     }
     return (yield Request("POST", "/v1/classify", json=body)).json()
@@ -209,8 +214,8 @@ def export(
 
 def _support(support: Iterable[tuple[Label, Input]]) -> list[dict[str, Any]]:
     labels, inputs = _labelled(support)
-    read = contents(inputs, "example")
-    return [{"label": label, "input": _content(data)} for label, data in zip(labels, read, strict=True)]
+    read = _contents(contents(inputs, "example"), "example")
+    return [{"label": label, "input": content} for label, content in zip(labels, read, strict=True)]
 
 
 def _labelled(given: Iterable[tuple[Label, Input]]) -> tuple[list[str], list[Input]]:
@@ -231,18 +236,43 @@ def _labelled(given: Iterable[tuple[Label, Input]]) -> tuple[list[str], list[Inp
     return [label_text(label, f"input {i}") for i, (label, _) in enumerate(pairs)], [data for _, data in pairs]
 
 
+def _asked(inputs: Iterable[bytes | str]) -> tuple[list[dict[str, Any]], dict[int, dict[str, Any]]]:
+    """Inputs as JSON carries them, and for each that it cannot carry its result, by its place."""
+    asked: list[dict[str, Any]] = []
+    broken: dict[int, dict[str, Any]] = {}
+    for i, data in enumerate(inputs):
+        try:
+            asked.append(_content(data))
+        except NoVectorError as error:
+            broken[i] = error.result
+    return asked, broken
+
+
+def _contents(inputs: Iterable[bytes | str], what: str = "input", first: int = 0) -> list[dict[str, Any]]:
+    """Inputs as JSON carries them.
+
+    Raises:
+        ValueError: it cannot carry one; says which, counted from `first`.
+    """
+    found: list[dict[str, Any]] = []
+    for i, data in enumerate(inputs, first):
+        try:
+            found.append(_content(data))
+        except NoVectorError as error:
+            raise ValueError(f"{what} {i}: {error}") from error
+    return found
+
+
 def _content(data: bytes | str) -> dict[str, Any]:
-    """An input as JSON carries it; a file is what its first bytes say, and what they do not say is an image."""
+    """An input as JSON carries it; a file is what its first bytes say, and what they do not say is an image.
+
+    Raises:
+        NoVectorError: a `.npy` file without a vector.
+    """
     if isinstance(data, str):
         return {"text": data}
     if is_npy(data):
-        import numpy as np
-
-        numbers: Any = np.load(io.BytesIO(data), allow_pickle=False)
-        if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
-            # JSON has no NaN; of a null the server tells that a number is missing.
-            numbers = np.where(np.isfinite(numbers), numbers, None)
-        return {"vector": numbers.tolist()}
+        return {"vector": numbers_of(data)}
     if is_text(data):
         return {"text": text_of(data)}
     return {"audio" if is_sound(data) else "image": base64.b64encode(data).decode()}

@@ -19,21 +19,23 @@ from innerloop.client import read_folder
 from innerloop.client.inputs import as_content, names_file
 from tests.drawings import png, sketch
 from tests.local_server import listening
+from tests.vectors import npy
 
-ANSWER = {"id": "mdl_1", "status": "ready", "version": 1, "results": [], "unreadable": []}
+ANSWER = {"id": "mdl_1", "status": "ready", "version": 1, "unreadable": []}
 
 
 class Said:
-    """Answers everything with a ready model without results; the bodies it was sent."""
+    """Answers everything with a ready model, and `results` if there are any; the bodies it was sent."""
 
     def __init__(self) -> None:
+        self.results: list[Any] = []
         self.bodies: list[Any] = []
         self.paths: list[str] = []
 
     def answer(self, method: str, path: str, headers: Any, body: bytes) -> tuple[int, dict[str, str], bytes]:
         self.paths.append(path)
         self.bodies.append(json.loads(body) if body[:1] == b"{" else body)
-        return 200, {}, json.dumps(ANSWER).encode()
+        return 200, {}, json.dumps({**ANSWER, "results": self.results}).encode()
 
 
 @pytest.fixture
@@ -77,6 +79,26 @@ def test_numbers_are_a_vector(client: Client, said: Said) -> None:
     assert [body["inputs"] for body in said.bodies[1:]] == [[{"vector": [1.0, 2.0]}, {"vector": [3.0, 4.0]}]] * 2
     client.evaluate("mdl_1", [("a", np.ones(2))])
     assert said.bodies[-1]["queries"] == [{"label": "a", "input": {"vector": [1.0, 1.0]}}]
+
+
+def test_a_file_without_a_vector_has_an_error_of_its_own(client: Client, said: Said) -> None:
+    """The others are asked about."""
+    whole = npy([1.0, 2.0])
+    wrong = {whole[:9]: "undecodable_vector", npy(np.array(["a"])): "bad_vector", npy(np.eye(2)): "bad_vector"}
+    for broken, code in wrong.items():
+        said.results = [{"label": "a"}, {"label": "b"}]
+        results = client.predict("mdl_1", [whole, broken, whole])
+        assert [one.get("label") for one in results] == ["a", None, "b"]
+        assert (results[1]["error"]["code"], results[1]["error"]["status"]) == (code, 422)
+        assert said.bodies[-1]["inputs"] == [{"vector": [1.0, 2.0]}] * 2
+    n_asked = len(said.bodies)
+    assert [one["error"]["code"] for one in client.predict("mdl_1", list(wrong))] == list(wrong.values())
+    torn = next(iter(wrong))
+    with pytest.raises(ValueError, match=r"example 1: not a \.npy file of numbers"):
+        client.adapt([("a", whole), ("b", torn)])
+    with pytest.raises(ValueError, match=r"input 2: not a \.npy file of numbers"):
+        client.evaluate("mdl_1", [("a", whole)] * 2 + [("b", torn)], batch=1)
+    assert len(said.bodies) == n_asked + 2
 
 
 def test_numbers_of_numpy_are_numbers(client: Client, said: Said) -> None:
