@@ -125,11 +125,13 @@ class FewShotClassifier:
         if hasattr(self, "model_id_") and before is None:
             raise NotFittedError("the examples of a model taken by from_model are not here; fit a new one")
         if tables.is_table(X):
-            vectors, names = tables.checked_pair(self, X, y, reset=before is None)
-            if before is not None:
-                check_one_kind([*before[1].tolist(), *names.tolist()])
-                vectors, names = np.concatenate([before[0], vectors]), np.concatenate([before[1], names])
-            return self._fit_vectors(vectors, names)
+            if before is None:
+                return self._fit_vectors(*tables.checked_pair(self, X, y, reset=True))
+            rows, known = tables.rows_of(before[0]), np.asarray(before[1])
+            self.n_features_in_ = rows.shape[1]
+            vectors, names = tables.checked_pair(self, X, y, reset=False)
+            check_one_kind([*known.tolist(), *names.tolist()])
+            return self._fit_vectors(np.concatenate([rows, vectors]), np.concatenate([known, names]))
         kept, known = before or ([], [])
         inputs, labels = paired(X, y)
         return self._fit([*kept, *inputs], [*known, *labels])

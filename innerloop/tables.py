@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from innerloop.client.inputs import is_npy
+from innerloop.client.npy_file import numbers_of
 from innerloop.labels import check_one_kind, check_present
 
 
@@ -42,7 +44,7 @@ def checked(estimator: Any, X: Any, *, reset: bool) -> NDArray[Any]:  # noqa: N8
         from sklearn.utils.validation import validate_data
     except ImportError:
         return _checked(estimator, X, reset=reset)
-    return np.asarray(validate_data(estimator, X, reset=reset))
+    return _numbers(validate_data(estimator, X, reset=reset))
 
 
 def checked_pair(estimator: Any, X: Any, y: Any, *, reset: bool) -> tuple[NDArray[Any], NDArray[Any]]:  # noqa: N803
@@ -59,7 +61,20 @@ def checked_pair(estimator: Any, X: Any, y: Any, *, reset: bool) -> tuple[NDArra
     vectors, labels = validate_data(estimator, X, y, reset=reset)
     check_classification_targets(labels)
     check_one_kind(y)
-    return np.asarray(vectors), np.asarray(labels)
+    return _numbers(vectors), np.asarray(labels)
+
+
+def rows_of(examples: NDArray[Any] | list[Any]) -> NDArray[Any]:
+    """(n, n_features) of examples that came as rows, or one at a time and are `.npy` files now.
+
+    Raises:
+        ValueError: they are no vectors.
+    """
+    if isinstance(examples, np.ndarray):
+        return examples
+    if any(isinstance(one, str) or not is_npy(one) for one in examples):
+        raise ValueError("examples are of one kind, those before are no vectors; call fit to begin anew")
+    return np.array([numbers_of(one) for one in examples])
 
 
 def one_a_row(y: Any, n_rows: int) -> NDArray[Any]:
@@ -72,6 +87,14 @@ def one_a_row(y: Any, n_rows: int) -> NDArray[Any]:
     if labels.shape not in ((n_rows,), (n_rows, 1)):
         raise ValueError(f"one label a row is needed, found {n_rows} rows and labels {labels.shape}")
     return labels.ravel()
+
+
+def _numbers(array: Any) -> NDArray[Any]:
+    """What scikit-learn lets through that is no number: dates, durations."""
+    found = np.asarray(array)
+    if found.dtype.kind not in "fiub":
+        raise ValueError(f"rows of numbers are needed, these are {found.dtype}; say in numbers what counts of them")
+    return found
 
 
 def _checked(estimator: Any, X: Any, *, reset: bool) -> NDArray[Any]:  # noqa: N803

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from innerloop.client.text_file import sendable
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
@@ -68,7 +70,8 @@ def as_content(given: Input) -> bytes | str:
 
     Raises:
         TypeError: it is nothing of the kind.
-        ValueError: pixels, samples or numbers of a shape or range that is no picture, sound or vector.
+        ValueError: pixels, samples or numbers of a shape or range that is no picture, sound or vector, or a text with
+            half of a character in it.
         OSError: the file cannot be read.
     """
     if isinstance(given, Text):
@@ -80,7 +83,7 @@ def as_content(given: Input) -> bytes | str:
     if isinstance(given, str) and len(given) < 256 and "/" in given and lies(given, Path.is_dir):
         raise IsADirectoryError(f"{given} is a folder; name the files in it")
     if isinstance(given, str):
-        return Text(given)
+        return Text(sendable(given))
     if isinstance(given, Mapping):
         return _of_mapping(given)
     from PIL import Image
@@ -166,10 +169,14 @@ def label_text(label: Any, what: str) -> str:
 
     Raises:
         TypeError: it is neither a text nor a number.
+        ValueError: half of a character is in it.
     """
     label = plain(label)
     if isinstance(label, str) or (isinstance(label, numbers.Real) and label == label):  # NaN differs from itself
-        return str(label)
+        try:
+            return sendable(str(label))
+        except ValueError as error:
+            raise ValueError(f"the label of {what}: {error}") from error
     raise TypeError(f"a label is a text or a number, that of {what} is {label!r:.60}")
 
 
@@ -240,7 +247,7 @@ def _of_mapping(given: Mapping[str, Any]) -> bytes | str:
     if len(given) == 1:
         [(kind, value)] = given.items()
         if kind == "text" and isinstance(value, str):
-            return Text(value)
+            return Text(sendable(value))
         if kind == "vector":
             return _vector(value)
     raise TypeError(f'an input as a mapping is {{"text": "…"}} or {{"vector": [numbers]}}, not {given!r:.60}')

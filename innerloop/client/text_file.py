@@ -1,4 +1,7 @@
-"""Files of text: which bytes are one, and what they say. `meta_models/inputs/text_file.py` tells a server the same."""
+"""Texts: what can be sent of them, which files are one, and what they say.
+
+`meta_models/inputs/text_file.py` tells a server the same of files.
+"""
 
 from __future__ import annotations
 
@@ -29,3 +32,14 @@ def is_text(data: bytes) -> bool:
         return False
     is_plain = start.strip() and not re.search("[\x01-\x08\x0e-\x1f]", start[:4096])
     return bool(is_plain) and not _PICTURE.match(start[:4096])
+
+
+def sendable(text: str) -> str:
+    """The text as it is.
+
+    Raises:
+        ValueError: half of a character that takes two in UTF-16 is in it, which UTF-8 and so JSON cannot say.
+    """
+    if lone := re.search("[\ud800-\udfff]", text):
+        raise ValueError(f"character {lone.start()} of the text, {lone[0]!r}, is half of one (a lone surrogate)")
+    return text

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_iris, load_wine
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
@@ -68,6 +69,29 @@ def test_partial_fit_keeps_what_came_before(classifier: FewShotClassifier) -> No
     assert list(classifier.classes_) == [0, 1, 2]
     with pytest.raises(ValueError, match="12 features"):
         classifier.partial_fit(rows[:2, :12], labels[:2])
+
+
+def test_partial_fit_takes_vectors_in_every_form(classifier: FewShotClassifier) -> None:
+    """And tells those that they cannot join."""
+    rows, labels = load_iris(return_X_y=True)
+    rows, labels = rows[::10], labels[::10]
+    whole = FewShotClassifier(url=classifier.url).fit(rows, labels)
+    mappings = [{"vector": row.tolist()} for row in rows]
+    parts = classifier.partial_fit(mappings[:6], labels[:6]).partial_fit(rows[6:9], labels[6:9])
+    parts.partial_fit(mappings[9:], labels[9:])
+    assert (parts.model_id_, parts.classes_.tolist()) == (whole.model_id_, whole.classes_.tolist())
+    with pytest.raises(ValueError, match="3 features"):
+        parts.partial_fit(rows[:2, :3], labels[:2])
+    parts.fit(["where is my parcel?", "give me my money back"], [0, 1])
+    with pytest.raises(ValueError, match="those before are no vectors"):
+        parts.partial_fit(rows, labels)
+
+
+def test_dates_are_no_numbers(classifier: FewShotClassifier) -> None:
+    """Alone as little as beside numbers, although numpy makes nanoseconds of them."""
+    days = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=4)})
+    with pytest.raises(ValueError, match=r"these are datetime64\[.s\]"):
+        classifier.fit(days, [0, 0, 1, 1])
 
 
 def test_lists_arrays_and_labels_of_every_kind(classifier: FewShotClassifier) -> None:

@@ -23,6 +23,8 @@ from tests.vectors import npy
 
 ANSWER = {"id": "mdl_1", "status": "ready", "version": 1, "unreadable": []}
 
+HALF = "no \ud800"
+
 
 class Said:
     """Answers everything with a ready model, and `results` if there are any; the bodies it was sent."""
@@ -169,6 +171,9 @@ def raises(kind: type[Exception], words: str, call: Callable[[Client], Any]) -> 
         raises(TypeError, "input 0: an input is bytes", lambda c: c.predict("m", [object()])),
         raises(TypeError, 'input 0: .*{"text": "…"}', lambda c: c.predict("m", [{"words": "a"}])),
         raises(ValueError, "input 0: a vector is numbers", lambda c: c.predict("m", [{"vector": ["a"]}])),
+        raises(ValueError, "input 1: character 3 of the text, '.ud800'", lambda c: c.predict("m", ["a", HALF])),
+        raises(ValueError, "example 0: character 3", lambda c: c.add_examples("m", [("a", {"text": HALF})])),
+        raises(ValueError, "the label of input 1: character 3", lambda c: c.adapt([("a", "b"), (HALF, "c")])),
         raises(ValueError, "example 1: a vector is", lambda c: c.adapt([("a", "b"), ("c", np.array([None]))])),
         raises(ValueError, "inputs come as a list, found one str", lambda c: c.predict("m", "hello")),
         raises(ValueError, "inputs come as a list, found one Image", lambda c: c.predict("m", sketch(1, 1))),
