@@ -92,21 +92,21 @@ def _advice(quality: Quality, per_class: list[ClassQuality], names: list[str], n
     for c in few[:SHOWN]:
         one = c.examples == 1
         found = "1 example, which cannot check itself" if one else f"{c.examples} examples"
-        advice.append(f"class {c.name!r} has {found}; add {ENOUGH - c.examples}")
+        advice.append(f"class '{c.name}' has {found}; add {ENOUGH - c.examples}")
     if len(few) > SHOWN:
         advice.append(f"{len(few) - SHOWN} more classes have fewer than {ENOUGH} examples; add some to each")
     if n == 0:
         advice.append("no class has two different examples, so accuracy cannot be measured; add a second to each")
     weak = [c for c in per_class if c.n >= 3 and c.accuracy is not None and c.accuracy <= 0.5]
     for c in weak[:SHOWN]:
-        taken = f", most often for {c.mistaken_for!r}" if c.mistaken_for else ""
+        taken = f", most often for '{c.mistaken_for}'" if c.mistaken_for else ""
         advice.append(
-            f"class {c.name!r} is mistaken in {c.n - round((c.accuracy or 0) * c.n)} of {c.n} cases{taken}; "
+            f"class '{c.name}' is mistaken in {c.n - round((c.accuracy or 0) * c.n)} of {c.n} cases{taken}; "
             "add examples that show the difference"
         )
     if quality.suspicious:
         count = len(quality.suspicious)
         advice.append(f"{count} example{'s look' if count > 1 else ' looks'} like another class; see suspicious")
     pairs = sorted(sorted((names[a], names[b])) for a, b in quality.twins)
-    shared = [f"classes {a!r} and {b!r} share an example; remove it from one" for a, b in pairs]
+    shared = [f"classes '{a}' and '{b}' share an example; remove it from one" for a, b in pairs]
     return advice + shared + list(quality.doubts)

@@ -222,6 +222,19 @@ def test_classes_that_share_an_example() -> None:
     assert "classes 'a' and 'b' share an example; remove it from one" in word(quality, counted(support)).warnings
 
 
+def test_advice_spells_names_as_they_are() -> None:
+    """Of joined emoji a `repr` would show the joints."""
+    support, quality = by_hand({"a": 3, "c": 3}, {})
+    names = ["класс 👩\u200d👩\u200d👧", "it's"]
+    classes = tuple(ClassCount(name=name, examples=3) for name in names)
+    mistaken = quality.model_copy(update={"given": (1, 1, 1, 1, 1, 1), "twins": ((0, 1),)})
+    assert support.counts == (3, 3)
+    warnings = "\n".join(word(mistaken, classes).warnings)
+    assert f"class '{names[0]}' has 3 examples" in warnings
+    assert f"class '{names[0]}' is mistaken in 3 of 3 cases, most often for 'it's'" in warnings
+    assert f"classes 'it's' and '{names[0]}' share an example" in warnings
+
+
 def test_before_and_after_compare_the_same_examples() -> None:
     old, before = by_hand({"a": 6, "c": 6}, {})
     new, after = by_hand({"a": 6, "c": 6, "e": 6}, {"a": "e", "c": "e"})
