@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from adapter.support_set import SupportSet
+from adapter.support_set import SupportSet, content_ids
 from meta_models.measures import calibration_error, paired_difference, softmax
 
 Method = Literal["leave_one_out", "cross_validation", "cross_validation_without_inner_steps"]
@@ -56,7 +56,7 @@ class Quality(BaseModel):
     given: tuple[int, ...]
     calibration_error: float | None
     suspicious: tuple[Suspicion, ...]
-    twins: tuple[tuple[int, int], ...]
+    twins: tuple[tuple[int, int], ...] = ()
     doubts: tuple[str, ...] = ()
 
 
@@ -100,8 +100,24 @@ def judge(
         given=tuple(int(g) for g in given),
         calibration_error=round(calibration_error(probabilities, labels), 4) if held.any() else None,
         suspicious=_suspicious(support, np.flatnonzero(held), probabilities, labels),
-        twins=_twins(support),
     )
+
+
+def twins(support: SupportSet, unnamed: NDArray[Any]) -> tuple[tuple[int, int], ...]:
+    """Pairs of classes that hold the very same example.
+
+    Args:
+        support: the examples.
+        unnamed: the same without the names of their classes, by which twins would differ.
+    """
+    ids = support.example_ids if unnamed is support.inputs else content_ids(unnamed)
+    first: dict[str, int] = {}
+    pairs: set[tuple[int, int]] = set()
+    for example, label in zip(ids, support.labels, strict=True):
+        other = first.setdefault(example, int(label))
+        if other != label:
+            pairs.add((other, int(label)))
+    return tuple(sorted(pairs))[:MOST_TWINS]
 
 
 def doubts(support: SupportSet, found: Mapping[str, NDArray[np.bool_]]) -> tuple[str, ...]:
@@ -153,13 +169,3 @@ def _suspicious(
             found.append((float(best[i] - own[i]), suspicion))
     found.sort(key=lambda pair: -pair[0])
     return tuple(suspicion for _, suspicion in found[:MOST_SUSPICIOUS])
-
-
-def _twins(support: SupportSet) -> tuple[tuple[int, int], ...]:
-    first: dict[str, int] = {}
-    pairs: set[tuple[int, int]] = set()
-    for example, label in zip(support.example_ids, support.labels, strict=True):
-        other = first.setdefault(example, int(label))
-        if other != label:
-            pairs.add((other, int(label)))
-    return tuple(sorted(pairs))[:MOST_TWINS]

@@ -33,7 +33,7 @@ from adapter.leases import LeaseKeeper
 from adapter.loading import device_of, load
 from adapter.models import JobError
 from adapter.notice import Notice
-from adapter.quality import COPIES, doubts
+from adapter.quality import COPIES, doubts, twins
 from adapter.queue import ADAPT, celery_app
 from adapter.redis_store import now_ms
 from adapter.store import Arrays, Claim, Records, Weights, connect
@@ -177,8 +177,12 @@ class Worker:
                 return False
             with self._kept(claim, adapted, path.served.manifest.files_digest):
                 quality = cross_validate(model, support, features, claim.spec.adaptation, temperature, self._go_on)
-        found = doubts(support, path.served.manifest.input.doubts(support.inputs) | {COPIES: support.is_copy})
-        return self.records.finish(claim, took, quality.model_copy(update={"doubts": found}).model_dump_json())
+        spec = path.served.manifest.input
+        found = {
+            "twins": twins(support, spec.unnamed(support.inputs)),
+            "doubts": doubts(support, spec.doubts(support.inputs) | {COPIES: support.is_copy}),
+        }
+        return self.records.finish(claim, took, quality.model_copy(update=found).model_dump_json())
 
     def _put(self, claim: Claim, adapted: Arrays, files: str) -> None:
         self.weights.put(claim.owner, claim.spec.weights, adapted, max(claim.expires_ms - now_ms(), 1000), files)

@@ -11,7 +11,7 @@ import torch
 
 from adapter.measure import FOLDS, cross_validate, fold_of, leave_one_out
 from adapter.models import Adaptation, ClassCount
-from adapter.quality import Quality, compare, judge
+from adapter.quality import Quality, compare, judge, twins
 from adapter.support_set import SupportSet, canonical
 from api.quality import word, word_comparison
 from meta_models.algorithms.protonet import ProtoNet
@@ -219,6 +219,7 @@ def test_classes_that_share_an_example() -> None:
     inputs = np.stack([np.full((1, 4, 4), v, np.uint8) for v in (1, 2, 2, 3)])
     support = canonical(["a", "a", "b", "b"], inputs)
     quality = judge(support, np.eye(4, 2, dtype=np.float32), 1.0, "leave_one_out")
+    quality = quality.model_copy(update={"twins": twins(support, support.inputs)})
     assert "classes 'a' and 'b' share an example; remove it from one" in word(quality, counted(support)).warnings
 
 

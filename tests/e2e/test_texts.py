@@ -65,6 +65,14 @@ def test_texts_that_are_cut_or_unknown_are_named(http: httpx.Client) -> None:
     assert unknown.endswith("the encoder does not know: /support/2/input/text")
 
 
+def test_a_text_of_two_classes_is_told(http: httpx.Client) -> None:
+    """Although the name of its class goes with each."""
+    examples = support(2)
+    examples += [{**examples[0], "label": "refund"}]
+    shared = f"classes '{examples[0]['label']}' and 'refund' share an example; remove it from one"
+    assert shared in adapt(http, examples)["quality"]["warnings"]
+
+
 def test_a_new_name_changes_no_answer(http: httpx.Client) -> None:
     model = adapt(http, support(2))
     asked = {"inputs": [{"text": "where is it"}, {"text": "you owe me money"}], "top_k": 20}
