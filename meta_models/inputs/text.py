@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from meta_models.inputs.foreign import foreign
 from meta_models.inputs.preview import Preview
@@ -94,14 +94,19 @@ class TextSpec(Described):
             raise too_large("text", f"the text has {len(content)} characters, at most {caps.text_characters}")
         if not content.strip():
             raise UnreadableInput("empty_text", "the text has no characters but white space")
+        encoded = self._encoder.encode(content)
+        if all(encoded.special_tokens_mask):  # what opens and closes a text, and nothing between
+            detail = "the text has no characters but those that the encoder leaves out: invisible or damaged ones"
+            raise UnreadableInput("empty_text", detail)
         row = np.full(self.shape, PADDING, np.int32)
-        ids = self._ids(content, self.max_tokens)
+        ids = self._ids(encoded, self.max_tokens)
         row[: len(ids)] = ids
         return row
 
     def with_name(self, row: NDArray[np.int32], name: str) -> NDArray[np.int32]:
         """A row of a support set: the text with the name of its class."""
-        ids = self._ids(" ".join(_WORDS.sub(" ", name).split()).lower(), self.name_tokens)
+        words = " ".join(_WORDS.sub(" ", name).split()).lower()
+        ids = self._ids(self._encoder.encode(words), self.name_tokens)
         named = row.copy()
         named[self.max_tokens :] = PADDING
         named[self.max_tokens : self.max_tokens + len(ids)] = ids
@@ -152,9 +157,9 @@ class TextSpec(Described):
         rows[:, self.max_tokens : self.max_tokens + 2] = own[classes, :2]
         return rows
 
-    def _ids(self, text: str, longest: int) -> list[int]:
+    def _ids(self, encoded: Encoding, longest: int) -> list[int]:
         """At most `longest` ids, those that open and close a text among them."""
-        ids = [i + self.shift for i in self._encoder.encode(text).ids]
+        ids = [i + self.shift for i in encoded.ids]
         return ids if len(ids) <= longest else [*ids[: longest - 1], ids[-1]]
 
     def _decoded(self, ids: NDArray[np.int32]) -> str:

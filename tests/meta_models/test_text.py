@@ -14,6 +14,7 @@ from torch.nn import functional
 from meta_models.algorithms.named import Named
 from meta_models.augment_text import TextAugmentSpec, change_names
 from meta_models.backbones.identity import Identity
+from meta_models.catalogue import ZOO
 from meta_models.inputs import Caps, TextSpec, UnreadableInput, modality_of
 from meta_models.manifest import Manifest, read_manifest
 from meta_models.publish import check_parity, write_manifest
@@ -97,6 +98,17 @@ def test_what_cannot_be_read_says_why(text: TextSpec, content: object, code: str
     with pytest.raises(UnreadableInput) as error:
         text.read(content, Caps(text_characters=100))
     assert error.value.code == code
+
+
+@pytest.mark.parametrize("content", ["\u200b", "\ufffd\ufffd", "\x01", "\u00ad \u200d", "\u202e"])
+def test_a_text_of_which_nothing_is_left_is_none(content: str) -> None:
+    """By the published tokenizer, which leaves out more than white space."""
+    folder = ZOO / "text-minilm"
+    text = read_manifest(folder).input.located(folder)
+    with pytest.raises(UnreadableInput, match="but those that the encoder leaves out") as error:
+        text.read(content, Caps())
+    assert error.value.code == "empty_text"
+    assert text.read(f"{content}.", Caps())[:4].tolist() == [101, 1012, 102, 0]
 
 
 @pytest.mark.parametrize(
