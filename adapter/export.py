@@ -247,7 +247,10 @@ def _describe(manifest: Manifest) -> str:
     kind = np.dtype(manifest.input.dtype).name
     takes, unlike = f"`inputs` are read as metadata_props['innerloop.preprocessing'] says, {kind} n×{shape}", "unlike"
     if isinstance(manifest.input, Picture):
-        takes = "`pixels` is one decoded picture, uint8 height×width×3: RGB, upright, transparency laid on white"
+        takes = (
+            "`pixels` is one decoded picture, uint8 height×width×3: RGB, deeper grey scaled to eight bits, upright, "
+            "transparency laid on white, or on black where what is drawn is light"
+        )
         unlike = "blank, or unlike"
     return (
         f"Few-shot classifier adapted from {manifest.reference} by Innerloop. {takes}; column i of `probabilities` is "

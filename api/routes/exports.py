@@ -48,8 +48,9 @@ _HEADERS = {
 async def export_model(model_id: str, request: Request, s: S, who: MayAdapt, version: AskedVersion = None) -> Response:
     """A self-contained ONNX classifier or a safetensors bundle, compared with the service before it is sent.
 
-    The classifier of pictures takes `pixels`, one decoded picture (height, width, 3) uint8 of any size: RGB, upright,
-    transparency laid on white. Every other takes `inputs`, a batch.
+    The classifier of pictures takes `pixels`, one decoded picture (height, width, 3) uint8 of any size: RGB, deeper
+    grey scaled to eight bits, upright, transparency laid on white, or on black where what is drawn is light;
+    docs/cookbook.md has the code. Every other takes `inputs`, a batch.
     """
     asked = await read_export(request)
     record = await s.in_store(s.records.get, who.owner, model_id, which_version(version))

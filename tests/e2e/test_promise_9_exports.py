@@ -67,27 +67,42 @@ def test_a_device_needs_a_decoder_and_the_runtime_alone(http: httpx.Client, tmp_
     (tmp_path / "lines.onnx").write_bytes(export(http, model["id"], "onnx").content)
     (tmp_path / file).parent.mkdir(parents=True)
     ours = dict.fromkeys(("api", "adapter", "meta_models", "innerloop"))
-    told = "print(json.dumps([dict(zip(classes, probabilities[0].tolist())), bool(rejected[0])]))"
-    program = f"import sys\nsys.modules.update({ours})\n{code}\n{told}"
+    asked = """
+for name in sys.argv[1:]:
+    probabilities, rejected = session.run(["probabilities", "rejected"], {"pixels": decoded(name)})
+    print(json.dumps([dict(zip(classes, probabilities[0].tolist())), bool(rejected[0])]))
+"""
+    program = f"import sys\nsys.modules.update({ours})\n{code}\n{asked}"
     turned = sketch(3082, 9, 500).rotate(90)
     exif = Image.Exif()
     exif[0x0112] = 6  # shown turned by 90 degrees clockwise
     layer = Image.new("RGBA", (140, 140), (0, 0, 90, 0))
     layer.putalpha(ImageOps.invert(sketch(3081, 9, 140)))
+    light = Image.new("RGBA", (140, 140), (255, 255, 200, 0))
+    light.putalpha(layer.getchannel("A"))
     pictures = {
         "grey": png(3080, 9, 300),
         "turned by EXIF": encoded(turned, exif=exif),
         "transparent": encoded(layer),
+        "light on transparency": encoded(light),
+        "large, light on transparency": encoded(light.resize((1400, 1400))),
+        "grey in 16 bits": encoded(Image.fromarray(np.asarray(sketch(3082, 9, 1100)).astype(np.uint16) * 257)),
+        "grey in 12 bits": encoded(Image.fromarray(np.asarray(sketch(3082, 9)).astype(np.uint16) * 16)),
+        "grey in floats": encoded(Image.fromarray(np.asarray(sketch(3081, 9), np.float32) / 255 - 0.5), "TIFF"),
         "with a palette": encoded(ImageOps.colorize(sketch(3083, 9), "red", "yellow").quantize(7)),
         "large, white on black": encoded(sketch(3080, 8, 1500, paper=0, ink=255)),
         "unlike every class": png(3090, 9),
     }
     results = predict(http, model["id"], list(pictures.values()))
-    for (name, data), result in zip(pictures.items(), results, strict=True):
-        (tmp_path / file).write_bytes(data)
-        ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert (ran.returncode, ran.stderr) == (0, ""), name
-        here, rejected = json.loads(ran.stdout.splitlines()[-1])
+    (tmp_path / file).write_bytes(png(3080, 9))
+    for name, data in pictures.items():
+        (tmp_path / name).write_bytes(data)
+    command = [sys.executable, "-c", program, *pictures]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    answers = ran.stdout.splitlines()[-len(pictures) :]
+    for name, answer, result in zip(pictures, answers, results, strict=True):
+        here, rejected = json.loads(answer)
         assert here == pytest.approx(probabilities(result), abs=TOLERANCE), name
         assert rejected == result["rejected"], name
 
