@@ -55,7 +55,7 @@ def decode(data: bytes, caps: Caps) -> tuple[NDArray[np.float32], int]:
     import soundfile
 
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with soundfile.SoundFile(io.BytesIO(_completed(data))) as file:
             return _mono(file, caps), file.samplerate
     except soundfile.LibsndfileError as error:
         said = error.error_string
@@ -89,6 +89,23 @@ def _mono(file: Any, caps: Caps) -> NDArray[np.float32]:
     if loudest > SILENT >= np.abs(samples).max():
         raise UnreadableInput("silent_audio", "no sound found: the channels cancel each other out; send one of them")
     return samples
+
+
+def _completed(data: bytes) -> bytes:
+    """A WAV that promises no samples although some follow, as a recorder leaves it that was switched off, with as many
+    promised as there may be: what is there is heard. Chunks behind samples that are none are no samples."""
+    if data[:4] != b"RIFF":
+        return data
+    at, promise = 12, 0
+    while at + 8 <= len(data) and data[at : at + 4].isascii() and data[at : at + 4].decode().isprintable():
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        if data[at : at + 4] == b"data":
+            if size:
+                return data
+            promise = at + 4
+        at += 8 + size + size % 2
+    are_chunks = at in (len(data), len(data) + 1)  # to the end, which may lack its padding
+    return data if are_chunks or not promise else data[:promise] + b"\xff" * 4 + data[promise + 4 :]
 
 
 def _is_known(data: bytes) -> bool:

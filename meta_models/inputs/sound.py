@@ -34,6 +34,9 @@ MAX_FLAT = 0.25
 """Share of the samples that may be flat: 0.13 in a pure tone, 0.00 to 0.02 in a recording, 1 in a square wave. About
 every other answer to a spoken keyword that is flatter is wrong."""
 
+HUGE = 1e30
+"""A sample beyond it, as a file of floats may have, is more than float32 can add up."""
+
 QUIET = 0.01
 """Loudest sample, of full scale (-40 dB), of what is not clipped but the last bit of eight, which goes to and fro."""
 
@@ -114,6 +117,8 @@ def prepare(samples: NDArray[np.float32], rate: int, spec: SoundSpec) -> NDArray
         lasts = f"it lasts {1000 * len(samples) / rate:.2g} ms, at least {1000 * SHORTEST:g} ms are needed"
         raise UnreadableInput("silent_audio", f"no sound found: {lasts}")
     part = loudest(samples, round(spec.seconds * rate))
+    if (largest := float(np.abs(part).max())) > HUGE:
+        part = part / largest
     mean = float(part.mean(dtype=np.float64))
     part = part - mean
     magnitude = np.abs(part)

@@ -96,6 +96,15 @@ def test_loudness_and_offset_do_not_matter() -> None:
     assert likeness(read(encoded(melody(3) + 0.2)), read(wav(3))) > 0.999
 
 
+@pytest.mark.parametrize("rate", [RATE, 44_100])
+def test_samples_near_the_largest_float_are_heard(rate: int) -> None:
+    """Also where they are resampled, and where they lie on one side of zero."""
+    there = soxr.resample(melody(3), RATE, rate)
+    for samples in (there, there - 0.9 * there.max()):
+        loud = encoded(samples / np.abs(samples).max() * np.float32(3.3e38), rate, subtype="FLOAT")
+        assert likeness(read(loud), read(encoded(samples, rate, subtype="FLOAT"))) > 0.9999
+
+
 @pytest.mark.parametrize("before", [0.1, 1.3, 20.0])
 def test_the_loudest_part_of_a_long_sound_is_heard(before: float) -> None:
     """Wherever it is among the noise of the room."""
@@ -188,6 +197,22 @@ def test_a_header_does_not_allocate_what_it_claims() -> None:
         assert outcome(bytes(data)) in ("read", "undecodable_audio", "audio_too_large")
     assert tracemalloc.get_traced_memory()[1] < 20 * 2**20
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+@pytest.mark.parametrize("riff", [None, 0, 36])
+def test_of_an_unfinished_wav_what_is_there_is_heard(subtype: str, riff: int | None) -> None:
+    """A recorder writes at the end how much there is."""
+    data = bytearray(encoded(melody(3), subtype=subtype))
+    start = data.index(b"data") + 8
+    data[start - 4 : start] = bytes(4)
+    if riff is not None:
+        data[4:8] = riff.to_bytes(4, "little")
+    assert likeness(read(bytes(data)), read(wav(3))) > 0.9999
+    note = b"LIST\x05\x00\x00\x00INFO\x00"
+    for nothing in (data[:start], data[:start] + note, data[:start] + note + bytes(1), data[:20]):
+        assert outcome(bytes(nothing)) in ("empty_audio", "undecodable_audio")
+    assert outcome(bytes(data[:start] + bytes(16_000))) == "silent_audio"
 
 
 def test_files_are_told_apart() -> None:
