@@ -15,7 +15,7 @@ from tests.drawings import support_json as drawn_support
 from tests.vectors import inputs_json, support_json, wine
 
 WAIT = {"Prefer": "wait=60"}
-HEADS = {"vector-prototype@2", "vector-ridge@2", "vector-gradient@2"}
+HEADS = {"vector-prototype@2", "vector-ridge@2", "vector-gradient@3"}
 
 
 def adapt(
