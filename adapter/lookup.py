@@ -7,7 +7,7 @@ out of it what expired."""
 from __future__ import annotations
 
 import re
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from adapter.errors import Expired, NotFound, Unprocessable
 from adapter.models import Head, ModelRecord, record_id
@@ -100,26 +100,15 @@ class Lookup(RedisStore):
         Raises:
             Unprocessable: `after` is not a cursor.
         """
-        key, start = f"il:{owner}:models", 0
-        newest, last = _read_cursor(after) if after is not None else (None, None)
+        at, last = _read_cursor(after) if after is not None else (None, "")
         records: list[ModelRecord] = []
-        while len(records) <= limit:
-            page = cast(
-                "list[tuple[bytes, float]]",
-                self.client.zrevrangebyscore(
-                    key, "+inf" if newest is None else newest, "-inf", start, LARGEST_BATCH, withscores=True
-                ),
-            )
-            if not page:
-                break
-            start += len(page)
-            # Of those created in the cursor's millisecond, the ones up to it were listed before.
-            ids = [i.decode() for i, at in page if last is None or at != newest or i.decode() < last]
+        while len(records) <= limit and (page := self._older(owner, at, last)):
+            ids = [model_id for model_id, _ in page]
+            last, at = page[-1]
             found = [self.peek(owner, i) for i in ids]
             gone = [i for i, record in zip(ids, found, strict=True) if record is None or record.status == "expired"]
             if gone:
-                self.client.zrem(key, *gone)
-                start -= len(gone)
+                self.client.zrem(f"il:{owner}:models", *gone)
             records += [r for r in found if r is not None and r.status != "expired"]
         return records[:limit], len(records) > limit
 
@@ -135,6 +124,17 @@ class Lookup(RedisStore):
     def exists(self, owner: str, record_id: str) -> bool:
         """Whether a version was not deleted."""
         return bool(self.client.exists(record_key(owner, record_id)))
+
+    def _older(self, owner: str, at: int | None, last: str) -> list[tuple[str, int]]:
+        """Ids and when they were created, newest first, from below `last`, created at `at`: a place, where a count of
+        those before would move with every deletion."""
+        key = f"il:{owner}:models"
+        pages: list[Any] = []
+        if at is not None:  # of those created in the same millisecond, the ones from `last` up were listed before
+            pages += self.client.zrevrangebyscore(key, at, at, withscores=True)
+        below = "+inf" if at is None else f"({at}"
+        pages += self.client.zrevrangebyscore(key, below, "-inf", 0, LARGEST_BATCH, withscores=True)
+        return [(i.decode(), int(ms)) for i, ms in pages if int(ms) != at or i.decode() < last]
 
     def _fields(self, owner: str, record_id: str) -> dict[bytes, bytes]:
         return cast("dict[bytes, bytes]", self.client.hgetall(record_key(owner, record_id)))

@@ -256,6 +256,24 @@ def test_pages(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
         records.list("anna", 2, "mdl_none")
 
 
+def test_a_model_deleted_between_two_pages_hides_no_other(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapter.lookup.LARGEST_BATCH", 2)
+    ids = [create(records, digest=f"sha256:{number}") for number in range(5)]
+    records.client.zadd("il:anna:models", dict.fromkeys(ids[:3], 1000))  # of one millisecond, more than a page
+    ids[:3] = sorted(ids[:3])
+    peek = records.peek
+
+    def meanwhile(owner: str, model_id: str) -> ModelRecord | None:
+        if model_id == ids[1]:
+            records.client.zrem("il:anna:models", ids[2], ids[4])
+        return peek(owner, model_id)
+
+    monkeypatch.setattr(records, "peek", meanwhile)
+    found, more = records.list("anna", 5, None)
+    assert {r.id for r in found} == set(ids)
+    assert not more
+
+
 def test_a_full_queue_refuses(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         create(records, digest=f"sha256:{number}")
