@@ -7,6 +7,7 @@ out of it what expired."""
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 from adapter.errors import Expired, NotFound, Unprocessable
@@ -54,7 +55,7 @@ class Lookup(RedisStore):
             found = fields if n == 1 else self._fields(owner, record_id(model_id, n))
             if not found:  # deleted between the two reads
                 return None
-            record = ModelRecord.read(owner, head, found, now_ms())
+            record = self._measured(ModelRecord.read(owner, head, found, now_ms()))
             if number is not None or record.status in ("ready", "expired"):
                 return record
             newest = newest or record
@@ -124,6 +125,14 @@ class Lookup(RedisStore):
     def exists(self, owner: str, record_id: str) -> bool:
         """Whether a version was not deleted."""
         return bool(self.client.exists(record_key(owner, record_id)))
+
+    def _measured(self, record: ModelRecord) -> ModelRecord:
+        """With the quality of the version whose classes were renamed, which may have come after the new names."""
+        if record.quality or record.quality_of is None:
+            return record
+        measured = record_key(record.owner, record_id(record.id, record.quality_of))
+        quality = cast("bytes | None", self.client.hget(measured, "quality"))
+        return replace(record, quality=quality.decode()) if quality else record
 
     def _older(self, owner: str, at: int | None, last: str) -> list[tuple[str, int]]:
         """Ids and when they were created, newest first, from below `last`, created at `at`: a place, where a count of

@@ -177,6 +177,8 @@ class ModelRecord:
     error: JobError | None
     quality: str
     """JSON of `adapter.quality.Quality`, empty where it is not measured."""
+    quality_of: int | None
+    """Number of the version that is measured for this one, of other class names."""
 
     @property
     def record_id(self) -> str:
@@ -215,6 +217,7 @@ class ModelRecord:
             total_ms=_number(text.get("total_ms")),
             error=_JOB_ERROR.validate_json(text["job_error"]) if text.get("job_error") else None,
             quality=text.get("quality", ""),
+            quality_of=int(text["quality_of"]) if text.get("quality_of") else None,
         )
 
     @classmethod

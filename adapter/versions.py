@@ -69,7 +69,8 @@ class Versions(RedisStore):
     ) -> int:
         """Store a new version and its job; its number.
 
-        With `quality` the version is ready at once: it has the adapted tensors of `base` under other class names.
+        With `quality` the version is ready at once: it has the adapted tensors of `base` under other class names. An
+        empty one is not measured yet; it is then read from where it is measured.
 
         Raises:
             LostUpdate: the model changed after `base` was read.
@@ -115,6 +116,7 @@ class Versions(RedisStore):
                 idempotency.fingerprint if idempotency else "",
                 redis_store.IDEMPOTENCY_MS,
                 secrets.token_hex(8),
+                (base.quality_of or base.version) if quality == "" else "",
             ],
         )
         if outcome[0] == b"quota":

@@ -214,7 +214,7 @@ def _store(
     # What was chosen once stays; a base that is still being adapted may have no choice yet.
     candidates = base.spec.candidates if base.spec.selection is None else ()
     spec = adaptation.describe(manifest, base.spec.adaptation, new, candidates=candidates, origin=origin)
-    known = base.quality if renamed and base.status == "ready" and base.quality else None
+    known = base.quality if renamed and base.status == "ready" else None
     if known is None:
         services.records.require_worker()
         services.records.admit()

@@ -2,7 +2,7 @@
 -- KEYS first record, new record, new support, jobs, events, digest of the first version, usage, stored, sizes,
 --      webhooks, queue of messages, idempotency
 -- ARGV id, job, version, revision, spec, support bytes, grace ms, tombstone ms, status (queued | ready), quality,
---      key, quota, fingerprint, idempotency ms, call
+--      key, quota, fingerprint, idempotency ms, call, version that is measured for this one or ''
 -- Returns {'created' | 'stale' | 'gone'} or {'quota', which, ms to wait}. Sent again under the same call, because the
 -- answer was lost, it changes nothing more.
 local time = redis.call('TIME')
@@ -17,7 +17,8 @@ local refused = over_quota(ARGV[12], KEYS[7], KEYS[8], KEYS[9], now, adaptations
 if refused then return refused end
 
 redis.call('HSET', KEYS[2], 'id', ARGV[1], 'version', ARGV[3], 'spec', ARGV[5], 'status', ARGV[9], 'created_ms', now,
-  'expires_ms', head[1], 'job', '', 'attempt', 0, 'quality', ARGV[10], 'key', ARGV[11])
+  'expires_ms', head[1], 'job', '', 'attempt', 0, 'quality', ARGV[10], 'key', ARGV[11],
+  'quality_of', ARGV[16])
 if ARGV[9] == 'queued' then
   redis.call('HSET', KEYS[2], 'job', 'queued', 'job_created_ms', now)
   redis.call('ZADD', KEYS[4], now + tonumber(ARGV[7]), ARGV[2])

@@ -7,9 +7,10 @@ import time
 import pytest
 
 from adapter.errors import LostUpdate, NotFound, Unprocessable
+from adapter.keys import Key, Quota
 from adapter.models import JobError, ModelRecord
 from adapter.store import JOBS, Patch, Records
-from tests.adapter.test_store import create, remains, spec
+from tests.adapter.test_store import create, job, remains, spec
 
 
 def adapted(records: Records, record: ModelRecord) -> None:
@@ -142,6 +143,22 @@ def test_a_renamed_class_is_ready_without_a_job(records: Records, model_id: str)
     assert (record.status, record.job, record.quality) == ("ready", "", '{"q": 1}')
     assert records.client.zcard(JOBS) == 0
     assert records.claim(record.job_name) is None
+
+
+def test_classes_renamed_before_the_model_is_measured_get_its_quality(records: Records) -> None:
+    model_id = create(records)
+    claim = records.claim(job(model_id))
+    assert claim is not None
+    assert records.serve(claim, 5)
+    spent = Key(id="k", owner="anna", quota=Quota(adaptations_per_day=0))
+    for number in (2, 3):
+        base = records.newest_kept("anna", model_id)
+        assert records.grow(base, spec(f"sha256:{number}"), b"renamed", quality="", key=spent) == number
+        assert (records.get("anna", model_id).status, records.get("anna", model_id).quality) == ("ready", "")
+    assert records.finish(claim, 5, '{"q": 1}')
+    assert {records.get("anna", model_id, number).quality for number in (1, 2, 3)} == {'{"q": 1}'}
+    late = records.grow(records.newest_kept("anna", model_id), spec("sha256:4"), b"renamed", quality='{"q": 1}')
+    assert records.get("anna", model_id, late).quality_of is None
 
 
 def test_grown_models_no_longer_stand_for_their_first_content(records: Records, model_id: str) -> None:

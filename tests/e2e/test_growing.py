@@ -190,6 +190,19 @@ def test_renaming_keeps_the_quality(http: httpx.Client) -> None:
     assert [c["name"] for c in renamed["per_class"]] == ["class 0", "z"]
 
 
+def test_renaming_a_model_that_is_still_measured_adapts_nothing(http: httpx.Client) -> None:
+    """The quality follows from the version that has it measured."""
+    answer = http.post(
+        "/v1/models", json={"meta_model": "omniglot-maml", "support": support_of(drawn(5, 8, first=4085))}
+    )
+    path = f"/v1/models/{answer.json()['id']}"
+    version = made(http.patch(f"{path}/classes/class 1", json={"name": "z"}, headers=WAIT), 200)
+    assert version["quality"] is None, "measured before it was renamed: this shows nothing"
+    assert version["timings_ms"]["adapt"] == 0
+    until(lambda: http.get(f"{path}/versions/2").json()["quality"])
+    assert http.get(f"{path}/versions/1").json()["quality"]["n"] == http.get(path).json()["quality"]["n"] == 40
+
+
 def test_removing_a_class(http: httpx.Client) -> None:
     path = f"/v1/models/{adapt(http, drawn(3, 1, first=4090))['id']}"
     version = made(http.delete(f"{path}/classes/class 1", headers=WAIT), 200)
