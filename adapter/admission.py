@@ -1,4 +1,4 @@
-"""Whether there is room for another job, and somebody to do it."""
+"""Whether there is memory for another model, and somebody to adapt it. Scripts that write a job bound the queue."""
 
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false
 # (redis-py has no complete types)
@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 
 from adapter.errors import NoWorker, QueueFull
-from adapter.redis_store import JOBS, RedisStore, out_of_memory
+from adapter.redis_store import RedisStore, out_of_memory
 
 WORKER, WORKERS = "il:worker:", "il:workers"
 WORKER_TTL_SECONDS = 15
@@ -24,10 +24,14 @@ REMEMBERED_SECONDS = 0.5
 class Room:
     """What there was when the store was asked; `most_memory` is 0 where there is no limit."""
 
-    jobs: int
     workers: int
     memory: int
     most_memory: int
+
+
+def queue_full(jobs: int) -> QueueFull:
+    """The refusal of a job that comes when so many are open."""
+    return QueueFull(f"{jobs} jobs are waiting, the most this server queues", retry_after=5)
 
 
 class Admission(RedisStore):
@@ -47,7 +51,7 @@ class Admission(RedisStore):
 
     def room(self) -> Room:
         """What there is; costs the same however many models are kept."""
-        return Room(*self.run("room", [JOBS, WORKERS], [WORKER, WORKER_TTL_SECONDS * 1000]))
+        return Room(*self.run("room", [WORKERS], [WORKER, WORKER_TTL_SECONDS * 1000]))
 
     def require_worker(self) -> None:
         """Refuse new jobs while nobody works.
@@ -58,18 +62,6 @@ class Admission(RedisStore):
         if not self._lately().workers:
             self._found = None
             raise NoWorker("no worker is running; start one with `innerloop worker`", retry_after=5)
-
-    def admit(self) -> None:
-        """Refuse new jobs while the queue or the memory is full.
-
-        Raises:
-            QueueFull, StoreFull: try again later.
-        """
-        room = self._lately()
-        if room.jobs >= self.settings.max_queued_jobs:
-            self._found = None
-            raise QueueFull(f"{room.jobs} jobs are waiting, the most this server queues", retry_after=5)
-        self.require_memory()
 
     def require_memory(self) -> None:
         """Refuse to keep more while the memory is nearly full.

@@ -30,8 +30,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adapter import redis_store
-from adapter.admission import Admission
-from adapter.errors import IdempotencyKeyInUse, LostUpdate, NotFound, Overload, QueueFull, StoreFull, Unprocessable
+from adapter.admission import Admission, queue_full
+from adapter.errors import IdempotencyKeyInUse, LostUpdate, NotFound, StoreFull, Unprocessable
 from adapter.events import Events
 from adapter.jobs import Claim, Jobs
 from adapter.keys import LOCAL, Key
@@ -110,10 +110,10 @@ class Records(Lookup, Admission, Jobs, Versions, Events, Tally):
             QueueFull, StoreFull: try again later.
             QuotaExceeded: of `key`.
         """
-        refused: Overload | None = None
+        refused: StoreFull | None = None
         try:
-            self.admit()
-        except (QueueFull, StoreFull) as error:
+            self.require_memory()
+        except StoreFull as error:
             refused = error  # not what is there already
         model_id = model_id or new_model_id()
         outcome, found, *rest = self.run(
@@ -152,10 +152,13 @@ class Records(Lookup, Admission, Jobs, Versions, Events, Tally):
                 webhook.secret if webhook else "",
                 nudge,
                 int(refused is None),
+                self.settings.max_queued_jobs,
             ],
         )
         if outcome == b"refused" and refused is not None:
             raise refused
+        if outcome == b"full":
+            raise queue_full(found)
         if outcome == b"quota":
             raise over_quota(key, found, *rest)
         if outcome == b"webhooks":

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from adapter import redis_store
+from adapter.admission import queue_full
 from adapter.errors import IdempotencyKeyInUse, LostUpdate, NotFound, Unprocessable
 from adapter.keys import LOCAL, Key
 from adapter.models import ModelRecord, ModelSpec, Status, record_id
@@ -76,6 +77,7 @@ class Versions(RedisStore):
             LostUpdate: the model changed after `base` was read.
             NotFound: it was deleted or expired.
             QuotaExceeded: of `key`.
+            QueueFull: there is no room for its job.
             Unprocessable: it has as many versions as a model may have.
         """
         number, owner, model_id = base.head.latest + 1, base.owner, base.id
@@ -117,10 +119,13 @@ class Versions(RedisStore):
                 redis_store.IDEMPOTENCY_MS,
                 secrets.token_hex(8),
                 (base.quality_of or base.version) if quality == "" else "",
+                self.settings.max_queued_jobs,
             ],
         )
         if outcome[0] == b"quota":
             raise over_quota(key, *outcome[1:])
+        if outcome[0] == b"full":
+            raise queue_full(outcome[1])
         self._check(outcome[0], model_id)
         return number
 

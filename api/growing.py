@@ -217,9 +217,7 @@ def _store(
     known = base.quality if renamed and base.status == "ready" else None
     if known is None:
         services.records.require_worker()
-        services.records.admit()
-    else:
-        services.records.require_memory()
+    services.records.require_memory()
     number = services.records.grow(base, spec, support_set.encode(new), quality=known, key=who, idempotency=idempotency)
     if known is None:
         services.publisher.nudge(services.records.get(base.owner, base.id, number).job_name)

@@ -2,9 +2,10 @@
 -- KEYS record, support, models, digest, idempotency, jobs, events, usage, stored, sizes,
 --      webhooks of the new model, queue of messages, owners, queue of nudges
 -- ARGV id, job, spec, support bytes, ttl ms, tombstone ms, grace ms, listed, fingerprint, idempotency ms,
---      record prefix, name, key, quota, webhook url, webhook secret, nudge, whether there is room
--- Returns {'created' | 'existing' | 'conflict' | 'webhooks' | 'refused', id} or {'quota', which, ms to wait}; `refused`:
--- it is not there and there is no room; `webhooks`: its model tells as many urls as it may, and nothing was changed
+--      record prefix, name, key, quota, webhook url, webhook secret, nudge, whether there is memory,
+--      jobs that may be open
+-- Returns {'created' | 'existing' | 'conflict' | 'webhooks' | 'refused', id}, {'full', jobs that are open} or
+-- {'quota', which, ms to wait}; `refused`: it is not there and there is no memory; `webhooks`: its model tells as many urls as it may, and nothing was changed
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ttl = tonumber(ARGV[5])
@@ -69,6 +70,8 @@ if ARGV[8] == '1' then
 end
 
 if ARGV[18] == '0' then return {'refused', ''} end
+local jobs = redis.call('ZCARD', KEYS[6])
+if jobs >= tonumber(ARGV[19]) then return {'full', jobs} end
 local bytes = ARGV[8] == '1' and #ARGV[4] or 0
 local refused = over_quota(ARGV[14], KEYS[8], KEYS[9], KEYS[10], now, 1, 1, bytes)
 if refused then return refused end

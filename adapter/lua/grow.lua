@@ -2,8 +2,9 @@
 -- KEYS first record, new record, new support, jobs, events, digest of the first version, usage, stored, sizes,
 --      webhooks, queue of messages, idempotency
 -- ARGV id, job, version, revision, spec, support bytes, grace ms, tombstone ms, status (queued | ready), quality,
---      key, quota, fingerprint, idempotency ms, call, version that is measured for this one or ''
--- Returns {'created' | 'stale' | 'gone'} or {'quota', which, ms to wait}. Sent again under the same call, because the
+--      key, quota, fingerprint, idempotency ms, call, version that is measured for this one or '',
+--      jobs that may be open
+-- Returns {'created' | 'stale' | 'gone'}, {'full', jobs that are open} or {'quota', which, ms to wait}. Sent again under the same call, because the
 -- answer was lost, it changes nothing more.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -13,6 +14,8 @@ if head[3] == ARGV[15] then return {'created'} end
 if (head[2] or '1') ~= ARGV[4] then return {'stale'} end
 local left = tonumber(head[1]) - now
 local adaptations = ARGV[9] == 'queued' and 1 or 0
+local jobs = redis.call('ZCARD', KEYS[4])
+if adaptations > 0 and jobs >= tonumber(ARGV[17]) then return {'full', jobs} end
 local refused = over_quota(ARGV[12], KEYS[7], KEYS[8], KEYS[9], now, adaptations, 0, #ARGV[6])
 if refused then return refused end
 

@@ -42,7 +42,7 @@ def test_what_is_there_already_needs_no_room(
     assert create(records) == model_id
     with pytest.raises(StoreFull):
         create(records, digest="sha256:2")
-    room = Mock(return_value=Room(jobs=5, workers=1, memory=0, most_memory=0))
+    room = Mock(return_value=Room(workers=1, memory=10, most_memory=10))
     monkeypatch.setattr(records, "room", room)
     records._found = None
     assert create(records) == model_id

@@ -274,13 +274,21 @@ def test_a_model_deleted_between_two_pages_hides_no_other(records: Records, monk
     assert not more
 
 
-def test_a_full_queue_refuses(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(5):
+def test_a_full_queue_refuses(records: Records) -> None:
+    model_id = create(records)
+    claim = records.claim(job(model_id))
+    assert claim is not None
+    assert records.finish(claim, 1)
+    for number in range(2, 7):
         create(records, digest=f"sha256:{number}")
-    records._found = None
-    with pytest.raises(QueueFull) as refused:
+    with pytest.raises(QueueFull, match="5 jobs are waiting") as refused:
         create(records, digest="sha256:more")
     assert refused.value.retry_after
+    with pytest.raises(QueueFull, match="5 jobs are waiting"):
+        records.grow(records.get("anna", model_id), spec("sha256:more"), b"more")
+    assert create(records) == model_id, "what is there already needs no room"
+    assert records.grow(records.get("anna", model_id), spec("sha256:more"), b"renamed", quality="") == 2
+    assert records.client.zcard(JOBS) == 5
 
 
 def test_weights_round_trip(client: redis.Redis) -> None:
