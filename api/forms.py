@@ -32,6 +32,8 @@ LARGE_PART = 2**16
 """Bytes of one part that others need not wait for."""
 
 _LABELLED = re.compile(r"(support|examples|queries)\[(.+)\]", re.DOTALL)
+_ESCAPED = re.compile("%(22|0D|0A)")
+"""In the names of parts (WHATWG HTML, "multipart/form-data encoding algorithm")."""
 
 
 @asynccontextmanager
@@ -101,8 +103,9 @@ def check_known(form: FormData, names: set[str], *, labelled: str | None = None)
 
 
 def _label(part: str, name: str) -> str | None:
+    """The label that a part's name carries, with what whoever sends forms has to escape there, and that alone."""
     match = _LABELLED.fullmatch(part)
-    return match[2] if match and match[1] == name else None
+    return _ESCAPED.sub(lambda of: chr(int(of[1], 16)), match[2]) if match and match[1] == name else None
 
 
 async def options(form: FormData, names: set[str], also: set[str] | None = None) -> AdaptOptions:

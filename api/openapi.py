@@ -43,7 +43,8 @@ def _labelled_parts(name: str) -> dict[str, Any]:
     files = {
         **_FILES,
         "description": "Examples of the class in brackets: images, sounds, `.npy` files with a vector or a row for "
-        "each, or plain fields with a text each.",
+        "each, or plain fields with a text each. `%22`, `%0D` and `%0A` in a label are a quotation mark and the ends "
+        "of a line, as browsers and curl send them; a label with just these characters comes as JSON, or in `labels`.",
     }
     return {
         # The name of such a part is a pattern, which pages that show the document leave out.

@@ -56,6 +56,13 @@ def test_a_setting_of_a_query_stands_once() -> None:
         read(read_export, form(("format", (None, b"onnx")), ("format", (None, b"safetensors"))))
 
 
+def test_what_a_name_of_a_part_cannot_carry_is_read_from_its_escape() -> None:
+    """httpx writes a quotation mark as browsers and curl do."""
+    sent = ['say "hi"', "a\nb\rc", "50%", "%2F%41%0d"]
+    parts: list[File] = [(f"support[{label}]", (None, b"x")) for label in sent]
+    assert [p.label for p in read(read_adapt, form(*parts)).support] == sent
+
+
 def test_labels_without_vectors_are_read_by_nobody() -> None:
     with pytest.raises(Unprocessable, match="part labels comes with part vectors"):
         read(read_adapt, form(*SUPPORT, ("labels", (None, b'["a"]'))))
