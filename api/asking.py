@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from adapter.errors import LostUpdate, MalformedRequest, Unprocessable
 from adapter.models import ModelRecord
 from adapter.store import WhichVersion
+from api.elements import elements
 
 _TAG = r'(W/)?"[^"]*"'
 ETAGS = rf"\*|{_TAG}( *, *{_TAG})*"
@@ -36,7 +37,10 @@ IfMatch = Annotated[
 ]
 Prefer = Annotated[
     str | None,
-    Header(description="`wait=N` seconds (default 10) or `respond-async`.", examples=["wait=30", "respond-async"]),
+    Header(
+        description="`wait=N` seconds (default 10), or `respond-async`; both wait as long.",
+        examples=["wait=30", "respond-async"],
+    ),
 ]
 IdempotencyKey = Annotated[
     str | None,
@@ -147,14 +151,17 @@ def one_version(query: str | None, body: WhichVersion) -> WhichVersion:
 
 
 def wait_seconds(prefer: str | None) -> float:
-    """Seconds to wait for the result (RFC 7240)."""
-    if prefer is None:
-        return DEFAULT_WAIT_SECONDS
-    if "respond-async" in prefer:
-        return 0.0
-    match = re.search(r"\bwait=(\S+)", prefer)
-    if match is None:
-        return DEFAULT_WAIT_SECONDS
-    if not re.fullmatch(r"\d+(\.\d+)?,?", match[1]):
-        raise MalformedRequest(f"Prefer: wait takes seconds, not {match[1]!r}", pointer="Prefer")
-    return float(match[1].rstrip(","))
+    """Seconds to wait for the result: with `respond-async` as many as are asked for (RFC 7240, section 4.3), or none.
+
+    Raises:
+        MalformedRequest: `wait` is no number of seconds.
+    """
+    asked: dict[str, str] = {}
+    for (name, value), *_ in elements(prefer or ""):
+        asked.setdefault(name, value)  # of one that stands twice the first counts
+    wait = asked.get("wait", "")
+    if not wait:
+        return 0.0 if "respond-async" in asked else DEFAULT_WAIT_SECONDS
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", wait):
+        raise MalformedRequest(f"Prefer: wait takes seconds, not {wait[:40]!r}", pointer="Prefer")
+    return float(wait)

@@ -137,7 +137,7 @@ EVALUATE_BODY = body(EvaluateRequest, _labelled_parts("queries"), _support("quer
 EXAMPLES_BODY = body(ExamplesRequest, _labelled_parts("examples"), _support("examples"))
 
 NPZ_ANSWER: dict[str, Any] = {
-    "description": "Results in order; as arrays where `Accept` names `application/x-npz`: `probabilities` (n, n_way) "
+    "description": "Results in order; as arrays where `Accept` prefers `application/x-npz`: `probabilities` (n, n_way) "
     "with columns as `classes`, sorted by name, `rejected` (n,), and `errors` (n,), empty text where there is none.",
     "content": {NPZ: {"schema": {"type": "string", "format": "binary"}}},
     "headers": {"Innerloop-Version": {"schema": {"type": "integer"}, "description": "Which version gave the arrays."}},

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from adapter.events import EVENT_ID, check_event_id
 from api.auth import MayPredict
+from api.elements import preferred
 from api.openapi import problems
 from api.schemas_events import EventList, ModelEvent
 from api.services import Services, services
@@ -22,6 +23,8 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 S = Annotated[Services, Depends(services)]
 
 PING_SECONDS = 15
+
+STREAM, LIST = "text/event-stream", "application/json"
 
 # Before OpenAPI 3.2 the schema of a stream is that of each event.
 _SENT: dict[str, Any] = {
@@ -40,9 +43,9 @@ _SENT: dict[str, Any] = {
 
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "Server-sent events, or a list where `Accept` names `application/json`",
+        "description": "Server-sent events, or a list where `Accept` prefers `application/json`",
         "content": {
-            "text/event-stream": {
+            STREAM: {
                 "schema": _SENT,
                 "example": 'id: 1718000000000-0\nevent: status\ndata: {"version":1,"status":"ready"}\n\n',
             }
@@ -72,10 +75,10 @@ async def list_events(
 
     over = await is_over()
     after = check_event_id(last_event_id) if last_event_id else None
-    if "application/json" in accept and "text/event-stream" not in accept:
+    if preferred(accept, STREAM, LIST) == LIST:
         found = await s.in_store(s.records.events, who.owner, model_id, after)
         body = EventList(data=[ModelEvent.of(e, who) for e in found]).model_dump_json(exclude_none=True)
-        return Response(body, media_type="application/json")
+        return Response(body, media_type=LIST)
     if over and after and not await s.in_store(s.records.events, who.owner, model_id, after):
         return Response(status_code=204)
 

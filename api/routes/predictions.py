@@ -12,6 +12,7 @@ from api import adaptation, prediction
 from api.arrays import NPZ
 from api.asking import AskedVersion, one_version
 from api.auth import MayAdapt, MayPredict
+from api.elements import preferred
 from api.openapi import CLASSIFY_BODY, NPZ_ANSWER, PREDICT_BODY, problems
 from api.requests import read_classify, read_queries
 from api.schemas import Classified, Predictions, timings
@@ -36,7 +37,7 @@ async def predict(model_id: str, request: Request, s: S, who: MayPredict, versio
     prediction.check_size(s, len(batch.payloads))
     record = await s.in_store(s.records.get, who.owner, model_id, one_version(version, batch.version))
     adapted = await adaptation.adapted_tensors(s, record)
-    if NPZ in request.headers.get("accept", ""):
+    if preferred(request.headers.get("accept", ""), "application/json", NPZ) == NPZ:
         data = await s.in_compute(prediction.answer_arrays, s, record, adapted, batch)
         s.meter.predicted(who, record.spec.meta_model, len(batch.payloads))
         return Response(data, media_type=NPZ, headers={"Innerloop-Version": str(record.version)})

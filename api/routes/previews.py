@@ -14,6 +14,7 @@ from adapter.support_set import SupportSet
 from api import adaptation, growing
 from api.asking import AskedVersion
 from api.auth import MayAdapt
+from api.elements import preferred
 from api.openapi import problems
 from api.services import Services, services
 from meta_models.inputs.preview import Preview
@@ -33,8 +34,8 @@ _HEADERS = {
 }
 _SHOWN: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "A picture, its `Description` the same in words; of a text, and where `Accept` names "
-        "`text/plain` and no `image/…`, words",
+        "description": "A picture, its `Description` the same in words; of a text, and where `Accept` prefers "
+        "`text/plain`, words",
         "content": {
             PNG: {"schema": {"type": "string", "format": "binary"}},
             TEXT: {
@@ -69,7 +70,7 @@ async def preview_example(
     record = await growing.listed(s, who, model_id, version)
     support = await growing.stored_support(s, record)
     preview = await s.in_compute(_preview, s, record, support, example_id)
-    worded = preview.pixels is None or (TEXT in accept and "image/" not in accept)
+    worded = preview.pixels is None or preferred(accept, PNG, TEXT) == TEXT
     body = f"{preview.words}\n".encode() if worded else await s.in_compute(preview.png)
     headers = {**_CACHED, "ETag": f'"{hashlib.sha256(body).hexdigest()[:16]}"'}
     if if_none_match and (if_none_match.strip() == "*" or headers["ETag"] in if_none_match):

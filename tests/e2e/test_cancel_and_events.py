@@ -61,7 +61,8 @@ def test_a_listener_sees_the_adaptation_from_beginning_to_end(http: httpx.Client
     moments = [datetime.fromisoformat(e["at"]) for e in events]
     assert moments == sorted(moments)
     assert http.get(path).json()["status"] == "ready"
-    assert http.get(f"{path}/events", headers={"Accept": "application/json"}).json()["data"] == events
+    for accept in ("application/json", "application/json, text/event-stream;q=0.1"):
+        assert http.get(f"{path}/events", headers={"Accept": accept}).json()["data"] == events
 
 
 def test_a_listener_that_was_cut_off_goes_on_where_it_was(http: httpx.Client) -> None:

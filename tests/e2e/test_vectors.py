@@ -89,6 +89,7 @@ def test_json_and_arrays_answer_alike(http: httpx.Client) -> None:
     ways = [
         http.post(path, json={"inputs": inputs_json(queries)}),
         http.post(path, content=npy(queries), headers=NPY),
+        http.post(path, content=npy(queries), headers={**NPY, "Accept": "application/x-npz;q=0, */*"}),
         http.post(path, files={"inputs": ("queries.npy", npy(queries))}),
     ]
     for answer in ways:
