@@ -10,10 +10,12 @@ import asyncio
 import contextlib
 import logging
 import random
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import httpcore
 
@@ -110,11 +112,21 @@ async def send(pool: httpcore.AsyncConnectionPool, message: Message) -> Attempt:
         return Attempt(False, detail=f"{type(error).__name__}: {error}"[:200])
     if 200 <= status < 300:
         return Attempt(True, status)
-    asked = given.get(b"retry-after", b"")
     return Attempt(
         False,
         status,
         detail=f"the receiver answered {status}",
         final=status == 410,
-        wait_seconds=float(asked) if asked.isdigit() else 0,
+        wait_seconds=wait_seconds(given.get(b"retry-after", b"").decode("latin-1"), datetime.now(UTC)),
     )
+
+
+def wait_seconds(retry_after: str, now: datetime) -> float:
+    """What `Retry-After` asks for, in seconds or as a date (RFC 9110, section 10.2.3); 0 where it says neither."""
+    if re.fullmatch("[0-9]+", retry_after):
+        return float(retry_after)
+    try:
+        at = parsedate_to_datetime(retry_after)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds())

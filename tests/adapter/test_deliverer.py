@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import formatdate
 from threading import Event
 from typing import Any
 from unittest.mock import Mock
@@ -15,7 +17,7 @@ import pytest
 import redis
 
 from adapter.config import Settings
-from adapter.deliverer import AT_A_TIME, SECONDS_EACH, SHARE, Deliverer
+from adapter.deliverer import AT_A_TIME, SECONDS_EACH, SHARE, Deliverer, wait_seconds
 from adapter.errors import StoreFull
 from adapter.outbound import Reach
 from adapter.redis_store import MESSAGES
@@ -75,6 +77,27 @@ def test_a_secret_that_cannot_sign_is_an_attempt_that_failed(
     deliverer.start()
     until(lambda: messages.client.hget(f"{MESSAGES}:{message.id}", "attempts") == b"1")
     assert receiver.got == []
+
+
+@pytest.mark.parametrize("as_date", [False, True])
+def test_it_is_sent_again_when_the_receiver_says(
+    messages: Messages, deliverer: Deliverer, receiver: Receiver, as_date: bool
+) -> None:
+    at = time.time() + 300
+    receiver.answers, receiver.headers["Retry-After"] = [503], formatdate(at, usegmt=True) if as_date else "300"
+    deliverer.start()
+    # No sooner than asked for, and later by a tenth at most.
+    until(lambda: messages.client.zcount(MESSAGES, 1000 * at - 2000, 1000 * at + 35_000) == 1)
+
+
+@pytest.mark.parametrize("said", ["", "soon", "-5", "1.5", "Wed, 32 Oct 2015 07:28:00 GMT", "9" * 30 + " Oct 2015"])
+def test_a_time_that_is_none_changes_nothing(said: str) -> None:
+    assert wait_seconds(said, datetime.now(UTC)) == 0
+
+
+def test_a_time_that_is_over_changes_nothing() -> None:
+    assert wait_seconds("Wed, 21 Oct 2015 07:28:00 GMT", datetime.now(UTC)) == 0
+    assert wait_seconds("Wed, 21 Oct 2015 07:28:00 -0000", datetime(2015, 10, 21, 7, tzinfo=UTC)) == 1680
 
 
 def assert_others_are_told(records: Records, deliverer: Deliverer, url: str) -> None:
