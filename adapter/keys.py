@@ -30,7 +30,7 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 KEYS, CHANGES, USED = "il:keys", "il:keys:changes", "il:keys:used"
 
-RESERVED = {"keys", "lock", "rate", "webhooks", "worker"}
+RESERVED = {"deleted", "keys", "lock", "rate", "webhooks", "worker"}
 """Redis keys with these names are the service's own."""
 
 LAST_MS = 253_402_300_799_000

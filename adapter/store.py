@@ -13,6 +13,7 @@ il:{owner}:messages:{id}     set     messages of a model that are to be sent
 il:jobs                      zset    open jobs by the time someone must look at them
 il:webhooks, :{message}      zset, hash  messages by the time they are to be sent, and each
 il:webhooks:asked:{h}        string  the message that the same content, posted again, was told by
+il:deleted:{call}            string  a deletion, for as long as it may be sent again
 il:worker:{name}             string  a worker that lives
 il:workers                   set     names of those that said so
 il:{owner}:weights:{digest}  string  adapted tensors (weights role)
@@ -27,6 +28,7 @@ is), `admission` (whether there is room), `jobs` (leases), `versions` (models th
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 
 from adapter import redis_store
@@ -197,6 +199,7 @@ class Records(Lookup, Admission, Jobs, Versions, Events, Tally):
                 *stored_keys(owner),
                 webhooks_key(owner, model_id),
                 MESSAGES,
+                f"il:deleted:{secrets.token_hex(8)}",
             ],
             [model_id, f"{owner}/{model_id}", DONE_CHANNEL, revision or ""],
         )

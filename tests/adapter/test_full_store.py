@@ -11,7 +11,7 @@ import redis
 
 from adapter import redis_store
 from adapter.admission import Room
-from adapter.errors import StoreFull
+from adapter.errors import NotFound, StoreFull
 from adapter.models import JobError
 from adapter.store import JOBS, Records
 from tests.adapter.test_store import create, job
@@ -46,6 +46,14 @@ def test_what_is_there_already_needs_no_room(
     monkeypatch.setattr(records, "room", room)
     records._found = None
     assert create(records) == model_id
+
+
+def test_a_full_store_lets_go_of_models(records: Records, full: Callable[[], None]) -> None:
+    model_id = create(records)
+    full()
+    assert records.delete("anna", model_id) == {"wsha256:1"}
+    with pytest.raises(NotFound):
+        records.delete("anna", model_id)
 
 
 def test_a_full_store_still_knows_who_lives_and_heals(records: Records, full: Callable[[], None]) -> None:

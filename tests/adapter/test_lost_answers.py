@@ -9,6 +9,7 @@ import pytest
 import redis
 from redis.connection import AbstractConnection
 
+from adapter.errors import NotFound
 from adapter.store import Patch, Records
 from tests.adapter.test_store import create, job, spec
 
@@ -23,6 +24,7 @@ def lose(monkeypatch: pytest.MonkeyPatch, records: Records) -> Lose:
     records.patch("anna", create(records, digest="sha256:0"), spec("sha256:0").digest, Patch(name="x"), None)
     base = records.newest_kept("anna", create(records, digest="sha256:00"))
     records.grow(base, spec("sha256:000"), b"more")
+    records.delete("anna", create(records, digest="sha256:0000"))
     records.client.flushdb()
     read = AbstractConnection.read_response
     left: list[int] = []
@@ -65,3 +67,21 @@ def test_a_patch_is_no_lost_update_of_itself(records: Records, lose: Lose) -> No
     records.patch("anna", model_id, spec().digest, Patch(name="letters"), revision)
     head = records.get("anna", model_id).head
     assert (head.name, head.revision) == ("letters", revision + 1)
+
+
+def test_a_model_is_deleted_by_the_one_who_asks_again(
+    records: Records, lose: Lose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model_id = create(records)
+    peek = records.peek
+
+    def then_lose(*args: Any) -> Any:
+        found = peek(*args)
+        if args[2:]:  # the last read before the script
+            lose()
+        return found
+
+    monkeypatch.setattr(records, "peek", then_lose)
+    assert records.delete("anna", model_id, 1) == {"wsha256:1"}
+    with pytest.raises(NotFound):
+        records.delete("anna", model_id)
