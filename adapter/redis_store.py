@@ -32,7 +32,7 @@ TALLY = "il:tally"
 OWNERS = "il:owners"
 
 IDEMPOTENCY_MS = 86_400_000
-"""How long an idempotency key is remembered."""
+"""How long an idempotency key is remembered, while its owner sends no more others than `lua/prelude.lua` keeps."""
 
 TOMBSTONE_MS = 86_400_000
 """An expired model answers 410 for this long, then 404; its record is stored until then, outside every quota."""

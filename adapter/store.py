@@ -8,6 +8,7 @@ il:{owner}:models            zset    ids by creation
 il:{owner}:stored, :sizes    zset, hash  ids by end of life, bytes of their support sets
 il:{owner}:digest:{digest}   string  content to id, of models that have not grown
 il:{owner}:idempotency:{h}   hash    Idempotency-Key to fingerprint and id
+il:{owner}:idempotency       zset    those that are remembered, by the end of their life
 il:{owner}:webhooks:{id}     hash    who is told of a model: url to secret
 il:{owner}:messages:{id}     set     messages of a model that are to be sent
 il:jobs                      zset    open jobs by the time someone must look at them

@@ -149,10 +149,7 @@ class Versions(RedisStore):
     def remember_change(self, base: ModelRecord, idempotency: Idempotency) -> None:
         """The key stands for a version that has what it brings already."""
         key = redis_store.idempotency_key(base.owner, idempotency.key, base.id)
-        with self.client.pipeline() as pipe:
-            pipe.hset(key, mapping={"fingerprint": idempotency.fingerprint, "version": base.version})
-            pipe.pexpire(key, redis_store.IDEMPOTENCY_MS)
-            pipe.execute()
+        self.run("remember", [key], [idempotency.fingerprint, base.version, redis_store.IDEMPOTENCY_MS])
 
     def patch(self, owner: str, model_id: str, digest: str, patch: Patch, revision: int | None) -> None:
         """Change what needs no adapting; `digest` is the first version's.

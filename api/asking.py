@@ -46,7 +46,8 @@ IdempotencyKey = Annotated[
     str | None,
     Header(
         max_length=200,
-        description="The same key with the same content gives the same answer; with other content 409.",
+        description="The same key with the same content gives the same answer; with other content 409. Kept for a day, "
+        "of an owner's the newest 10,000.",
         examples=["upload-7f3a"],
     ),
 ]

@@ -8,9 +8,6 @@ redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('HINCRBY', KEYS[4], 'canceled', 1)
 redis.call('XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', 1000, '*', 'event', 'status', 'version', r[2] or '1',
   'status', 'canceled')
-if ARGV[3] ~= '' then
-  redis.call('HSET', KEYS[5], 'fingerprint', ARGV[3], 'version', r[2] or '1')
-  redis.call('PEXPIRE', KEYS[5], ARGV[4])
-end
+if ARGV[3] ~= '' then remember(KEYS[5], ARGV[3], 'version', r[2] or '1', ARGV[4]) end
 redis.call('PUBLISH', ARGV[2], ARGV[1])
 return 'canceled'

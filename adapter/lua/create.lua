@@ -61,10 +61,7 @@ if ARGV[8] == '1' then
         end
       end
     end
-    if ARGV[9] ~= '' then
-      redis.call('HSET', KEYS[5], 'fingerprint', ARGV[9], 'id', twin)
-      redis.call('PEXPIRE', KEYS[5], ARGV[10])
-    end
+    if ARGV[9] ~= '' then remember(KEYS[5], ARGV[9], 'id', twin, ARGV[10]) end
     return {'existing', twin}
   end
 end
@@ -94,9 +91,6 @@ if ARGV[8] == '1' then
   redis.call('SADD', KEYS[13], string.match(ARGV[2], '^[^/]+'))
   keep(KEYS[9], KEYS[10], ARGV[1], now + ttl, bytes)
 end
-if ARGV[9] ~= '' then
-  redis.call('HSET', KEYS[5], 'fingerprint', ARGV[9], 'id', ARGV[1])
-  redis.call('PEXPIRE', KEYS[5], ARGV[10])
-end
+if ARGV[9] ~= '' then remember(KEYS[5], ARGV[9], 'id', ARGV[1], ARGV[10]) end
 if ARGV[17] ~= '' then redis.call('LPUSH', KEYS[14], ARGV[17]) end
 return {'created', ARGV[1]}

@@ -38,8 +38,5 @@ redis.call('HSET', KEYS[1], 'latest', ARGV[3], 'revision', tonumber(ARGV[4]) + 1
 if redis.call('GET', KEYS[6]) == ARGV[1] then redis.call('DEL', KEYS[6]) end
 redis.call('XADD', KEYS[5], 'NOMKSTREAM', 'MAXLEN', '~', 1000, '*', 'event', 'status', 'version', ARGV[3],
   'status', ARGV[9])
-if ARGV[13] ~= '' then
-  redis.call('HSET', KEYS[12], 'fingerprint', ARGV[13], 'version', ARGV[3])
-  redis.call('PEXPIRE', KEYS[12], ARGV[14])
-end
+if ARGV[13] ~= '' then remember(KEYS[12], ARGV[13], 'version', ARGV[3], ARGV[14]) end
 return {'created'}

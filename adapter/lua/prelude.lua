@@ -51,6 +51,25 @@ local function over_quota(quota, usage, stored, sizes, now, adaptations, models,
   if exceeds('stored_bytes', size + bytes) then return {'quota', 'stored_bytes', wait} end
 end
 
+-- What a client's key stands for, `field` is `id` of a model or `version`. Beside it a zset of its owner's keys by the
+-- end of their life, the newest of which are kept: they cost no quota.
+local most_remembered = 10000
+
+local function remember(key, fingerprint, field, value, ms)
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local all, name = string.match(key, '^(.*):(.*)$')
+  redis.call('ZREMRANGEBYSCORE', all, '-inf', now) -- what begins by freeing memory may go on where the store is full
+  redis.call('HSET', key, 'fingerprint', fingerprint, field, value)
+  redis.call('PEXPIRE', key, ms)
+  redis.call('ZADD', all, now + ms, name)
+  redis.call('PEXPIRE', all, ms)
+  for _, old in ipairs(redis.call('ZRANGE', all, 0, -1 - most_remembered)) do
+    redis.call('DEL', all .. ':' .. old)
+    redis.call('ZREM', all, old)
+  end
+end
+
 -- Webhooks. hooks: hash of a model, url to secret. queue: zset of messages by when they are to be sent; beside it a
 -- hash for each message, and a set for each model of those that wait.
 local function waiting(owner, model)

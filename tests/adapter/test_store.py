@@ -13,6 +13,7 @@ from adapter.errors import Expired, IdempotencyKeyInUse, NotFound, QueueFull, Un
 from adapter.models import Adaptation, ClassCount, JobError, ModelRecord, ModelSpec
 from adapter.redis_store import now_ms
 from adapter.store import DONE_CHANNEL, JOBS, Records, Weights, cursor_after
+from adapter.versions import Idempotency
 
 
 def spec(digest: str = "sha256:1", *, ephemeral: bool = False) -> ModelSpec:
@@ -153,6 +154,22 @@ def test_failed_content_may_be_tried_again(records: Records) -> None:
     again = records.create("anna", spec(), b"s", 100)
     assert again.is_new
     assert again.id != model_id
+
+
+def test_an_owner_keeps_so_many_idempotency_keys(records: Records) -> None:
+    """They cost no quota, also where they come with what is there already."""
+    model_id = records.create("anna", spec(), b"s", 100, idempotency_key="0", fingerprint="f").id
+    others, later = "il:anna:idempotency", (now_ms() + 86_400_000 + 60_000)
+    records.client.zadd(others, {f"before-{n}": later for n in range(9_998)} | {"over": 1})
+    records.create("anna", spec(), b"s", 100, idempotency_key="1", fingerprint="f")
+    assert len(records.client.keys(f"{others}:*")) == 2
+    base = records.get("anna", model_id)
+    records.remember_change(base, Idempotency("2", "f"))
+    assert len(records.client.keys(f"{others}:*")) == 2
+    assert records.client.zcard(others) == 10_000
+    assert records.changed_before("anna", model_id, Idempotency("2", "f")) == 1
+    assert records.create("anna", spec(), b"s", 100, idempotency_key="0", fingerprint="g").id == model_id, "forgotten"
+    assert 0 < records.client.pttl(others) <= 86_400_000
 
 
 def test_idempotency_key(records: Records) -> None:
