@@ -182,7 +182,8 @@ def write_manifest(manifest: Manifest, folder: Path, settings: Iterable[CardSett
 
 def put_in_place(manifest: Manifest, made: Path, folder: Path, settings: Iterable[CardSetting]) -> None:
     """The last step of publishing: `made` in the place of `folder` whole; what was there before is there until now, and
-    beside it, its name beginning with a dot, should the process end in between. `settings` as for `write_manifest`.
+    beside it, its name beginning with a dot, should the process end in between: who publishes next puts it back first.
+    `settings` as for `write_manifest`.
 
     Raises:
         PublishError: the card lacks figures or calibration.
@@ -194,7 +195,7 @@ def put_in_place(manifest: Manifest, made: Path, folder: Path, settings: Iterabl
     shutil.rmtree(beside, ignore_errors=True)
     shutil.copytree(made, beside)
     read_manifest(beside)
-    before = folder.with_name(f".{folder.name}.old")
+    before = _put_back(folder)
     shutil.rmtree(before, ignore_errors=True)
     if folder.exists():
         folder.rename(before)
@@ -207,6 +208,7 @@ def next_version(manifest: Manifest, folder: Path, say: Callable[[str], None]) -
 
     Adapted models name the version that they came from, and answer with its graphs.
     """
+    _put_back(folder)
     try:
         there = Manifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
     except (FileNotFoundError, ValueError):  # nothing, or nothing that could be served
@@ -216,6 +218,14 @@ def next_version(manifest: Manifest, folder: Path, say: Callable[[str], None]) -
     if version > manifest.version:
         say(f"{folder} holds {there.reference}{'' if same else ' of other weights'}: this one is version {version}")
     return manifest.model_copy(update={"version": version})
+
+
+def _put_back(folder: Path) -> Path:
+    """Where what `folder` holds goes meanwhile; what is there of a publishing that ended in between comes back."""
+    before = folder.with_name(f".{folder.name}.old")
+    if before.exists() and not folder.exists():
+        before.rename(folder)
+    return before
 
 
 class _Body(nn.Module):

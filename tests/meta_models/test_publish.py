@@ -171,6 +171,10 @@ def test_what_was_published_is_never_lost(published: Path, tmp_path: Path, monke
     with pytest.raises(OSError, match="the disk is gone"):
         publish.put_in_place(manifest, made, published, [])
     assert read_manifest(published.with_name(".sketches.old")) == manifest
+    monkeypatch.undo()
+    other = manifest.model_copy(update={"files": {**manifest.files, META_PARAMS_FILE: "0" * 64}})
+    assert publish.next_version(other, published, lambda _: None).version == manifest.version + 1
+    assert read_manifest(published) == manifest, "whoever publishes next puts it back"
 
 
 def test_other_weights_are_another_version(published: Path, model: TorchModel, tmp_path: Path) -> None:
