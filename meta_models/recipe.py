@@ -148,6 +148,11 @@ class Recipe(_Part):
     def _classes_may_come(self) -> Self:
         if self.outer.all_classes_steps and "n_classes" in self.algorithm:
             raise ValueError("all_classes_steps: a classifier of its training classes cannot learn others")
+        if self.outer.all_classes_steps and self.data.name not in ("omniglot", "folder"):
+            raise ValueError(
+                f"all_classes_steps: training and development classes of {self.data.name} are read apart and cannot be "
+                "joined, those of omniglot and of a folder can"
+            )
         return self
 
     @property

@@ -127,6 +127,10 @@ def test_what_the_others_change_can_be_carried_out(tmp_path: Path) -> None:
             {"initialize_from": "../zoo/x"},
             r"initialize_from: '\.\./zoo/x' is neither a meta-model's name nor",
         ),
+        *(
+            ({"data.name": name, "outer.all_classes_steps": 1}, f"classes of {name} are read apart")
+            for name in ("vectors", "text", "sounds", "photos")
+        ),
         ({"taught_by": "Not a name"}, "taught_by: String should match pattern"),
         (
             {"data": {"name": "folder"}, "input": {"kind": "text"}, "algorithm": {"name": "named"}},
