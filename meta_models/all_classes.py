@@ -7,6 +7,7 @@ settings, thresholds and calibration stay those that were found before.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from meta_models.meta_train import OnProgress, meta_train
@@ -27,13 +28,18 @@ def learn_from_all(
     device: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> TorchModel:
-    """`outer.all_classes_steps` outer steps more from where `model` is, begun with half the step size, in a folder of
-    their own within `run`."""
+    """`outer.all_classes_steps` outer steps more from where `model` is, begun with half of each step size, in a folder
+    of their own within `run`.
+
+    Learns with the inner loop of `recipe`, by which `model` was trained; what is returned takes the inner steps that
+    `model` does, which may have been chosen since.
+    """
     before = recipe.outer
     outer = before.model_copy(
         update={
             "steps": before.all_classes_steps,
             "outer_lr": before.outer_lr / 2,
+            "outer_lr_of": {start: lr / 2 for start, lr in before.outer_lr_of.items()},
             "frozen": before.frozen + before.from_development,
             "from_development": (),
         }
@@ -49,4 +55,6 @@ def learn_from_all(
 
     every = Splits(pools, (), splits.test)
     learned = meta_train(more, every, run / RUN, start=model.meta_params, device=device, on_progress=told, progress=1.0)
-    return settled(learned, None, more, pools)
+    learned = settled(learned, None, more, pools)
+    model.algorithm.backbone.to(learned.device)
+    return replace(learned, algorithm=model.algorithm)

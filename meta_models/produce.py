@@ -84,6 +84,7 @@ def produce(
         model = meta_train(recipe, splits, run, start=start, device=device, on_progress=on_progress)
         model = settled(model, start, recipe, splits.train)
         plot_log(run)
+        trained = recipe
         model, recipe, notes = choose_inner(model, recipe, splits.development, run / SEARCH_LOG, say)
         if start and recipe.data.name == "folder" and recipe.initialize_from not in ENCODERS:
             brought = _what_it_brought(model, recipe, zoo, splits.development)
@@ -103,7 +104,7 @@ def produce(
         calibration = calibrate(path, splits.development, n_calibrating(model, splits.development))
         manifest = manifest.model_copy(update={"calibration": calibration})
         if recipe.outer.all_classes_steps:
-            model = learn_from_all(model, recipe, splits, run, device=device, on_progress=on_progress)
+            model = learn_from_all(model, trained, splits, run, device=device, on_progress=on_progress)
             training = _with_all_classes(manifest.training, recipe, run)
             manifest = export(model, recipe, training, made).model_copy(update={"calibration": calibration})
             n_classes = sum(splits.n_classes[:2])

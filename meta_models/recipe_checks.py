@@ -21,6 +21,7 @@ from meta_models.algorithms import ALGORITHMS, Algorithm, InnerSettings
 from meta_models.algorithms.maml import MAML
 from meta_models.algorithms.mamlpp import MAMLPP
 from meta_models.algorithms.protocol import CapsSteps
+from meta_models.algorithms.reptile import Reptile
 from meta_models.backbones import BACKBONES
 from meta_models.episodes import EpisodeSpec
 from meta_models.inputs import TextSpec
@@ -156,6 +157,11 @@ def _check_inner_loop(recipe: Recipe, algorithm: Algorithm) -> None:
     for where, rate in _each("inner_lr", algorithm.inner.inner_lr, tried.inner_lr):
         if not 0 < rate <= most.max_inner_lr:
             raise ValueError(f"{where}: {rate} is not above 0 and at most {most.max_inner_lr}")
+    if isinstance(algorithm, Reptile) and recipe.outer.all_steps and not algorithm.inner.inner_steps:
+        raise ValueError(
+            "[algorithm.inner] inner_steps: 0, and reptile learns from where its steps lead: give it 1 or more; "
+            "[search] may try 0"
+        )
     if isinstance(algorithm, MAMLPP) and algorithm.inner.inner_steps != max_steps:
         raise ValueError(
             f"mamlpp learns something for each of its max_steps = {max_steps} steps, and inner_steps = "

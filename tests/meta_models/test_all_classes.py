@@ -11,13 +11,15 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from meta_models.algorithms import ALGORITHMS, Episode, Tensors
+from meta_models.algorithms import ALGORITHMS, Episode, InnerSettings, Tensors
 from meta_models.algorithms.mamlpp import MAMLPP
 from meta_models.all_classes import RUN, learn_from_all
+from meta_models.checkpoint import RECIPE as RECIPE_FILE
 from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.meta_train import LOG, meta_train
-from meta_models.recipe import Data, Development, Outer, Recipe
+from meta_models.recipe import Data, Development, Outer, Recipe, Search
+from meta_models.search import choose_inner
 from meta_models.splits import Splits
 
 # More classes an episode than training or development classes alone have.
@@ -62,6 +64,22 @@ def test_schedules_stay_where_they_ended(splits: Splits, tmp_path: Path, monkeyp
     model = meta_train(recipe, splits, tmp_path, device="cpu")
     learn_from_all(model, recipe, splits, tmp_path, device="cpu")
     assert told == [0, 0.5, 1, 1, 1]
+
+
+def test_it_learns_with_the_inner_loop_it_was_trained_with(splits: Splits, tmp_path: Path) -> None:
+    """Where no steps were chosen to serve with, MAML++ has none to weigh the losses of."""
+    outer = RECIPE.outer.model_copy(update={"steps": 1, "all_classes_steps": 1, "outer_lr_of": {"rate.": 0.1}})
+    taken = {"name": "mamlpp", "max_steps": 1, "inner": {"inner_steps": 1, "inner_lr": 0.1}}
+    changes = {"algorithm": taken, "outer": outer, "episodes": {"n_way": 5, "n_shot": 1, "n_query": 1}}
+    recipe = RECIPE.model_copy(update={**changes, "search": Search(inner_steps=(0,), inner_lr=(0.1,))})
+    trained = meta_train(recipe, splits, tmp_path, device="cpu")
+    model, _, _ = choose_inner(trained, recipe, splits.development, tmp_path / "search.jsonl", lambda _: None)
+    after = learn_from_all(model, recipe, splits, tmp_path, device="cpu")
+    assert after.algorithm.inner == InnerSettings(0, 0.1)
+    assert not torch.equal(after.meta_params["log_scale"], model.meta_params["log_scale"])
+    learned = json.loads((tmp_path / RUN / RECIPE_FILE).read_text())
+    assert learned["algorithm"] == taken
+    assert (learned["outer"]["outer_lr"], learned["outer"]["outer_lr_of"]) == (1.5e-3, {"rate.": 0.05})
 
 
 def test_joined_pools_hold_the_classes_of_both(pool: ClassPool, splits: Splits) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,13 @@ from unittest.mock import Mock
 
 import pytest
 
+from meta_models.all_classes import RUN as ALL_CLASSES
 from meta_models.benchmark import Subject
 from meta_models.catalogue import Catalogue
-from meta_models.checkpoint import CHECKPOINT
+from meta_models.checkpoint import CHECKPOINT, RECIPE
 from meta_models.datasets import DataError
 from meta_models.evaluate import evaluate_all
+from meta_models.manifest import InnerLoop
 from meta_models.meta_train import LOG
 from meta_models.produce import produce
 from meta_models.provenance import command, provenance
@@ -29,7 +32,8 @@ def test_from_a_folder_to_a_card(pictures: Path, tmp_path: Path, monkeypatch: py
     recipe = load_recipe("own-drawings")
     outer = recipe.outer.model_copy(update={"steps": STEPS, "all_classes_steps": ALL_CLASSES_STEPS})
     small = {"backbone": {"name": "conv4", "width": 8}, "initialize_from": None, "outer": outer}
-    recipe = recipe.model_copy(update={**small, "episodes": {"n_way": 5, "n_shot": 1, "n_query": 2}})
+    steps = {"algorithm": {"name": "anil"}, "search": Search(inner_steps=(0,), inner_lr=(0.1,))}
+    recipe = recipe.model_copy(update={**small, **steps, "episodes": {"n_way": 5, "n_shot": 1, "n_query": 2}})
     seen: list[int] = []
 
     def make(on_progress: Callable[[int, dict[str, float]], None]) -> None:
@@ -61,6 +65,9 @@ def test_from_a_folder_to_a_card(pictures: Path, tmp_path: Path, monkeypatch: py
         f"innerloop meta-train own-drawings --data FOLDER --episodes {EPISODES}"
     }
     assert manifest.calibration
+    assert manifest.inner_loop == InnerLoop(inner_steps=0, inner_lr=0.1), "as chosen"
+    more = json.loads((tmp_path / "run" / ALL_CLASSES / RECIPE).read_text())
+    assert more["algorithm"] == recipe.algorithm, "learned with the steps of the recipe"
     assert {(figure.episodes, figure.protocol) for figure in manifest.benchmarks} == {(EPISODES, "own classes")}
 
     checkpoints = {path: path.read_bytes() for path in (tmp_path / "run").rglob(CHECKPOINT)}

@@ -123,6 +123,7 @@ def test_what_the_others_change_can_be_carried_out(tmp_path: Path) -> None:
         ({"algorithm": {"name": "mamlpp", "inner": inner(0, 0.1)}}, "inner_steps = 0 would leave some unlearned"),
         ({"algorithm": {"name": "mamlpp", "inner": inner(2, 0.1)}}, "max_steps = 5 steps, and inner_steps = 2 would"),
         ({"algorithm": {"name": "reptile", "start": "shared"}}, "would learn nothing"),
+        ({"algorithm": {"name": "reptile", "inner": inner(0, 0.1)}}, "reptile learns from where its steps lead"),
         (
             {"initialize_from": "../zoo/x"},
             r"initialize_from: '\.\./zoo/x' is neither a meta-model's name nor",
