@@ -28,8 +28,8 @@ def learn_from_all(
     device: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> TorchModel:
-    """`outer.all_classes_steps` outer steps more from where `model` is, begun with half of each step size, in a folder
-    of their own within `run`.
+    """`outer.all_classes_steps` outer steps more from where `model` is, begun with half of each step size, which
+    falls over all of them, in a folder of their own within `run`.
 
     Learns with the inner loop of `recipe`, by which `model` was trained; what is returned takes the inner steps that
     `model` does, which may have been chosen since.
@@ -38,6 +38,8 @@ def learn_from_all(
     outer = before.model_copy(
         update={
             "steps": before.all_classes_steps,
+            "horizon": None,
+            "cooldown": 0,
             "outer_lr": before.outer_lr / 2,
             "outer_lr_of": {start: lr / 2 for start, lr in before.outer_lr_of.items()},
             "frozen": before.frozen + before.from_development,

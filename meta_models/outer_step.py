@@ -138,6 +138,6 @@ class Learner:
 def schedule(step: int, outer: Outer) -> float:
     """Share of `outer_lr` at a step: linear warm-up over 100 steps, half cosine, linear cool-down."""
     warm = min(1.0, (step + 1) / 100)
-    cosine = 0.5 * (1 + math.cos(math.pi * step / (outer.horizon or outer.steps)))
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / (outer.horizon or outer.steps))))
     cool = min(1.0, (outer.steps - step) / outer.cooldown) if outer.cooldown else 1.0
     return warm * cosine * cool

@@ -54,8 +54,8 @@ class Data(_Part):
 class Outer(_Part):
     """The outer loop: an optimizer with a schedule of its step size and an exponential average of the weights.
 
-    The step size follows a half cosine of `horizon` steps (by default `steps`), and on top of it falls linearly to zero
-    over the last `cooldown` steps, so that a run may end before its horizon.
+    The step size follows a half cosine of `horizon` steps (by default `steps`, never fewer), and on top of it falls
+    linearly to zero over the last `cooldown` steps, so that a run may end before its horizon.
     """
 
     steps: Steps
@@ -82,6 +82,15 @@ class Outer(_Part):
     arXiv:1806.09055, with ξ = 0): few numbers, which say nothing on classes that the others know by heart."""
     development_lr: Positive = 5e-3
     precision: Literal["bfloat16", "float32"] = "bfloat16"
+
+    @model_validator(mode="after")
+    def _ends_within_horizon(self) -> Self:
+        if self.horizon is not None and self.horizon < self.steps:
+            raise ValueError(
+                f"horizon: {self.horizon} is below steps = {self.steps}, and nothing is learned after it; raise it, or "
+                "leave it out for as many as steps"
+            )
+        return self
 
     @property
     def all_steps(self) -> int:

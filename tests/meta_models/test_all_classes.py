@@ -68,7 +68,8 @@ def test_schedules_stay_where_they_ended(splits: Splits, tmp_path: Path, monkeyp
 
 def test_it_learns_with_the_inner_loop_it_was_trained_with(splits: Splits, tmp_path: Path) -> None:
     """Where no steps were chosen to serve with, MAML++ has none to weigh the losses of."""
-    outer = RECIPE.outer.model_copy(update={"steps": 1, "all_classes_steps": 1, "outer_lr_of": {"rate.": 0.1}})
+    learning = {"steps": 1, "all_classes_steps": 1, "outer_lr_of": {"rate.": 0.1}, "horizon": 2, "cooldown": 9}
+    outer = RECIPE.outer.model_copy(update=learning)
     taken = {"name": "mamlpp", "max_steps": 1, "inner": {"inner_steps": 1, "inner_lr": 0.1}}
     changes = {"algorithm": taken, "outer": outer, "episodes": {"n_way": 5, "n_shot": 1, "n_query": 1}}
     recipe = RECIPE.model_copy(update={**changes, "search": Search(inner_steps=(0,), inner_lr=(0.1,))})
@@ -80,6 +81,7 @@ def test_it_learns_with_the_inner_loop_it_was_trained_with(splits: Splits, tmp_p
     learned = json.loads((tmp_path / RUN / RECIPE_FILE).read_text())
     assert learned["algorithm"] == taken
     assert (learned["outer"]["outer_lr"], learned["outer"]["outer_lr_of"]) == (1.5e-3, {"rate.": 0.05})
+    assert (learned["outer"]["horizon"], learned["outer"]["cooldown"]) == (None, 0), "those of the steps before"
 
 
 def test_joined_pools_hold_the_classes_of_both(pool: ClassPool, splits: Splits) -> None:

@@ -18,6 +18,7 @@ from meta_models.algorithms.protonet import ProtoNet
 from meta_models.checkpoint import CHECKPOINT, CLASSES, RECIPE
 from meta_models.datasets import ClassPool
 from meta_models.meta_train import LOG, meta_train
+from meta_models.outer_step import schedule
 from meta_models.plots import plot_log
 from meta_models.pretrained import ENCODERS
 from meta_models.recipe import RECIPES, Data, Development, Outer, Recipe, load_recipe
@@ -305,6 +306,13 @@ def test_a_baseline_that_learns_nothing_is_measured(splits: Splits, tmp_path: Pa
     assert (tmp_path / CHECKPOINT).exists()
     assert "log_scale" in model.meta_params
     assert plot_log(tmp_path).exists()
+
+
+def test_the_step_size_never_climbs_once_it_has_fallen() -> None:
+    outer = Outer(steps=400).model_copy(update={"horizon": 200})
+    shares = [schedule(step, outer) for step in range(100, outer.steps)]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[-1] == 0
 
 
 def test_committed_recipes_are_complete() -> None:
