@@ -67,7 +67,7 @@ def meta_train(
         state.hardware = torch.cuda.get_device_name(place)
     state.meta_params = _channels_last(state.meta_params)
     algorithm.backbone.to(place)
-    teacher = Teacher.of_run(run.parent / recipe.taught_by, recipe, place) if recipe.taught_by else None
+    teacher = Teacher.of_run(run.parent / recipe.taught_by, recipe, run, place) if recipe.taught_by else None
     learners = _learners(algorithm, recipe, state, splits, teacher, progress)
     began, recent = time.monotonic() - state.seconds, _Recent(state.recent, place)
     torch.backends.cudnn.benchmark = True

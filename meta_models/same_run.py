@@ -17,6 +17,7 @@ from meta_models.checkpoint import CHECKPOINT, CLASSES, RECIPE
 from meta_models.recipe import Recipe
 from meta_models.splits import Pools, Splits
 
+LEARNED_FROM = "classes to learn from"
 NOT_LEARNED = ("name", "version", "description", "development", "search", "beside_paper", "small_body")
 AFTERWARDS = ("outer.blend", "outer.all_classes_steps")
 """Of a recipe: what the outer loop's weights do not depend on, though the published folder may."""
@@ -54,7 +55,7 @@ def keep_to_one(run: Path, recipe: Recipe, splits: Splits, start: Tensors | None
     # Embeddings are computed, and come out a little different on another machine.
     exact = recipe.data.name != "vectors"
     learned_from = {
-        "classes to learn from": _digest(splits.train, exact),
+        LEARNED_FROM: _digest(splits.train, exact),
         "classes to choose by": _digest(splits.development, exact),
         **({"weights to begin from": _weights(start)} if start else {}),
     }
@@ -69,6 +70,12 @@ def keep_to_one(run: Path, recipe: Recipe, splits: Splits, start: Tensors | None
             f"the weights in {run} were learned otherwise than is asked for now: {'; '.join(changed)}. "
             f"Give another --name, or remove {run} to begin again"
         )
+
+
+def learn_from_the_same(run: Path, other: Path) -> bool:
+    """Whether two runs learn from the same classes in the same order, as far as their folders tell."""
+    here, there = (_read(folder / CLASSES).get(LEARNED_FROM) for folder in (run, other))
+    return here is None or there is None or here == there
 
 
 def _read(path: Path) -> dict[str, Any]:

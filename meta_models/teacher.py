@@ -18,6 +18,7 @@ from meta_models.algorithms.initialization import poured
 from meta_models.algorithms.pretrain import Pretrain
 from meta_models.checkpoint import CHECKPOINT, RECIPE
 from meta_models.recipe import Recipe
+from meta_models.same_run import learn_from_the_same
 from meta_models.torch_model import build_algorithm
 
 
@@ -29,8 +30,8 @@ class Teacher:
     meta_params: Tensors
 
     @classmethod
-    def of_run(cls, run: Path, learner: Recipe, device: torch.device) -> Self:
-        """From a run's folder, for who learns by the recipe `learner`.
+    def of_run(cls, run: Path, learner: Recipe, learning: Path, device: torch.device) -> Self:
+        """From a run's folder, for who learns by the recipe `learner` in the folder `learning`.
 
         Raises:
             FileNotFoundError: the run is not there, or not at its end.
@@ -46,7 +47,7 @@ class Teacher:
         classifier = build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
         if not isinstance(classifier, Pretrain) or learner.algorithm["name"] != Pretrain.name:
             raise ValueError(f"{recipe.name} cannot teach {learner.name}: both must be classifiers of all classes")
-        if _classes(recipe) != _classes(learner):
+        if _classes(recipe) != _classes(learner) or not learn_from_the_same(run, learning):
             raise ValueError(f"{recipe.name} cannot teach {learner.name}: their classes differ")
         classifier.backbone.to(device)
         return cls(classifier, state.average)
@@ -59,6 +60,6 @@ class Teacher:
 
 
 def _classes(recipe: Recipe) -> tuple[object, ...]:
-    """What the number of a class means: whose it is, and how it is turned."""
+    """What the number of a class means, as far as a recipe says: whose it is, and how it is turned."""
     turned = {spec.symmetries for spec in recipe.episode_specs}
     return recipe.data, recipe.algorithm.get("n_classes"), turned

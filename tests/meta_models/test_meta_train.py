@@ -234,7 +234,7 @@ def taught() -> Recipe:
 
 def test_half_of_a_taught_loss_is_the_distance_to_the_teacher(splits: Splits, tmp_path: Path) -> None:
     ended = meta_train(recipe(8, "pretrain"), splits, tmp_path / "teacher", device="cpu")
-    teacher = Teacher.of_run(tmp_path / "teacher", taught(), torch.device("cpu"))
+    teacher = Teacher.of_run(tmp_path / "teacher", taught(), tmp_path / "taught", torch.device("cpu"))
     inputs, labels = torch.from_numpy(splits.train[0].inputs[:6]).float() / 255, torch.zeros(3, dtype=torch.int64)
     episode = Episode(inputs[:3], labels, inputs[3:], labels, 1, class_ids=torch.tensor([8]))
     learner = build_algorithm(recipe(8, "pretrain").algorithm, recipe(8).backbone, (1, 28, 28))
@@ -287,6 +287,15 @@ def test_only_a_classifier_of_the_same_classes_is_taught(
     meta_train(recipe(8, "pretrain"), splits, tmp_path / "teacher", device="cpu")
     with pytest.raises(ValueError, match=error):
         meta_train(taught().model_copy(update=change), splits, tmp_path / "taught", device="cpu")
+
+
+def test_a_teacher_of_other_classes_is_refused_though_the_recipes_agree(splits: Splits, tmp_path: Path) -> None:
+    """Where the data are a folder, a recipe does not say what it holds."""
+    elsewhere = Splits(splits.development, splits.train, splits.test)
+    meta_train(recipe(1, "pretrain"), elsewhere, tmp_path / "teacher", device="cpu")
+    learner = recipe(1, "pretrain").model_copy(update={"taught_by": "teacher"})
+    with pytest.raises(ValueError, match="their classes differ"):
+        meta_train(learner, splits, tmp_path / "taught", device="cpu")
 
 
 def test_learns_and_logs(splits: Splits, tmp_path: Path) -> None:
