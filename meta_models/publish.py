@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from meta_models.algorithms import Tensors
@@ -67,7 +67,7 @@ def export(
     }
     model.algorithm.backbone.cpu()
     model = TorchModel(model.algorithm, params, graph=BodyGraph(body, recipe.input) if body else None)
-    save_file(_kept(params, recipe), folder / META_PARAMS_FILE)
+    (folder / META_PARAMS_FILE).write_bytes(save(_kept(params, recipe)))  # save_file's would be its owner's alone
     shapes = _symbolic_shapes(model, recipe)
     if isinstance(recipe.input, TextSpec):
         shutil.copyfile(_folder(recipe.input) / recipe.input.tokenizer, folder / recipe.input.tokenizer)

@@ -80,6 +80,7 @@ def test_a_published_folder_reads_back(published: Path) -> None:
     manifest = read_manifest(published)
     assert manifest.reference == "sketches@1"
     assert set(manifest.files) == {"meta_params.safetensors", "body.onnx", "head.onnx"}
+    assert len({(published / name).stat().st_mode for name in manifest.files}) == 1, "who may read one may read all"
     assert manifest.adapted_tensors == {"prototypes": ("n_way", 16)}
 
 
