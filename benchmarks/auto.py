@@ -102,10 +102,8 @@ def measure(paths: dict[str, Known], protocol: Protocol, spec: EpisodeSpec, n: i
     pool, n_way, n_shot, n_query = protocol.pool, spec.n_way, spec.n_shot, spec.n_query
     title = f"{protocol.name} {n_way}w{n_shot}s"
     found = [one_episode(paths, pool, spec, i) for i in track(range(n), title, console=Console(stderr=True))]
-    ours, plain, difference = (
-        Accuracy.of(values)
-        for values in ([o for _, o, _ in found], [p for _, _, p in found], [o - p for _, o, p in found])
-    )
+    ours, plain = (Accuracy.of(values) for values in ([o for _, o, _ in found], [p for _, _, p in found]))
+    difference = Accuracy.of_differences([o - p for _, o, p in found])
     return {
         "n_way": n_way,
         "n_shot": n_shot,

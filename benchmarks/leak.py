@@ -84,7 +84,8 @@ def main() -> None:
         numbers = track(range(arguments.episodes), title, console=console)
         scores = np.array([episode(model, pool, spec, number) for number in numbers])
         means = {name: Accuracy.of(list(column)) for name, column in zip(NORMALISED, scores.T, strict=True)}
-        gains = {name: Accuracy.of(list(scores[:, i] - scores[:, 0])) for i, name in enumerate(NORMALISED) if i}
+        more = {name: list(scores[:, i] - scores[:, 0]) for i, name in enumerate(NORMALISED) if i}
+        gains = {name: Accuracy.of_differences(differences) for name, differences in more.items()}
         row: dict[str, Any] = {"meta_model": NAME, "protocol": PROTOCOL, "n_way": n_way, "n_shot": n_shot}
         row |= {"n_query": N_QUERY, "episodes": arguments.episodes, "seed": TEST_SEED}
         for kind, found in (("accuracy", means), ("gain", gains)):

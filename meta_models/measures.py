@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 Z95 = 1.96
 """Standard normal quantile of a two-sided 95% interval."""
 
+T95 = {1: 12.706, 2: 4.303, 3: 3.182}
+"""Student's t for a two-sided 95% interval, by degrees of freedom, where its expansion is not near."""
+
 CALIBRATION_BINS = 15
 
 
@@ -22,15 +25,18 @@ def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np
 
 
 def quantile95(n: int) -> float:
-    """Student's t for a two-sided 95% interval of the mean of n values, n at least 2: the first terms of its expansion
-    in 1/(n - 1) (Abramowitz & Stegun 26.7.5), right to 0.01 from n = 5 on."""
+    """Student's t for a two-sided 95% interval of the mean of n values, n at least 2, right to 0.01: from n = 5 on the
+    first terms of its expansion in 1/(n - 1) (Abramowitz & Stegun 26.7.5)."""
     z, f = Z95, n - 1
+    if f in T95:
+        return T95[f]
     second, third = 5 * z**5 + 16 * z**3 + 3 * z, 3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z
     return z + (z**3 + z) / (4 * f) + second / (96 * f**2) + third / (384 * f**3)
 
 
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """95% confidence interval of a proportion (Wilson 1927); n at least 1."""
+def wilson(right: float, n: int) -> tuple[float, float]:
+    """95% confidence interval of a proportion (Wilson 1927), of n things or of n shares with the sum `right`; n at
+    least 1."""
     z, p = Z95, right / n
     centre, reach = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low, high = ((centre + side * reach) / (1 + z * z / n) for side in (-1, 1))

@@ -16,7 +16,9 @@ def test_calibration_error_and_auroc() -> None:
     assert auroc(high, low) == pytest.approx(0.875)
 
 
-@pytest.mark.parametrize(("n", "known"), [(5, 2.776), (10, 2.262), (20, 2.093), (1000, 1.962)])
+@pytest.mark.parametrize(
+    ("n", "known"), [(2, 12.706), (3, 4.303), (4, 3.182), (5, 2.776), (10, 2.262), (20, 2.093), (1000, 1.962)]
+)
 def test_students_t(n: int, known: float) -> None:
     assert quantile95(n) == pytest.approx(known, abs=0.01)
 

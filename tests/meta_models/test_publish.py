@@ -304,6 +304,15 @@ def test_confidence_interval_of_known_values() -> None:
     assert accuracy.ci95 == pytest.approx(3.182 * 0.1290994 / 2, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("values", "half"),
+    [([1.0] * 4, 0.49), ([1.0] * 1000, 0.0038), ([0.0] * 4, 0.49), ([0.7] * 10, 0.303), ([0.5], 0.445)],
+)
+def test_episodes_that_came_out_alike_are_no_certainty(values: list[float], half: float) -> None:
+    assert Accuracy.of(values).ci95 == pytest.approx(half, abs=0.01 * half)
+    assert Accuracy.of_differences(values).ci95 == 0
+
+
 def test_probabilities_sum_to_one_even_for_huge_logits(published: Path) -> None:
     calibration = read_manifest(published).calibration[0]
     rows = probabilities(np.array([[1e4, 0.0], [-1e4, 1e4]], np.float32), calibration)
