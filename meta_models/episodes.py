@@ -141,15 +141,25 @@ def _instances(pool: ClassPool, spec: EpisodeSpec, rng: np.random.Generator) -> 
     )
 
 
-def _classes_by_group(
-    pool: ClassPool, spec: EpisodeSpec, rng: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def groups_for(pool: ClassPool, spec: EpisodeSpec) -> tuple[int, NDArray[np.int64]]:
+    """How many classes of a group an episode takes, where it takes them by group, and the groups that may be drawn.
+
+    Raises:
+        ValueError: none is large enough.
+    """
     share = -(-spec.n_way // spec.n_groups)
     sizes = np.bincount(pool.class_groups)
     # One group must fill the episode by itself; where several share it, small groups may join too.
-    eligible = np.flatnonzero(sizes >= (share if spec.n_groups == 1 else min(share, 10)))
-    if len(eligible) == 0:
-        raise ValueError(f"no group has {share} classes (largest: {sizes.max()}); lower n_way or raise n_groups")
+    least = share if spec.n_groups == 1 else min(share, 10)
+    if sizes.max() < least:
+        raise ValueError(f"no group has {least} classes (largest: {sizes.max()}); lower n_way or raise n_groups")
+    return share, np.flatnonzero(sizes >= least)
+
+
+def _classes_by_group(
+    pool: ClassPool, spec: EpisodeSpec, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    share, eligible = groups_for(pool, spec)
     groups = list(rng.choice(eligible, spec.n_groups, replace=len(eligible) < spec.n_groups))
     classes, symmetry = [], []
     seen: set[tuple[int, int]] = set()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from meta_models.algorithms import Algorithm, Episode, Tensors, meta_loss
-from meta_models.augment_sound import SoundAugmentSpec
+from meta_models.augment import AugmentSpec
 from meta_models.captured import Captured, to_device
 from meta_models.meta_batch import can_be_at_once, losses_at_once, of_one_shape
 from meta_models.recipe import Outer, Recipe
@@ -50,8 +50,7 @@ class Learner:
         self._inputs = [torch.from_numpy(pool.inputs).to(self._device) for pool in pools]
         self.optimizer = self._make_optimizer(decay)
         self.at_once = self._device.type == "cuda" and can_be_at_once(algorithm)
-        same_every_step = algorithm.name in CAPTURABLE and not isinstance(recipe.augment_spec, SoundAugmentSpec)
-        recorded = self._device.type == "cuda" and len(pools) == 1 and same_every_step
+        recorded = self._device.type == "cuda" and len(pools) == 1 and same_every_step(recipe)
         self._captured = Captured(lambda *tensors: self._captured_work(tensors), self._device) if recorded else None
 
     def step(self, number: int) -> tuple[Tensor, Tensor]:
@@ -133,6 +132,12 @@ class Learner:
                 group["lr"].fill_(lr)  # where a recorded step reads it
             else:
                 group["lr"] = lr
+
+
+def same_every_step(recipe: Recipe) -> bool:
+    """Whether a step does the same with all that is drawn for it: sounds and the names of texts are changed by numbers
+    that are drawn within the step."""
+    return recipe.algorithm["name"] in CAPTURABLE and isinstance(recipe.augment_spec, AugmentSpec)
 
 
 def schedule(step: int, outer: Outer) -> float:

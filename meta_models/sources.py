@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from meta_models.datasets import DataError, Omniglot, load_omniglot
+from meta_models.episodes import groups_for
 from meta_models.inputs import DrawingSpec
 from meta_models.own_classes import load_classes, part_of
 from meta_models.pretrained import ENCODERS
@@ -73,10 +74,11 @@ def check_folder(data: Path, recipe: Recipe) -> None:
 
 
 def check_examples(splits: Splits, recipe: Recipe) -> None:
-    """Whether the smallest class fills the episodes of the recipe: to find out before the first step, not after hours.
+    """Whether the smallest class and the largest group fill the episodes of the recipe: to find out before the first
+    step, not after hours.
 
     Raises:
-        DataError: it does not; the message names it.
+        DataError: they do not; the message names the class, or tells the size of the group.
     """
     chosen_by = [recipe.development_spec(*setting) for setting in recipe.development.settings]
     for pools, specs, what in (
@@ -91,6 +93,11 @@ def check_examples(splits: Splits, recipe: Recipe) -> None:
                     f"class {pool.class_names[smallest]!r} has {n} examples, and [{what}] of the recipe takes {wanted} "
                     "of each class for one episode: give it more, or lower n_shot and n_query there"
                 )
+            for spec in (spec.for_pool(pool) for spec in specs if spec.within_group > 0 and not spec.instances):
+                try:
+                    groups_for(pool, spec)
+                except ValueError as error:
+                    raise DataError(f"[{what}] of the recipe takes classes of one group: {error}") from error
 
 
 def split(omniglot: Omniglot, recipe: Recipe) -> Splits:

@@ -9,8 +9,9 @@ import torch
 
 from meta_models import outer_step
 from meta_models.datasets import ClassPool
+from meta_models.inputs import DrawingSpec, InputSpec, SoundSpec, TextSpec, VectorSpec
 from meta_models.meta_train import meta_train
-from meta_models.outer_step import CAPTURABLE
+from meta_models.outer_step import CAPTURABLE, same_every_step
 from meta_models.recipe import Data, Development, Outer, Recipe
 from meta_models.splits import Protocol, Splits
 
@@ -35,6 +36,21 @@ def test_recorded_and_launched_steps_agree(
     launched = meta_train(recipe, splits, tmp_path / "launched", device="cuda").meta_params
     for key, tensor in launched.items():
         torch.testing.assert_close(recorded[key], tensor, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("spec", "augment", "same"),
+    [
+        (DrawingSpec(), {"rotation": 10}, True),
+        (VectorSpec(), {}, True),
+        (SoundSpec(), {"gain": 6}, False),
+        (TextSpec(), {"hidden_names": 0.5}, False),
+    ],
+)
+def test_what_is_drawn_within_a_step_is_not_recorded(spec: InputSpec, augment: dict[str, float], same: bool) -> None:
+    changes = {"input": spec, "augment": augment}
+    assert same_every_step(a_recipe("protonet", "adam").model_copy(update=changes)) == same
+    assert not same_every_step(a_recipe("reptile", "adam").model_copy(update=changes))
 
 
 def a_recipe(name: str, optimizer: str) -> Recipe:

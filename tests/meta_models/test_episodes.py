@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Literal
 
 import numpy as np
 import pytest
 
-from meta_models.datasets import ClassPool
+from meta_models.datasets import ClassPool, DataError
 from meta_models.episodes import EpisodeSpec, sample_episode
+from meta_models.recipe import load_recipe
+from meta_models.sources import check_examples
+from meta_models.splits import Splits
 
 
 def test_support_and_query_share_no_example(pool: ClassPool) -> None:
@@ -50,6 +54,18 @@ def test_no_class_comes_twice_where_several_groups_join(
 def test_a_group_too_small_is_named(pool: ClassPool) -> None:
     with pytest.raises(ValueError, match="no group has 9 classes"):
         sample_episode(pool, EpisodeSpec(9, 1, 1, within_group=1.0), 0, 0)
+
+
+@pytest.mark.parametrize(("changes", "told"), [({"n_way": 9}, 9), ({"n_way": 30, "n_groups": 2}, 10), ({}, None)])
+def test_a_group_too_small_is_told_before_the_first_step(
+    pool: ClassPool, changes: dict[str, int], told: int | None
+) -> None:
+    """Though only some episodes take their classes of one group."""
+    episodes = {"n_way": 8, "n_shot": 1, "n_query": 1, "within_group": 0.5, **changes}
+    recipe = load_recipe("own-drawings").model_copy(update={"episodes": episodes})
+    refused = f"\\[episodes\\] of the recipe .* no group has {told} classes \\(largest: 8\\)"
+    with pytest.raises(DataError, match=refused) if told else nullcontext():
+        check_examples(Splits((pool,), (pool,), ()), recipe)
 
 
 def test_an_episode_is_a_function_of_seed_and_number(pool: ClassPool) -> None:
