@@ -38,9 +38,7 @@ def main() -> None:
             print(f"{manifest.reference} {new.n_way}w{new.n_shot}s: {old and old.temperature} → {new.temperature}")
             entries[new.n_way, new.n_shot] = new
         calibration = tuple(entries[setting] for setting in sorted(entries))
-        notes = (
-            manifest.training.notes if NOTE in manifest.training.notes else f"{manifest.training.notes} {NOTE}".strip()
-        )
+        notes = f"{NOTE} {manifest.training.notes.removeprefix(NOTE).strip()}".strip()
         training = manifest.training.model_copy(update={"notes": notes})
         write_manifest(manifest.model_copy(update={"calibration": calibration, "training": training}), published.folder)
 

@@ -101,9 +101,9 @@ def _read(one: Path | str, label: str = "") -> list[Example]:
         content = as_content(one)
     except OSError as error:
         return [_unreadable(name, "unreadable_file", error.strerror or str(error), label)]
+    except ValueError:  # half of a character: a byte that was no UTF-8
+        return [_unreadable(name, "undecodable_text", "this text is not UTF-8", label)]
     if isinstance(content, str):
-        if content != name:
-            return [_unreadable(name, "undecodable_text", "this text is not UTF-8", label)]
         return [Example(name, content, label=label)]
     if not is_npy(content):
         return [Example(name, Path(one), label=label)]  # read once more when it is sent: many are too much to hold

@@ -66,7 +66,7 @@ class Exported(NamedTuple):
     data: bytes
 
 
-@pytest.fixture(scope="module", params=["maml", "protonet-cosine"])
+@pytest.fixture(scope="module", params=[pytest.param("maml", marks=pytest.mark.slow), "anil", "protonet-cosine"])
 def exported(request: pytest.FixtureRequest) -> Exported:
     model, manifest = a_model(request.param)
     inner = INNER if model.algorithm.inner else None
@@ -139,7 +139,7 @@ def test_a_graph_that_disagrees_with_torch_is_refused(exported: Exported) -> Non
         check_adapting(graph, spoilt, manifest, inner)
 
 
-@pytest.mark.parametrize("exported", ["maml"], indirect=True)
+@pytest.mark.parametrize("exported", ["anil"], indirect=True)
 def test_a_graph_with_other_steps_is_refused(exported: Exported) -> None:
     model, manifest, _, graph, _ = exported
     with pytest.raises(PublishError, match="differ from torch's"):
