@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     encoders.texts(where / "texts.csv")
 
     def add(name: str, encoder: str, data: str) -> None:
-        options = ("--encoder", encoder, "--data", data, "--episodes", "50", "--json")
+        options = ("--encoder", encoder, "--data", data, "--episodes", "20", "--json")
         ran = innerloop(where, "meta-models", "add", name, *options)
         assert ran.returncode == 0, ran.stderr
         assert json.loads(ran.stdout)["folder"] == f"meta-models/{name}"

@@ -55,6 +55,7 @@ def test_a_model_leaves_the_server_and_answers_the_same(run: Run, support: Path,
     assert re.search(r"query-1\.png.*kind 1", shown)
 
 
+@pytest.mark.slow  # the cookbook's examples export one without steps
 def test_an_adapting_graph_answers_as_the_server(run: Run, support: Path) -> None:
     # Every step is traced for itself, and fewest weights are in those of a head.
     meta_model, steps = "omniglot-anil", ("--inner-steps", "2")

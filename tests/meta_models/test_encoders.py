@@ -312,6 +312,11 @@ def test_the_published_folder_is_whole(tmp_path: Path) -> None:
     catalogue = Catalogue(tmp_path / "zoo")
     assert catalogue.resolve("colours").folder == folder
     assert "colours" not in catalogue.aliases.values()
+
+
+@pytest.mark.slow
+def test_another_version_is_of_other_weights(tmp_path: Path) -> None:
+    assert added(tmp_path).reference == "colours@1"
     assert added(tmp_path).reference == "colours@1", "the same weights, measured again"
     shutil.rmtree(tmp_path / "photos")
     encoders.photos(tmp_path / "photos", 19)
