@@ -45,7 +45,7 @@ class Predictor:
 
         `false_reject` is the target share of known queries that may be rejected; None takes the meta-model's.
         """
-        measured = self._model(spec).manifest.calibration_for(len(spec.classes), spec.mean_shot)
+        measured = self._model(spec).calibration_for(len(spec.classes), spec.mean_shot)
         return measured.model_copy(update={"rejection_logit": measured.reject_below(false_reject)})
 
     def predict(

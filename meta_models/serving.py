@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -43,6 +43,8 @@ class ServedModel:
         self.manifest = manifest or read_manifest(folder)
         self._body = BodyGraph(folder / BODY_FILE, self.manifest.input).opened() if self.manifest.shares_body else None
         self._head = graph_session(folder / HEAD_FILE)
+        # Every request asks for it, and models have few sizes.
+        self.calibration_for = lru_cache(self.manifest.calibration_for)
 
     @property
     def shares_body(self) -> bool:
