@@ -5,21 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-import torch
-from numpy.typing import NDArray
 from safetensors.torch import save
-from torch import Tensor, nn
 
 from meta_models.algorithms import Tensors
 from meta_models.algorithms.protocol import CapsSteps
 from meta_models.benchmark import CardSetting
 from meta_models.eight_bits import with_eight_bit_weights
+from meta_models.graphs import body_graph, head_graph, symbolic_shapes
 from meta_models.inputs import TextSpec
-from meta_models.inputs.vector import N_DIMENSIONS
 from meta_models.manifest import (
     BODY_FILE,
     HEAD_FILE,
@@ -32,10 +28,9 @@ from meta_models.manifest import (
     sha256,
 )
 from meta_models.measures import softmax
-from meta_models.onnx_export import computed_once, to_onnx
 from meta_models.recipe import Recipe
 from meta_models.serving import BodyGraph, ServedModel
-from meta_models.torch_model import Arrays, TorchModel, as_floats
+from meta_models.torch_model import TorchModel
 
 PARITY = 1e-4
 """Largest difference between ONNX and torch probabilities that a published folder may show."""
@@ -68,18 +63,14 @@ def export(
     model.algorithm.backbone.cpu()
     model = TorchModel(model.algorithm, params, graph=BodyGraph(body, recipe.input) if body else None)
     (folder / META_PARAMS_FILE).write_bytes(save(_kept(params, recipe)))  # save_file's would be its owner's alone
-    shapes = _symbolic_shapes(model, recipe)
+    shapes = symbolic_shapes(model, recipe)
     if isinstance(recipe.input, TextSpec):
         shutil.copyfile(_folder(recipe.input) / recipe.input.tokenizer, folder / recipe.input.tokenizer)
     if body:
         shutil.copyfile(body, folder / BODY_FILE)
     elif model.shares_body:
-        inputs, sizes = _inputs(recipe, 2), {0: "n"}
-        if isinstance(recipe.input, TextSpec):  # texts and names go through it by themselves, at any length
-            inputs, sizes = recipe.input.parts(inputs)[0][:, :16], {0: "n", 1: "length"}
-        traced = to_onnx(_Body(model).eval(), (torch.from_numpy(inputs),), ["inputs"], ["features"], {"inputs": sizes})
-        onnx.save(computed_once(traced), folder / BODY_FILE)
-    _export_head(model, recipe, shapes, folder / HEAD_FILE)
+        onnx.save(body_graph(model, recipe), folder / BODY_FILE)
+    onnx.save(head_graph(model, recipe, shapes), folder / HEAD_FILE)
     manifest = Manifest(
         name=recipe.name,
         version=recipe.version,
@@ -228,91 +219,9 @@ def _put_back(folder: Path) -> Path:
     return before
 
 
-class _Body(nn.Module):
-    """The shared body as a graph: inputs as they are read to features."""
-
-    def __init__(self, model: TorchModel) -> None:
-        super().__init__()
-        self.model = model
-        self._tensors = _registered(self, model)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        tensors = {name: getattr(self, key) for name, key in self._tensors.items()}
-        return self.model.algorithm.body(tensors, as_floats(inputs))
-
-
-class _Head(nn.Module):
-    """The head as a graph: features and adapted tensors to logits."""
-
-    def __init__(self, model: TorchModel) -> None:
-        super().__init__()
-        self.model = model
-        self._tensors = _registered(self, model)
-
-    def forward(self, adapted: dict[str, Tensor], features: Tensor) -> Tensor:
-        tensors = {name: getattr(self, key) for name, key in self._tensors.items()}
-        return self.model.algorithm.head(tensors, adapted, as_floats(features))
-
-
-def _registered(module: nn.Module, model: TorchModel) -> dict[str, str]:
-    keys = {name: name.replace(".", "__") for name in model.meta_params}
-    for name, key in keys.items():
-        module.register_buffer(key, model.meta_params[name])
-    return keys
-
-
 def _inner_loop(model: TorchModel) -> InnerLoop | None:
     inner = model.algorithm.inner
     if inner is None:
         return None
     caps = {"max_inner_steps": model.algorithm.max_steps} if isinstance(model.algorithm, CapsSteps) else {}
     return InnerLoop(inner_steps=inner.inner_steps, inner_lr=inner.inner_lr, **caps)
-
-
-def _inputs(recipe: Recipe, n: int, n_way: int = 1, *, wider: bool = False) -> NDArray[Any]:
-    return recipe.input.examples(np.random.default_rng(0), np.arange(n) % n_way, wider=wider)
-
-
-def _example_adapted(
-    model: TorchModel, recipe: Recipe, n_way: int = 3, n_support: int = 7, *, wider: bool = False
-) -> Arrays:
-    inputs = _inputs(recipe, n_support, n_way, wider=wider)
-    return model.adapt(model.features(inputs), np.arange(n_support) % n_way, n_way)
-
-
-def _symbolic_shapes(model: TorchModel, recipe: Recipe) -> dict[str, tuple[int | str, ...]]:
-    """Shapes of the adapted tensors; an axis that moves with the support set is named after what moves it."""
-
-    def shapes(n_way: int, n_support: int, *, wider: bool = False) -> dict[str, tuple[int, ...]]:
-        return {name: a.shape for name, a in _example_adapted(model, recipe, n_way, n_support, wider=wider).items()}
-
-    base = shapes(3, 7)
-    others = {"n_way": shapes(5, 7), "n_support": shapes(3, 11), N_DIMENSIONS: shapes(3, 7, wider=True)}
-    return {
-        name: tuple(
-            next((symbol for symbol, other in others.items() if other[name][axis] != size), size)
-            for axis, size in enumerate(shape)
-        )
-        for name, shape in base.items()
-    }
-
-
-def _export_head(model: TorchModel, recipe: Recipe, shapes: dict[str, tuple[int | str, ...]], path: Path) -> None:
-    features = torch.from_numpy(model.features(_inputs(recipe, 4)))
-    if isinstance(recipe.input, TextSpec):
-        features = features[:, 0]  # a query has no class name
-    tensors = {name: torch.from_numpy(a) for name, a in _example_adapted(model, recipe).items()}
-    dynamic = {
-        name: {axis: size for axis, size in enumerate(shape) if isinstance(size, str)} for name, shape in shapes.items()
-    }
-    rows: dict[int, str] = {0: "n"}
-    if not model.shares_body:
-        rows |= {axis: size for axis, size in enumerate(recipe.input.shape, 1) if isinstance(size, str)}
-    head = to_onnx(
-        _Head(model).eval(),
-        (tensors, features),  # a dictionary in the last place would be taken for keyword arguments
-        [*tensors, "features"],
-        ["logits"],
-        {"adapted": dynamic, "features": rows},
-    )
-    onnx.save(head, path)

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
+from adapter.celery_worker import _name
 from adapter.config import Settings
 from adapter.store import Records, connect
-from adapter.worker import _name
 from innerloop.embedded import redis_server
 from tests.faults.victim import until
 

@@ -100,8 +100,8 @@ def worker() -> None:
     from meta_models.memory import kept_for_good
 
     with kept_for_good():
+        from adapter.celery_worker import main
         from adapter.logs import set_up_worker
-        from adapter.worker import main
 
     set_up_worker()
     with friendly(ValueError):

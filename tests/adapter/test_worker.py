@@ -20,6 +20,7 @@ from celery.signals import (
 
 from adapter import support_set
 from adapter.adapt import adapt
+from adapter.celery_worker import make_app
 from adapter.config import Settings
 from adapter.errors import StoreFull
 from adapter.measure import cross_validate
@@ -27,7 +28,7 @@ from adapter.models import Adaptation, ClassCount, ModelSpec
 from adapter.notice import Notice
 from adapter.quality import Quality
 from adapter.store import Arrays, Records
-from adapter.worker import Worker, make_app
+from adapter.worker import Worker
 from meta_models.catalogue import Catalogue
 from meta_models.inputs import Caps, DrawingSpec, PhotoSpec
 from tests.faults.victim import until
