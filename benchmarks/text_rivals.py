@@ -27,11 +27,11 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import t as student
 
 from benchmarks.text import Features, plain_encoder
 from meta_models.catalogue import Catalogue
 from meta_models.inputs import Caps, TextSpec
+from meta_models.measures import student_reach
 from meta_models.pretrained import encoder_folder
 from meta_models.serving import ServedModel
 from meta_models.serving_path import ServingPath
@@ -235,7 +235,7 @@ def measure(data: Path, rival: str, out: Console) -> list[dict[str, Any]]:
                         "method": method,
                         "accuracy": round(100 * float(accuracy), 2),
                         "more_than_rival": round(float(more.mean()), 2) if beside else None,
-                        "ci95": round(_half_width(more), 2) if beside else None,
+                        "ci95": round(student_reach(more), 2) if beside else None,
                         "adapt_seconds": round(float(seconds), 3),
                         "ms_a_query": round(float(ms), 2),
                         "bytes": int(size),
@@ -244,12 +244,6 @@ def measure(data: Path, rival: str, out: Console) -> list[dict[str, Any]]:
     others = [row for row in json.loads(RESULTS.read_text()) if row["rival"] != rival]
     RESULTS.write_text(json.dumps(others + rows, indent=1) + "\n")
     return rows
-
-
-def _half_width(values: NDArray[np.float64]) -> float:
-    """Of the mean's 95% confidence interval, by Student's t: the values are few."""
-    n = len(values)
-    return float(student.ppf(0.975, n - 1) * values.std(ddof=1) / n**0.5)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from meta_models.measures import quantile95
+from meta_models.measures import accuracy_reach
 
 
 def with_interval(values: NDArray[np.float64]) -> str:
@@ -19,5 +19,5 @@ def figure(values: NDArray[np.float64]) -> dict[str, float]:
 
 
 def half_width(values: NDArray[np.float64]) -> float:
-    """Of the mean's 95% confidence interval, from at least two values."""
-    return float(quantile95(len(values)) * values.std(ddof=1) / np.sqrt(len(values)))
+    """Of the 95% confidence interval of the mean of accuracies in percent."""
+    return 100 * accuracy_reach(values / 100)

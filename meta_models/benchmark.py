@@ -72,7 +72,7 @@ class Job:
 class Row(Job):
     """A measured figure: mean accuracy and half the width of its 95% confidence interval, in percent.
 
-    `calibration_error`: expected calibration error of the probabilities as served, in percent.
+    `calibration_error`: expected calibration error of the probabilities as served, in percent; of the table alone.
     """
 
     seed: int
@@ -151,12 +151,13 @@ class Subject:
             confidence.append(softmax(logits, temperature).max(1))
             right.append(logits.argmax(1) == labels)
         accuracy = Accuracy.of([float(r.mean()) for r in right])
+        gap = confidence_gap(np.concatenate(confidence), np.concatenate(right))
         return Row(
             **asdict(job),
             seed=TEST_SEED,
             accuracy=round(100 * accuracy.mean, 2),
             ci95=round(100 * accuracy.ci95, 2),
-            calibration_error=round(100 * confidence_gap(np.concatenate(confidence), np.concatenate(right)), 2),
+            calibration_error=round(100 * gap, 2) if job.curve == "table" else None,
         )
 
     def cost(self, run: str, rounds: int = 30) -> Cost:

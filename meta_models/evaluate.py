@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from meta_models.algorithms import InnerSettings
 from meta_models.datasets import ClassPool
 from meta_models.episodes import EpisodeSpec, sample_episode
-from meta_models.measures import quantile95, wilson
+from meta_models.measures import accuracy_reach, student_reach
 from meta_models.torch_model import Arrays, Features
 
 
@@ -42,23 +42,15 @@ class Accuracy:
 
     @classmethod
     def of(cls, per_episode: list[float]) -> Accuracy:
-        """By Student's t. Episodes that all came out alike tell nothing of their spread, and there it is as far as
-        Wilson's interval for as many yes or no answers reaches. Those spread wider than any others in [0, 1] of their
-        mean, so it is wide enough however much the queries of an episode, which share its support set, go together.
-        """
-        values, n = np.asarray(per_episode), len(per_episode)
-        mean = float(values.mean())
-        if np.ptp(values) > 0:
-            return cls.of_differences(per_episode)
-        low, high = wilson(mean * n, n)
-        return cls(mean, max(mean - low, high - mean), n)
+        """As far as `accuracy_reach` says."""
+        values = np.asarray(per_episode)
+        return cls(float(values.mean()), accuracy_reach(values), len(values))
 
     @classmethod
     def of_differences(cls, per_episode: list[float]) -> Accuracy:
         """Of two accuracies on the same episodes, by Student's t: where all are 0, the two are the same."""
-        values, n = np.asarray(per_episode), len(per_episode)
-        reach = quantile95(n) * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
-        return cls(float(values.mean()), reach, n)
+        values = np.asarray(per_episode)
+        return cls(float(values.mean()), student_reach(values), len(values))
 
     def __str__(self) -> str:
         return f"{100 * self.mean:.2f} ± {100 * self.ci95:.2f}"

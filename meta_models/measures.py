@@ -34,6 +34,26 @@ def quantile95(n: int) -> float:
     return z + (z**3 + z) / (4 * f) + second / (96 * f**2) + third / (384 * f**3)
 
 
+def student_reach(values: NDArray[np.float64]) -> float:
+    """Half the width of the 95% confidence interval of the mean of (n,) values, by Student's t; of one value 0."""
+    n = len(values)
+    return quantile95(n) * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
+
+
+def accuracy_reach(values: NDArray[np.float64]) -> float:
+    """The same of (n,) accuracies in [0, 1].
+
+    Episodes that all came out alike tell nothing of their spread, and there it is as far as Wilson's interval for as
+    many yes or no answers reaches. Those spread wider than any others in [0, 1] of their mean, so it is wide enough
+    however much the queries of an episode, which share its support set, go together.
+    """
+    if np.ptp(values) > 0:
+        return student_reach(values)
+    mean = float(values.mean())
+    low, high = wilson(mean * len(values), len(values))
+    return max(mean - low, high - mean)
+
+
 def wilson(right: float, n: int) -> tuple[float, float]:
     """95% confidence interval of a proportion (Wilson 1927), of n things or of n shares with the sum `right`; n at
     least 1."""

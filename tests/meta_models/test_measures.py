@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from innerloop.wording import figure, with_interval
 from meta_models.measures import auroc, calibration_error, paired_difference, quantile95, wilson
 
 
@@ -49,3 +50,8 @@ def test_paired_difference() -> None:
     much, low, _ = paired_difference(lost=1, gained=20, n=100)
     assert much == pytest.approx(0.19)
     assert low > 0
+
+
+def test_rounds_that_all_came_out_alike_are_no_certainty() -> None:
+    assert figure(np.full(20, 100.0)) == {"accuracy": 100.0, "ci95": pytest.approx(100 * (1 - wilson(20, 20)[0]))}
+    assert with_interval(np.array([90.0, 100.0])) == "95.0 ± 63.5"
