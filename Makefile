@@ -9,7 +9,7 @@ DATA ?= data
 # Modules are compiled when they are first imported, and kept: each process would do it again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install serve demo test check slow faults fuzz benchmark openapi containers clean
+.PHONY: install serve demo test check slow faults browser fuzz benchmark openapi containers clean
 
 install: $(VENV)/.installed
 
@@ -39,6 +39,10 @@ slow: install  ## tests of a minute each
 
 faults: install  ## kill -9 campaign: every process, many times
 	$(BIN)/python -m pytest -m faults $(ARGS) tests/faults
+
+browser: install  ## the page in Chromium, which the machine has
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[browser]'
+	$(BIN)/python -m pytest -m browser $(ARGS) tests/browser
 
 fuzz: install  ## 10,000 generated requests, every check; ARGS="--cases 50000 --seed 7"
 	$(BIN)/python -m tests.fuzz.run $(ARGS)

@@ -18,6 +18,7 @@ from api.metrics import Measured, Metrics
 from api.middleware import Boundary
 from api.protocol import LET_GO
 from api.routes import (
+    console,
     evaluations,
     events,
     exports,
@@ -82,5 +83,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         metrics,
     ):
         app.include_router(module.router)
+    console.install(app)
     openapi.describe(app)
     return app

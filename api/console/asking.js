@@ -1,0 +1,135 @@
+// Queries to a model: drawn, written, recorded or dropped; each answer can become an example.
+
+import { busy, fill, h, percent, problem, shown } from "./dom.js";
+import { recorder, sheet } from "./draw.js";
+import { ask, json, modelPath } from "./http.js";
+import { append, dropped, lines } from "./inputs.js";
+
+const AT_ONCE = 50; // queries in one request
+const LISTED = 5; // scores of an answer
+
+// Fills `place` for `model()`, which may change; `taught()` is called once it has another example.
+export function asking(place, model, taught, signal) {
+  const { id, modality: kind } = model();
+  const told = h("div", { ariaLive: "polite" });
+  const answers = h("ul", { className: "answers" });
+  const board = h("div");
+  const fail = (error) => error.name === "AbortError" || fill(told, problem(error));
+  const put = (inputs) => question(inputs).catch(fail);
+  const files = h("input", { type: "file", multiple: true, hidden: true, onchange: chosen });
+  const choose = h("button", { type: "button", onclick: () => files.click() }, "Choose files");
+  fill(
+    place,
+    h("h2", {}, "Ask"),
+    h(
+      "div",
+      {
+        className: "drop",
+        ondragover: (event) => event.preventDefault(),
+        ondrop: async (event) => {
+          event.preventDefault();
+          put(await dropped(event.dataTransfer));
+        },
+      },
+      board,
+      (kind === "text" || kind === "vector") && writing(),
+      h("div", { className: "row" }, kind === "audio" && recorder((one) => put([one]), fail), choose, h("span", { className: "faint" }, "or drop files here"), files),
+    ),
+    told,
+    answers,
+  );
+  if (kind === "image") offerBoard();
+
+  function chosen() {
+    put([...files.files].map((file) => ({ file })));
+    files.value = "";
+  }
+
+  function writing() {
+    const box = h("textarea", { rows: 3, ariaLabel: "What to classify", placeholder: "one a line" });
+    const send = () => {
+      try {
+        put(lines(box.value, kind));
+      } catch (error) {
+        fail(error);
+      }
+    };
+    return h("div", { className: "paste" }, box, h("button", { type: "button", className: "primary", onclick: send }, "Ask"));
+  }
+
+  // Where the meta-model reads drawings, a sheet that is answered after every stroke.
+  async function offerBoard() {
+    const card = await json("GET", `v1/meta-models/${model().meta_model.split("@")[0]}`, { signal }).catch(() => null);
+    if (card?.input.kind !== "drawing") return;
+    const waiting = () => h("p", { className: "faint" }, "Draw: each stroke is answered.");
+    const answer = h("div", { className: "live", role: "status" }, waiting());
+    let latest = 0;
+    const pad = sheet(async () => {
+      const mine = ++latest;
+      const file = await pad.take();
+      try {
+        const [result] = await predict([{ file }]);
+        if (mine === latest) fill(answer, verdict(result), teaching({ file }, result));
+      } catch (error) {
+        if (mine === latest && error.name !== "AbortError") fill(answer, problem(error));
+      }
+    });
+    const clear = () => (++latest, pad.clear(), fill(answer, waiting()));
+    board.className = "board";
+    fill(board, h("div", {}, pad.canvas, h("button", { type: "button", onclick: clear }, "Clear")), answer);
+  }
+
+  async function predict(inputs) {
+    const form = new FormData();
+    inputs.forEach((one) => append(form, "inputs", one));
+    form.append("top_k", String(LISTED));
+    return (await json("POST", modelPath(id, "/predictions"), { form, signal })).results;
+  }
+
+  async function question(inputs) {
+    if (!inputs.length) throw new Error("There is nothing here to ask.");
+    const bar = h("progress", { max: inputs.length, value: 0 });
+    fill(told, inputs.length > AT_ONCE && bar);
+    fill(answers);
+    for (let at = 0; at < inputs.length; at += AT_ONCE) {
+      const some = inputs.slice(at, at + AT_ONCE);
+      const results = await predict(some);
+      answers.append(...results.map((result, i) => h("li", {}, shown(some[i]), h("div", {}, verdict(result), teaching(some[i], result)))));
+      bar.value = at + some.length;
+    }
+    fill(told);
+  }
+
+  function verdict(result) {
+    if (result.error) return h("p", { className: "problem" }, result.error.detail);
+    const said = result.rejected ? h("b", { className: "rejected" }, "unlike every class") : h("b", {}, result.label);
+    return h(
+      "div",
+      {},
+      h("p", {}, said, result.rejected ? ` (nearest: ${result.scores[0].label})` : ` ${percent(result.confidence)}`),
+      h(
+        "ol",
+        { className: "scores" },
+        result.scores.map((s) =>
+          h("li", {}, h("span", {}, s.label), h("meter", { value: s.probability, ariaLabel: s.label }), h("span", { className: "faint" }, percent(s.probability, 1))),
+        ),
+      ),
+    );
+  }
+
+  // What was asked becomes an example of the right class, and the model a new version.
+  function teaching(input, result) {
+    if (result.error) return null;
+    const said = h("div");
+    const right = h("select", { ariaLabel: "Right class" }, model().classes.map((c) => h("option", { value: c.name, selected: c.name === (result.label || result.scores[0].label) }, c.name)));
+    const teach = h("button", { type: "button", className: "quiet", onclick: () => busy(teach, said, add) }, "Add as an example of");
+    async function add() {
+      const form = new FormData();
+      append(form, `examples[${right.value}]`, input);
+      await ask("POST", modelPath(id, "/examples"), { form });
+      fill(said, h("p", { className: "faint", role: "status" }, `added to ${right.value}`));
+      taught();
+    }
+    return h("div", { className: "row teach" }, teach, right, said);
+  }
+}

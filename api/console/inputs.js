@@ -1,0 +1,97 @@
+// Files and lines to labelled examples.
+
+const KINDS = {
+  image: /\.(png|jpe?g|webp|gif|bmp|tiff?|heic|avif)$/i,
+  audio: /\.(wav|flac|ogg|mp3|webm|m4a)$/i,
+};
+
+// Files that were dropped, those in folders with the name of the folder they lie in.
+export async function dropped(transfer) {
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  if (!entries.length) return [...transfer.files].map((file) => ({ file, label: "" }));
+  return (await Promise.all(entries.map((entry) => inside(entry, "")))).flat();
+}
+
+async function inside(entry, label) {
+  if (entry.name.startsWith(".") || entry.name === "__MACOSX") return [];
+  if (entry.isFile) return [{ file: await new Promise((done, fail) => entry.file(done, fail)), label }];
+  const reader = entry.createReader();
+  const found = [];
+  for (;;) {
+    const some = await new Promise((done, fail) => reader.readEntries(done, fail)); // a hundred at a time
+    if (!some.length) break;
+    found.push(...some);
+  }
+  found.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+  return (await Promise.all(found.map((one) => inside(one, entry.name)))).flat();
+}
+
+// The same from a chosen folder.
+export function chosenFolder(files) {
+  const order = (a, b) => a.webkitRelativePath.localeCompare(b.webkitRelativePath, "en", { numeric: true });
+  return [...files]
+    .sort(order)
+    .map((file) => ({ file, parts: file.webkitRelativePath.split("/") }))
+    .filter(({ parts }) => !parts.some((part) => part.startsWith(".") || part === "__MACOSX"))
+    .map(({ file, parts }) => ({ file, label: parts.at(-2) || "" }));
+}
+
+export function isZip(file) {
+  return /\.zip$/i.test(file.name);
+}
+
+export function kindOf(file) {
+  for (const [kind, name] of Object.entries(KINDS)) {
+    if (file.type.startsWith(`${kind}/`) || name.test(file.name)) return kind;
+  }
+  return /\.(npy|npz)$/i.test(file.name) ? "vector" : /\.(txt|md)$/i.test(file.name) ? "text" : "";
+}
+
+// One text or vector a line.
+export function lines(pasted, kind) {
+  const found = pasted.split(/\r?\n/).map((line) => line.trim()).filter(Boolean);
+  return found.map((text, i) => (kind === "vector" ? { text, vector: vector(text, i + 1) } : { text }));
+}
+
+export function vector(text, line = 1) {
+  const parts = text.replace(/^\[|\]$/g, "").split(/[\s,;]+/).filter(Boolean);
+  const numbers = parts.map(Number);
+  const wrong = numbers.findIndex((n) => !Number.isFinite(n));
+  if (wrong >= 0) throw new Error(`line ${line}: ${JSON.stringify(parts[wrong])} is not a number`);
+  return numbers;
+}
+
+// Put an example into a multipart form under `name`.
+export function append(form, name, example) {
+  if (example.file) form.append(name, example.file, example.file.name);
+  else if (example.vector) form.append(name, npy(example.vector), "vector.npy");
+  else form.append(name, example.text);
+}
+
+// A vector as a .npy file of 64-bit numbers.
+function npy(numbers) {
+  const header = `{'descr': '<f8', 'fortran_order': False, 'shape': (${numbers.length},), }`;
+  const padded = header.padEnd(Math.ceil((10 + header.length + 1) / 64) * 64 - 11) + "\n";
+  const start = new Uint8Array([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, padded.length & 255, padded.length >> 8]);
+  return new Blob([start, padded, new Float64Array(numbers)]);
+}
+
+// A recording of one channel as a 16-bit WAV file.
+export function wav(samples, rate) {
+  const bytes = new DataView(new ArrayBuffer(44 + 2 * samples.length));
+  const word = (at, text) => [...text].forEach((c, i) => bytes.setUint8(at + i, c.charCodeAt(0)));
+  word(0, "RIFF");
+  bytes.setUint32(4, 36 + 2 * samples.length, true);
+  word(8, "WAVEfmt ");
+  bytes.setUint32(16, 16, true);
+  bytes.setUint16(20, 1, true);
+  bytes.setUint16(22, 1, true);
+  bytes.setUint32(24, rate, true);
+  bytes.setUint32(28, 2 * rate, true);
+  bytes.setUint16(32, 2, true);
+  bytes.setUint16(34, 16, true);
+  word(36, "data");
+  bytes.setUint32(40, 2 * samples.length, true);
+  samples.forEach((s, i) => bytes.setInt16(44 + 2 * i, Math.max(-1, Math.min(1, s)) * 32767, true));
+  return new Blob([bytes], { type: "audio/wav" });
+}
