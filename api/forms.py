@@ -1,6 +1,6 @@
 """Multipart forms: their parts become options and payloads; a part that nobody reads is refused.
 
-A setting is a plain field or a file, as browsers send a Blob of JSON, and stands once.
+A setting is a plain field or a file, as browsers send a Blob of JSON, and stands once; an empty one is none.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ MAX_FIELD = 2**20
 LARGE_PART = 2**16
 """Bytes of one part that others need not wait for."""
 
+_MANY = ["archive", "vectors", "labels"]
+"""Parts with many labelled inputs."""
+_NO_TEXTS = {"meta_model", "name", "adaptation", "ttl_seconds", "webhook", "top_k", "version", "format", *_MANY}
+"""Parts that are no input when they are plain fields."""
+
 _LABELLED = re.compile(r"(support|examples|queries)\[(.+)\]", re.DOTALL)
 _ESCAPED = re.compile("%(22|0D|0A)")
 """In the names of parts (WHATWG HTML, "multipart/form-data encoding algorithm")."""
@@ -38,7 +43,7 @@ _ESCAPED = re.compile("%(22|0D|0A)")
 
 @asynccontextmanager
 async def opened(request: Request) -> AsyncGenerator[FormData]:
-    """The multipart form of a request, closed afterwards.
+    """The multipart form of a request without the parts that nobody filled in, closed afterwards.
 
     Raises:
         MalformedRequest: a part is damaged, or the end is missing.
@@ -57,9 +62,18 @@ async def opened(request: Request) -> AsyncGenerator[FormData]:
             ) from error
         raise MalformedRequest(f"the multipart body is damaged: {error.detail}") from error
     try:
-        yield form
+        yield FormData([(name, part) for name, part in form.multi_items() if not _is_untouched(name, part)])
     finally:
         await form.close()
+
+
+def _is_untouched(name: str, part: UploadFile | str) -> bool:
+    """Whether it is what browsers send of an element that nobody touched: a file without name and bytes, or an empty
+    field, which as an input would be an empty text.
+    """
+    if isinstance(part, UploadFile):
+        return not part.filename and not part.size
+    return not part and name in _NO_TEXTS
 
 
 async def _closed(request: Request) -> None:
@@ -84,7 +98,7 @@ def check_known(form: FormData, names: set[str], *, labelled: str | None = None)
     Raises:
         Unprocessable: there is one, or of one that stands once there are more.
     """
-    others = ["archive", "vectors", "labels"] if labelled else []
+    others = _MANY if labelled else []
     unknown = [n for n in form if n not in names and n not in others and not (labelled and _label(n, labelled))]
     if unknown:
         expected = sorted(names) + ([f"{labelled}[<label>]", *others] if labelled else [])

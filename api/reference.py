@@ -28,6 +28,7 @@ Written by `make openapi` from [openapi.json](openapi.json); do not edit. A runn
 Bodies are `application/json`. Where files are sent, the same goes as `application/msgpack` (or
 `application/vnd.msgpack`), with bytes in place of base64, or as `multipart/form-data`, whose parts each section lists:
 a setting among them is a plain field or a file, as a browser sends a Blob of JSON, and stands once.
+What a browser sends of elements that nobody touched, empty settings and files without name and bytes, is passed over.
 Every error is `application/problem+json`:
 
 ```json

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from fastapi import Request
 
 from adapter.errors import MalformedRequest, TooLarge, Unprocessable
 from api import forms
 from api.requests import read_adapt, read_classify, read_export, read_queries
-from tests.api.test_budgets import File, form, read, rows
+from tests.api.test_budgets import File, form, read, rows, sent
 
 SUPPORT: list[File] = [("support[a]", (None, b"x")), ("support[b]", (None, b"y"))]
 QUERY: File = ("inputs", (None, b"z"))
@@ -61,6 +62,36 @@ def test_what_a_name_of_a_part_cannot_carry_is_read_from_its_escape() -> None:
     sent = ['say "hi"', "a\nb\rc", "50%", "%2F%41%0d"]
     parts: list[File] = [(f"support[{label}]", (None, b"x")) for label in sent]
     assert [p.label for p in read(read_adapt, form(*parts)).support] == sent
+
+
+@pytest.mark.parametrize("name", ["archive", "vectors", "labels", "ttl_seconds", "meta_model", "adaptation", "name"])
+def test_what_nobody_filled_in_is_left_out(name: str) -> None:
+    """A browser sends all elements of its form: of a file an empty name and no bytes, of others no text."""
+    for untouched in ("", None):
+        parts: list[File] = [("support[c]", ("", b"")), *SUPPORT, ("inputs", ("", b"")), QUERY]
+        given, asked = read(read_classify, browser(*parts, ("top_k", (untouched, b""))))
+        assert ([p.label for p in given.support], len(asked), asked.top_k) == (["a", "b"], 1, 5)
+        given = read(read_adapt, browser(*SUPPORT, (name, (untouched, b""))))
+        assert given == read(read_adapt, form(*SUPPORT))
+        assert read(read_queries, browser(QUERY, ("version", (untouched, b"")))).version is None
+
+
+def test_an_empty_text_is_an_input() -> None:
+    empty: list[File] = [(name, (None, b"")) for name in ("support[a]", "support[b]", "inputs")]
+    given, asked = read(read_classify, form(*empty))
+    assert [p.content for p in [*given.support, *asked.payloads]] == ["", "", ""]
+    with pytest.raises(Unprocessable, match="unknown part 'nmae'"):
+        read(read_adapt, form(*SUPPORT, ("nmae", (None, b""))))
+
+
+def browser(*files: File) -> Request:
+    """A form whose parts have the filename "" where that is given, which httpx leaves out."""
+    lines = [
+        b'--XX\r\nContent-Disposition: form-data; name="%b"%b\r\n\r\n%b\r\n'
+        % (name.encode(), b"" if file_name is None else b'; filename="%b"' % file_name.encode(), content)
+        for name, (file_name, content) in files
+    ]
+    return sent(b"".join(lines) + b"--XX--\r\n", "multipart/form-data; boundary=XX")
 
 
 def test_labels_without_vectors_are_read_by_nobody() -> None:
