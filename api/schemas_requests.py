@@ -94,11 +94,12 @@ FileIn = Annotated[
 Numbers = Annotated[
     list[float | None],
     FailFast(),
-    Field(max_length=MAX_DIMENSIONS),
+    Field(max_length=MAX_ITEMS),
     WithJsonSchema({"type": "array", "items": {"type": "number"}, "maxItems": MAX_DIMENSIONS}),
 ]
 """Where a program writes null for what is no number, it is read as one that is missing; of what is neither, the first
-is told, not a million of them."""
+is told, not a million of them. One that is longer than `MAX_DIMENSIONS` spoils no other input: whoever reads it refuses
+it."""
 
 
 _ABSENT: Any = None

@@ -13,7 +13,6 @@ from pydantic_core import ErrorDetails
 from adapter.errors import ErrorItem, MalformedRequest, TooLarge, Unprocessable, UnsupportedMediaType
 from api import packed
 from api.schemas_requests import MAX_COLLECTIONS
-from meta_models.inputs.vector import MAX_DIMENSIONS
 
 LARGE = 2**20
 """Bytes of a body that others need not wait for."""
@@ -108,10 +107,9 @@ def as_problem(error: ValidationError, prefix: str = "") -> MalformedRequest | T
     where = prefix + _pointer(first["loc"]) or "the body"
     if first["type"] == "json_invalid":
         return MalformedRequest(f"{where} is not JSON: {first['msg']}", code="invalid_json")
-    if first["type"] == "too_long" and first["loc"][-1] == "vector":
-        return TooLarge(f"{where}: a vector has 1 to {MAX_DIMENSIONS} dimensions", code="vector_too_large")
     if first["type"] == "too_long":
-        return TooLarge(f"{where}: {first['msg']}", code="body_too_large")
+        pointer = prefix + _pointer(first["loc"])
+        return TooLarge(f"{where}: {first['msg']}", code="body_too_large", pointer=pointer)
     errors: list[ErrorItem] = [
         {"pointer": prefix + _pointer(f["loc"]), "code": "invalid_field", "detail": _in_words(f)}
         for f in findings[:SHOWN]

@@ -289,7 +289,19 @@ def test_labels_of_an_array(http: httpx.Client, labels: bytes, code: str) -> Non
 def test_too_many_dimensions(http: httpx.Client) -> None:
     wide = [{"label": label, "input": {"vector": [0.5] * 8193}} for label in "ab"]
     found = assert_problem(http.post("/v1/models", json={"support": wide}), 413, "vector_too_large")
-    assert "1 to 8192 dimensions" in found["detail"]
+    assert "1 to 8192 dimensions, this one 8193" in found["detail"]
+    assert [error["pointer"] for error in found["errors"]] == ["/support/0/input/vector", "/support/1/input/vector"]
+
+
+def test_a_query_that_is_too_long_spoils_no_other(http: httpx.Client) -> None:
+    support, labels, queries, _ = wine(2, 1)
+    path = f"/v1/models/{adapt(http, support, labels)['id']}/predictions"
+    good = {"vector": queries[0].tolist()}
+    answer = http.post(path, json={"inputs": [good, {"id": "long", "vector": [0.5] * 8193}, good]})
+    assert answer.status_code == 200, answer.text
+    first, long, last = answer.json()["results"]
+    assert first == last
+    assert (long["id"], long["error"]["code"], long["error"]["status"]) == ("long", "vector_too_large", 413)
 
 
 def test_growing_evaluating_and_classifying(http: httpx.Client) -> None:
