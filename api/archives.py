@@ -16,6 +16,8 @@ MAX_BYTES = 256 * 2**20
 """Of all archives of a form, unpacked."""
 MAX_DIRECTORY = 4 * 2**20
 """Bytes of an archive's list of files: more than twice `MAX_FILES` need."""
+_DOS = 0
+"""The system of an archive whose maker may part folders by backslashes, as .NET did; elsewhere they belong to names."""
 
 
 class _Opened(io.BytesIO):
@@ -46,6 +48,9 @@ def unzip(data: bytes, room: int = MAX_BYTES) -> list[Payload]:
     except Exception as error:  # zipfile raises what it meets: struct, Unicode and notice of newer versions
         raise _undecodable(f"archive is not a zip file: {error}") from error
     opened.limit = None
+    for entry in archive.infolist():
+        if entry.create_system == _DOS:
+            entry.filename = entry.filename.replace("\\", "/")
     entries = [e for e in archive.infolist() if not e.is_dir() and not _is_clutter(e.filename)]
     if len(entries) > MAX_FILES:
         raise TooLarge(f"archive has {len(entries)} files, at most {MAX_FILES}", code="archive_too_large")

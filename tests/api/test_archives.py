@@ -52,6 +52,33 @@ def test_a_folder_is_a_class(how: int) -> None:
     assert (payload.label, payload.content) == ("bee", b"drawing" * 100)
 
 
+def of_windows(*names: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            info = zipfile.ZipInfo(name)
+            info.create_system = 0
+            archive.writestr(info, b"" if name.endswith("\\") else b"drawing")
+    return file.getvalue()
+
+
+def test_backslashes_of_windows_part_folders() -> None:
+    found = unzip(of_windows("set\\", "set\\bee\\", "set\\bee\\1.png", "set\\wasp\\1.png", "set\\Thumbs.db"))
+    assert [(p.label, p.pointer) for p in found] == [
+        ("bee", "archive/set/bee/1.png"),
+        ("wasp", "archive/set/wasp/1.png"),
+    ]
+    with pytest.raises(Unprocessable, match=r"'1\.png' is in no class folder"):
+        unzip(of_windows("1.png"))
+    with pytest.raises(Unprocessable, match="do not stand side by side"):
+        unzip(of_windows("bee\\1.png", "..\\..\\wasp\\2.png"))
+
+
+def test_a_backslash_belongs_to_a_name_elsewhere() -> None:
+    [payload] = unzip(zipped("a\\b/1.png"))
+    assert payload.label == "a\\b"
+
+
 @pytest.mark.parametrize("name", [".", "./", "__MACOSX/bee/1.png", "bee/.DS_Store", "bee/Thumbs.db"])
 def test_what_systems_add_is_passed_over(name: str) -> None:
     assert unzip(zipped(name)) == []
