@@ -51,7 +51,7 @@ def unzip(data: bytes, room: int = MAX_BYTES) -> list[Payload]:
     for entry in archive.infolist():
         if entry.create_system == _DOS:
             entry.filename = entry.filename.replace("\\", "/")
-    entries = [e for e in archive.infolist() if not e.is_dir() and not _is_clutter(e.filename)]
+    entries = [e for e in archive.infolist() if not e.filename.endswith("/") and not _is_clutter(e.filename)]
     if len(entries) > MAX_FILES:
         raise TooLarge(f"archive has {len(entries)} files, at most {MAX_FILES}", code="archive_too_large")
     total = sum(e.file_size for e in entries)

@@ -84,6 +84,11 @@ def test_what_systems_add_is_passed_over(name: str) -> None:
     assert unzip(zipped(name)) == []
 
 
+def test_what_has_no_name_is_passed_over() -> None:
+    """`ZipInfo.is_dir` of Python 3.11 looks for its last letter."""
+    assert unzip(WHOLE.replace(b"bee/1.png", b"\0ee/1.png")) == []
+
+
 def test_a_list_of_files_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(unzip(WHOLE)) == 1
     monkeypatch.setattr("api.archives._Opened.limit", len(WHOLE) - AT - 23)  # without the record of the end, less one
