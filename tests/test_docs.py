@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from codeop import compile_command
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,20 @@ def run(page: str, url: str, tmp_path: Path, which: slice = slice(None)) -> int:
         )
         assert ran.returncode == 0, f"example {number} of {page}:\n{code}\n{ran.stdout}\n{ran.stderr}"
     return len(found)
+
+
+@pytest.mark.parametrize("page", [*PAGES, "keys.md", "own-encoder.md", "../README.md"])
+def test_examples_can_be_pasted(page: str) -> None:
+    """Into the prompt of Python up to 3.12, which wants an empty line after the body of what is indented, and into the
+    shell of a Mac, whose `base64` has no `-w`."""
+    for language, code in examples(page):
+        assert language != "sh" or "base64 -" not in code
+        lines: list[str] = []
+        for line in [*code.splitlines(), ""] if language == "python" else []:
+            lines.append(line)
+            if compile_command("\n".join(lines), symbol="single"):
+                lines.clear()
+        assert not any(lines)
 
 
 def test_the_one_file_app_is_short() -> None:
