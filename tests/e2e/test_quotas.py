@@ -67,7 +67,9 @@ def test_requests_of_a_minute(holding: Make) -> None:
         assert 1 <= int(refused.headers["Retry-After"]) <= 60
         assert refused.headers["RateLimit"].startswith('"requests";r=0;')
     assert http.get("/healthz").status_code == 200, "health asks for no key"
-    assert other.get("/v1/models").status_code == 200
+    unseen = [other.get("/v1/nothing"), other.put("/v1/models"), other.get("/v1/models?nothing=1")]
+    assert [(a.status_code, "RateLimit" in a.headers) for a in unseen] == [(404, False), (405, False), (422, False)]
+    assert other.get("/v1/models").headers["RateLimit"].startswith('"requests";r=4;'), "only this one is counted"
 
 
 def test_without_a_limit_there_are_no_headers(http: httpx.Client) -> None:
