@@ -137,6 +137,7 @@ def _allowed(request: Request) -> set[str]:
     for template, operations in request.app.openapi()["paths"].items():
         if compile_path(template)[0].fullmatch(request.url.path):
             methods |= {method.upper() for method in operations}
+    methods = methods or {"GET"}  # the pages that show the document are not in it
     return methods | ({"HEAD"} if "GET" in methods else set())
 
 

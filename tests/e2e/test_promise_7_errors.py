@@ -217,6 +217,15 @@ def test_allow_lists_every_method_of_the_route(http: httpx.Client) -> None:
     assert "takes GET, HEAD, POST, not PUT" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css"])
+def test_pages_outside_the_document_say_what_they_take(http: httpx.Client, path: str) -> None:
+    answer = http.post(path)
+    assert_problem(answer, 405)
+    assert answer.headers["allow"] == "GET, HEAD"
+    assert f"{path} takes GET, HEAD, not POST" in answer.json()["detail"]
+    assert http.get(path).status_code == http.head(path).status_code == 200
+
+
 @pytest.mark.parametrize(
     "sent",
     [
