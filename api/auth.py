@@ -18,8 +18,8 @@ from api.services import Services, services
 _bearer = HTTPBearer(
     scheme_name="key",
     auto_error=False,
-    description="`Authorization: Bearer il_…`, a key made by `innerloop keys create`, with the scope that an operation "
-    "names; `admin` includes the others. A server on loopback asks for none until it has one.",
+    description="The key alone, `il_…`, without the word Bearer: one made by `innerloop keys create`, with the scope "
+    "that an operation names; `admin` includes the others. A server on loopback asks for none until it has one.",
 )
 
 

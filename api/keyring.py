@@ -44,6 +44,8 @@ class Keyring:
         # Of the fixed ones every one is compared, each in constant time.
         found = copy.find(text) or next((key for key in [k for k in self._fixed if k.opens_with(text)]), None)
         if found is None:
+            if text.lower().startswith("bearer "):  # as pages and programs send it that write the word themselves
+                raise Unauthorized("this API key is not known: it begins with 'Bearer'; give the key alone, il_…")
             raise Unauthorized("this API key is not known")
         if not found.is_valid(now_ms()):
             raise Unauthorized(f"API key {found.id} has been revoked or has expired")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from unittest.mock import Mock
 
@@ -10,7 +11,8 @@ import pytest
 import redis
 
 from adapter.config import Settings
-from adapter.keys import KeyStore
+from adapter.errors import Unauthorized
+from adapter.keys import KeyCopy, KeyStore
 from api.keyring import Keyring
 
 
@@ -33,3 +35,13 @@ def test_requests_share_a_look_that_fails() -> None:
     with pytest.raises(redis.ConnectionError):
         asyncio.run(keyring.holder(None))
     assert store.changes.call_count == 2, "and the next one looks again"
+
+
+def test_a_key_with_the_word_of_its_header_is_told_to_come_alone() -> None:
+    """What fields for keys are given by whoever copies the header."""
+    fixed = f"anna:{hashlib.sha256(b'il_1_x').hexdigest()}"
+    store = Mock(spec=KeyStore, changes=Mock(return_value=-1), copy=Mock(return_value=KeyCopy(-1, {})))
+    keyring = Keyring(Settings(api_keys=fixed), store)
+    assert asyncio.run(keyring.holder("il_1_x")).owner == "anna"
+    with pytest.raises(Unauthorized, match="give the key alone"):
+        asyncio.run(keyring.holder("Bearer il_1_x"))
