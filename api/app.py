@@ -57,6 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = FastAPIOffline(  # its page at /docs loads nothing from elsewhere
         redoc_url=None,
+        swagger_ui_parameters={"syntaxHighlight": False},  # colours take seconds of a browser where an answer is long
         title="Innerloop",
         version=version("innerloop"),
         description=ABOUT,

@@ -34,6 +34,7 @@ def test_names_of_this_machine_are_answered(http: httpx.Client, host: str) -> No
 def test_the_page_of_operations_loads_nothing_from_elsewhere(http: httpx.Client) -> None:
     page = http.get("/docs")
     assert page.status_code == 200
+    assert '"syntaxHighlight": false' in page.text, "or it stands still for seconds over the list of meta-models"
     assert "http" not in page.text
     for part in ("swagger-ui-bundle.js", "swagger-ui.css"):
         assert part in page.text
