@@ -31,11 +31,16 @@ _BODIES: list[type[BaseModel]] = [
 _REF = "#/components/schemas/{model}"
 
 _PATTERNS = "patternProperties"
-_FILE = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
-_FILES = {
-    "type": "array",
-    "items": {"anyOf": [_FILE, {"type": "string", "description": "A plain field: a text."}]},
-}
+# Pages that show the document offer to choose files for these items alone, and send what an example has, untouched.
+_FILES: dict[str, Any] = {"type": "array", "items": {"type": "string", "format": "binary"}, "examples": [[]]}
+_FILES_OR_TEXTS = {**_FILES, "description": "Files, or plain fields with a text each."}
+_A_PART_EACH = {"style": "form", "explode": True}
+"""Of a part that may stand often; else such pages join all its texts to one."""
+
+
+def _labelled_example(name: str) -> dict[str, Any]:
+    """Labelled files as a form's parts: what a page that shows the document names them."""
+    return {f"{name}[ka]": ["@ka-1.png", "@ka-2.png"], f"{name}[na]": ["@na-1.png", "@na-2.png"]}
 
 
 def _labelled_parts(name: str) -> dict[str, Any]:
@@ -48,7 +53,7 @@ def _labelled_parts(name: str) -> dict[str, Any]:
     }
     return {
         # The name of such a part is a pattern, which pages that show the document leave out.
-        f"{name}[<label>]": files,
+        **dict.fromkeys(_labelled_example(name), files),
         _PATTERNS: {rf"^{name}\[.+\]$": files},
         "vectors": {
             "type": "string",
@@ -66,17 +71,13 @@ def _labelled_parts(name: str) -> dict[str, Any]:
     }
 
 
+# Pages that show the document fill in these examples, and send them: nothing that changes the answer.
 _SUPPORT_PARTS: dict[str, Any] = {
-    "meta_model": {"type": "string"},
+    "meta_model": {"type": "string", "examples": [""]},
     "adaptation": {"$ref": _REF.format(model="AdaptationIn")},
     **_labelled_parts("support"),
 }
-_QUERY_PARTS: dict[str, Any] = {"inputs": _FILES, "top_k": {"type": "integer", "minimum": 1, "default": 5}}
-
-
-def _support(name: str) -> dict[str, Any]:
-    """Labelled files as a form's parts: what a page that shows the document names them."""
-    return {f"{name}[ka]": ["@ka-1.png", "@ka-2.png"], f"{name}[na]": ["@na-1.png", "@na-2.png"]}
+_QUERY_PARTS: dict[str, Any] = {"inputs": _FILES_OR_TEXTS, "top_k": {"type": "integer", "minimum": 1, "default": 5}}
 
 
 _QUERIES: dict[str, Any] = {"inputs": ["@unknown-1.png", "@unknown-2.png"], "top_k": 3}
@@ -89,10 +90,21 @@ def body(model: type[BaseModel], parts: dict[str, Any], form: dict[str, Any]) ->
             "required": True,
             "content": {
                 "application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}},
-                "application/msgpack": {"schema": {"$ref": _REF.format(model=model.__name__)}},
-                "multipart/form-data": {"schema": _form(parts), "example": form},
+                "application/msgpack": {"schema": _packed(model)},
+                "multipart/form-data": {"schema": _form(parts), "encoding": _encoding(parts), "example": form},
             },
         }
+    }
+
+
+def _packed(model: type[BaseModel]) -> dict[str, Any]:
+    """A file to pages that show the document, which would send the JSON of an example under this type."""
+    return {
+        "type": "string",
+        "format": "binary",
+        "contentMediaType": "application/msgpack",
+        "contentSchema": {"$ref": _REF.format(model=model.__name__)},
+        "description": f"{model.__name__} as MessagePack, with bytes in place of base64.",
     }
 
 
@@ -100,6 +112,10 @@ def _form(parts: dict[str, Any]) -> dict[str, Any]:
     named = {name: part for name, part in parts.items() if name != _PATTERNS}
     patterns = {_PATTERNS: parts[_PATTERNS]} if _PATTERNS in parts else {}
     return {"type": "object", "properties": named, **patterns, "additionalProperties": False}
+
+
+def _encoding(parts: dict[str, Any]) -> dict[str, Any]:
+    return {name: _A_PART_EACH for name, part in parts.items() if part.get("type") == "array"}
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:
@@ -112,15 +128,15 @@ ADAPT_BODY = body(
     AdaptRequest,
     {
         **_SUPPORT_PARTS,
-        "name": {"type": "string"},
-        "ttl_seconds": {"type": "integer", "minimum": 60},
-        "webhook": {"$ref": _REF.format(model="WebhookIn")},
+        "name": {"type": "string", "examples": ["letters"]},
+        "ttl_seconds": {"type": "integer", "minimum": 60, "examples": [604_800]},
+        "webhook": {"anyOf": [{"const": ""}, {"$ref": _REF.format(model="WebhookIn")}]},
     },
-    {"name": "letters", **_support("support")},
+    {"name": "letters", **_labelled_example("support")},
 )
 PREDICT_BODY = body(
     PredictRequest,
-    {**_QUERY_PARTS, "version": {"type": "string", "pattern": f"^({VERSION})$"}},
+    {**_QUERY_PARTS, "version": {"type": "string", "pattern": f"^({VERSION})$", "examples": ["latest"]}},
     _QUERIES,
 )
 PREDICT_BODY["requestBody"]["content"][NPY] = {
@@ -131,10 +147,10 @@ PREDICT_BODY["requestBody"]["content"][NPY] = {
         "description": "Vectors, a row each, in one `.npy` file.",
     }
 }
-CLASSIFY_BODY = body(ClassifyRequest, {**_SUPPORT_PARTS, **_QUERY_PARTS}, {**_support("support"), **_QUERIES})
+CLASSIFY_BODY = body(ClassifyRequest, {**_SUPPORT_PARTS, **_QUERY_PARTS}, {**_labelled_example("support"), **_QUERIES})
 EXPORT_BODY = body(ExportRequest, {"format": {"type": "string", "enum": ["onnx", "safetensors"]}}, {"format": "onnx"})
-EVALUATE_BODY = body(EvaluateRequest, _labelled_parts("queries"), _support("queries"))
-EXAMPLES_BODY = body(ExamplesRequest, _labelled_parts("examples"), _support("examples"))
+EVALUATE_BODY = body(EvaluateRequest, _labelled_parts("queries"), _labelled_example("queries"))
+EXAMPLES_BODY = body(ExamplesRequest, _labelled_parts("examples"), _labelled_example("examples"))
 
 NPZ_ANSWER: dict[str, Any] = {
     "description": "Results in order; as arrays where `Accept` prefers `application/x-npz`: `probabilities` (n, n_way) "

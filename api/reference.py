@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any, cast
@@ -108,7 +109,8 @@ def _parts(schema: Json) -> str:
 
 
 def _named(schema: Json) -> list[tuple[str, Json]]:
-    return list(schema["properties"].items())
+    """Once each, those too of which the document shows two of any number."""
+    return list({re.sub(r"\[.+\]$", "[<label>]", name): of for name, of in schema["properties"].items()}.items())
 
 
 def _answer(show: Examples, status: str, answer: Json) -> list[str]:

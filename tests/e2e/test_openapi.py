@@ -230,3 +230,37 @@ def test_every_answer_and_every_form_has_an_example_that_fits(document: dict[str
         assert form["example"]
         for part in form["example"]:
             assert part in known or any(re.match(pattern, part) for pattern in patterns), part
+
+
+def test_pages_that_show_the_document_can_send_its_forms(document: dict[str, Any]) -> None:
+    """They offer files for binary items alone, join the texts of an array that has no encoding, make up what has no
+    example, and send all that they filled in.
+    """
+    neutral = {"meta_model": "", "name": "letters", "ttl_seconds": 7 * 86400, "version": "latest", "top_k": 5}
+    seen: set[str] = set()
+    for _, path, operation in operations(document):
+        form = operation.get("requestBody", {}).get("content", {}).get("multipart/form-data")
+        for part, of in form["schema"]["properties"].items() if form else []:
+            if of.get("type") == "array":
+                assert of["items"] == {"type": "string", "format": "binary"}, f"{path} {part}"
+                assert form["encoding"][part] == {"style": "form", "explode": True}
+                assert of["examples"] == [[]]
+            elif part in neutral:
+                assert neutral[part] in [*of.get("examples", []), of.get("default")], f"{path} {part}"
+                assert validator(document, of).is_valid(neutral[part])
+            elif part == "webhook":
+                assert of["anyOf"][0] == {"const": ""}
+            else:
+                assert part in {"adaptation", "format"} or "contentMediaType" in of, f"{path} {part}"
+            seen.add(part)
+    assert seen >= {*neutral, "webhook", "inputs", "support[ka]", "support[na]", "queries[ka]", "examples[na]"}
+
+
+def test_message_pack_is_a_file_of_what_json_takes(document: dict[str, Any]) -> None:
+    contents = [o["requestBody"]["content"] for _, _, o in operations(document) if "requestBody" in o]
+    packed = [content for content in contents if "application/msgpack" in content]
+    assert len(packed) == 6
+    for content in packed:
+        schema = content["application/msgpack"]["schema"]
+        assert (schema["type"], schema["format"]) == ("string", "binary")
+        assert schema["contentSchema"] == content["application/json"]["schema"]
