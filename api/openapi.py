@@ -33,7 +33,8 @@ _REF = "#/components/schemas/{model}"
 _PATTERNS = "patternProperties"
 # Pages that show the document offer to choose files for these items alone, and send what an example has, untouched.
 _FILES: dict[str, Any] = {"type": "array", "items": {"type": "string", "format": "binary"}, "examples": [[]]}
-_FILES_OR_TEXTS = {**_FILES, "description": "Files, or plain fields with a text each."}
+_TEXTS = "plain fields with a text each; a page that offers nothing but files here sends texts as JSON."
+_FILES_OR_TEXTS = {**_FILES, "description": f"Files, or {_TEXTS}"}
 _A_PART_EACH = {"style": "form", "explode": True}
 """Of a part that may stand often; else such pages join all its texts to one."""
 
@@ -48,7 +49,7 @@ def _labelled_parts(name: str) -> dict[str, Any]:
     files = {
         **_FILES,
         "description": "Examples of the class in brackets: images, sounds, `.npy` files with a vector or a row for "
-        "each, or plain fields with a text each. `%22`, `%0D` and `%0A` in a label are a quotation mark and the ends "
+        f"each, or {_TEXTS} `%22`, `%0D` and `%0A` in a label are a quotation mark and the ends "
         "of a line, as browsers and curl send them; a label with just these characters comes as JSON, or in `labels`.",
     }
     return {
@@ -130,7 +131,10 @@ ADAPT_BODY = body(
         **_SUPPORT_PARTS,
         "name": {"type": "string", "examples": ["letters"]},
         "ttl_seconds": {"type": "integer", "minimum": 60, "examples": [604_800]},
-        "webhook": {"anyOf": [{"const": ""}, {"$ref": _REF.format(model="WebhookIn")}]},
+        "webhook": {
+            "anyOf": [{"const": ""}, {"$ref": _REF.format(model="WebhookIn")}],
+            "description": 'As JSON, `{"url": "https://…"}`; empty: nobody is told.',
+        },
     },
     {"name": "letters", **_labelled_example("support")},
 )
