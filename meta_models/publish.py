@@ -195,19 +195,25 @@ def put_in_place(manifest: Manifest, made: Path, folder: Path, settings: Iterabl
 
 
 def next_version(manifest: Manifest, folder: Path, say: Callable[[str], None]) -> Manifest:
-    """The manifest under the version to publish it as in `folder`: of other weights than are there, a later one.
+    """The manifest under the version to publish it as in `folder`: a later one than is there, if it answers otherwise.
 
-    Adapted models name the version that they came from, and answer with its graphs.
+    Adapted models name the version that they came from, and answer with its graphs, inner loop and calibration.
     """
     _put_back(folder)
     try:
         there = Manifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
     except (FileNotFoundError, ValueError):  # nothing, or nothing that could be served
         return manifest
-    same = all(there.files.get(file) == manifest.files.get(file) for file in (META_PARAMS_FILE, BODY_FILE, HEAD_FILE))
-    version = max(manifest.version, there.version + (not same))
+    files = (META_PARAMS_FILE, BODY_FILE, HEAD_FILE)
+    compared = {
+        "other weights": all(there.files.get(file) == manifest.files.get(file) for file in files),
+        "another inner loop": there.inner_loop == manifest.inner_loop,
+        "another calibration": there.calibration == manifest.calibration,
+    }
+    other = " and ".join(what for what, same in compared.items() if not same)
+    version = max(manifest.version, there.version + bool(other))
     if version > manifest.version:
-        say(f"{folder} holds {there.reference}{'' if same else ' of other weights'}: this one is version {version}")
+        say(f"{folder} holds {there.reference}{other and f' of {other}'}: this one is version {version}")
     return manifest.model_copy(update={"version": version})
 
 

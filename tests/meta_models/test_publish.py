@@ -25,6 +25,7 @@ from meta_models.manifest import (
     META_PARAMS_FILE,
     NEVER,
     Figure,
+    InnerLoop,
     ManifestError,
     NotCalibratedError,
     read_manifest,
@@ -178,16 +179,26 @@ def test_what_was_published_is_never_lost(published: Path, tmp_path: Path, monke
     assert read_manifest(published) == manifest, "whoever publishes next puts it back"
 
 
-def test_other_weights_are_another_version(published: Path, model: TorchModel, tmp_path: Path) -> None:
+def test_what_answers_otherwise_is_another_version(published: Path, model: TorchModel, tmp_path: Path) -> None:
     """Models that were adapted before name the version that they came from."""
     recipe, old = a_recipe(VARIANTS["protonet-cosine"]), read_manifest(published)
-    same = publish.export(model, recipe, a_training(), tmp_path / "same")
+    calibrated = {"calibration": old.calibration}
+    same = publish.export(model, recipe, a_training(), tmp_path / "same").model_copy(update=calibrated)
     scaled = {name: 2 * t if name.endswith("log_scale") else t for name, t in model.meta_params.items()}
-    other = publish.export(TorchModel(model.algorithm, scaled), recipe, a_training(), tmp_path / "other")
+    scaled = publish.export(TorchModel(model.algorithm, scaled), recipe, a_training(), tmp_path / "other")
+    other = scaled.model_copy(update=calibrated)
+    warmer = [entry.model_copy(update={"temperature": 9.0}) for entry in old.calibration]
+    stepping = {"inner_loop": InnerLoop(inner_steps=1, inner_lr=0.1), "calibration": tuple(warmer)}
     said: list[str] = []
-    versions = [publish.next_version(one, published, said.append).version for one in (same, other)]
-    assert versions == [old.version, old.version + 1]
-    assert said == [f"{published} holds sketches@1 of other weights: this one is version 2"]
+    versions = [
+        publish.next_version(one, published, said.append).version
+        for one in (same, other, same.model_copy(update=stepping))
+    ]
+    assert versions == [old.version, old.version + 1, old.version + 1]
+    assert said == [
+        f"{published} holds sketches@1 of {what}: this one is version 2"
+        for what in ("other weights", "another inner loop and another calibration")
+    ]
     assert publish.next_version(other, tmp_path / "nothing", said.append).version == other.version
     (published / MANIFEST_FILE).write_text("{}")
     assert publish.next_version(other, published, said.append).version == other.version, "damaged, so never served"
