@@ -75,14 +75,15 @@ def export_adapting(model: TorchModel, manifest: Manifest, inner: InnerSettings 
     )
     try:
         graph = _finish(_trace(_Adapts(model, manifest, inner), about), about)
-    except NotDecomposableError:
+        parity = check_adapting(AdaptingClassifier(graph), model, manifest, inner)
+    except (NotDecomposableError, PublishError):
         raise
-    except Exception as error:  # torch's tracing fails in many ways
+    except Exception as error:  # torch's tracing fails in many ways, and so does a graph with a size taken for constant
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise NotDecomposableError(
             f"{manifest.reference} has no adapting export: its adaptation cannot be traced for any number of examples "
-            f"({str(error).strip().splitlines()[0]})"
+            f"({why})"
         ) from error
-    parity = check_adapting(AdaptingClassifier(graph), model, manifest, inner)
     proven = onnx.load_model_from_string(graph)
     helper.set_model_props(proven, about.model_copy(update={"parity": parity}).to_metadata())
     return Adapting(proven.SerializeToString(), parity)

@@ -86,7 +86,8 @@ class Relation(SharedBody):
         pairs = _pooled(torch.relu(of_query[:, None] + of_class[None]).flatten(0, 1))
         pairs = torch.relu(functional.conv2d(pairs, relation["second"], relation["second_bias"], padding="same"))
         hidden = torch.relu(functional.linear(pairs.flatten(1), relation["third"], relation["third_bias"]))
-        return row_sums(hidden * relation["last"]).unflatten(0, (len(of_query), len(of_class))).squeeze(-1)
+        n_query, n_way = of_query.shape[0], of_class.shape[0]  # not `len`: exported graphs have symbols for them
+        return row_sums(hidden * relation["last"]).unflatten(0, (n_query, n_way)).squeeze(-1)
 
     @property
     def _map_shape(self) -> tuple[int, int, int]:

@@ -6,9 +6,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import onnx
+import onnx.parser
 import pytest
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 
 from meta_models import decompositions
@@ -66,7 +69,10 @@ class Exported(NamedTuple):
     data: bytes
 
 
-@pytest.fixture(scope="module", params=[pytest.param("maml", marks=pytest.mark.slow), "anil", "protonet-cosine"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("maml", "relation")]
+
+
+@pytest.fixture(scope="module", params=[*SLOW, "anil", "protonet-cosine"])
 def exported(request: pytest.FixtureRequest) -> Exported:
     model, manifest = a_model(request.param)
     inner = INNER if model.algorithm.inner else None
@@ -187,6 +193,36 @@ def test_what_has_no_derivative_says_so() -> None:
         )
     with pytest.raises(decompositions.NotDecomposableError, match=r"stride \[1, 1\]"):
         decompositions.max_pool_backward(x, x, [2, 2], [1, 1], [0, 0], [1, 1], False, x)
+
+
+def test_a_relation_is_traced_for_any_number_of_queries_and_classes() -> None:
+    model, _ = a_model("relation")
+    maps = model.algorithm.body(model.meta_params, torch.rand(15, *SHAPE))
+
+    def head(support: Tensor, queries: Tensor) -> Tensor:
+        adapted = {"of_class": functional.conv2d(support, model.meta_params["relation.class"], padding="same")}
+        return model.algorithm.head(model.meta_params, adapted, queries)
+
+    traced = make_fx(head, tracing_mode="symbolic", _allow_non_fake_inputs=True)(maps[:5], maps[:11])
+    torch.testing.assert_close(traced(maps[11:], maps[:7]), head(maps[11:], maps[:7]))
+
+
+def test_a_graph_that_does_not_run_is_no_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracing took a size for a constant."""
+    model, manifest = a_model("protonet-cosine")
+    traced = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 18]>
+        traced (uint8[s,1,28,28] support, int64[s] labels, int64[n] classes, uint8[q,1,28,28] queries)
+            => (float[q,n] probabilities, bool[11] rejected)
+            <int64[2] sizes = {11, 5}, int64[1] eleven = {11}>
+        {
+            floats = Cast <to = 1> (classes)
+            probabilities = Reshape (floats, sizes)
+            whole = Cast <to = 9> (labels)
+            rejected = Reshape (whole, eleven)
+        }""")
+    monkeypatch.setattr("meta_models.export_adapting._trace", lambda *_: traced)
+    with pytest.raises(decompositions.NotDecomposableError, match=r"sketches@1 has no adapting export: .*Reshape"):
+        export_adapting(model, manifest)
 
 
 @pytest.mark.parametrize("name", ["vector-ridge", "text-minilm"])
