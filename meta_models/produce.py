@@ -35,6 +35,9 @@ from meta_models.sources import check_examples, check_folder, load_splits
 from meta_models.splits import Pools, Splits
 from meta_models.torch_model import TorchModel
 
+BROUGHT_SEED = 6
+"""Of development episodes that chose nothing: 1 watches training, 2 calibrates, 3 chooses the inner loop (`search.py`),
+4 is the card's `development_accuracy`, 5 chooses an encoder's head."""
 MADE = "published"
 """Where a run keeps what it publishes until its last figure is measured."""
 
@@ -160,7 +163,8 @@ def _what_it_brought(model: TorchModel, recipe: Recipe, zoo: Path, pools: Pools)
     before.algorithm.backbone.to(model.device)
     n_way, n_shot = recipe.development.settings[0]
     spec = recipe.development_spec(n_way, n_shot)
-    after, first = (evaluate_all(m, pools, spec, recipe.development.n_episodes, seed=3) for m in (model, before))
+    n = recipe.development.n_episodes
+    after, first = (evaluate_all(m, pools, spec, n, BROUGHT_SEED) for m in (model, before))
     return f"{n_way}w{n_shot}s on development classes: {after}; {recipe.initialize_from}, where it began: {first}"
 
 

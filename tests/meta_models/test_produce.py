@@ -18,9 +18,10 @@ from meta_models.datasets import DataError
 from meta_models.evaluate import evaluate_all
 from meta_models.manifest import InnerLoop
 from meta_models.meta_train import LOG
-from meta_models.produce import produce
+from meta_models.produce import BROUGHT_SEED, produce
 from meta_models.provenance import command, provenance
 from meta_models.recipe import RECIPES, Development, Search, load_recipe
+from meta_models.search import SEED as SEARCH_SEED
 from meta_models.sources import load_splits
 from meta_models.splits import Splits
 from meta_models.torch_model import TorchModel
@@ -101,7 +102,8 @@ def test_a_card_says_what_was_chosen_and_what_training_brought(pictures: Path, t
     began = Catalogue().resolve("omniglot-protonet")
     model, pools = TorchModel.load(began.folder, began.manifest), load_splits(pictures, recipe).development
     spec = recipe.development_spec(6, 1)
-    before = evaluate_all(model, pools, spec, development.n_episodes, seed=3)
+    before = evaluate_all(model, pools, spec, development.n_episodes, BROUGHT_SEED)
+    assert BROUGHT_SEED != SEARCH_SEED, "nothing was chosen by these episodes"
     assert "6w1s on development classes: " in made.training.notes
     assert f"omniglot-protonet, where it began: {before}." in made.training.notes
     assert "on development episodes: 6w1s with" in made.training.notes.lower()
