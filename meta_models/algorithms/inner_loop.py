@@ -37,7 +37,8 @@ def descent(inner_lr: float, change: Callable[[str, Tensor], Tensor] = lambda _,
 
 def cautious(inner_lr: float) -> Update:
     """Gradient descent that goes back where a step raised the loss, and from then on half as far (backtracking, Armijo
-    1966): a step that suits classes which lie apart is too long for classes that overlap."""
+    1966): a step that suits classes which lie apart is too long for classes that overlap. A step is judged by the loss
+    that the next one finds, so the last is not judged: that would cost a pass through the support set."""
 
     def update(fast_weights: Tensors, gradients: Tensors, loss: Tensor, state: Any) -> tuple[Tensors, Any]:
         rate = torch.full_like(loss, inner_lr)
