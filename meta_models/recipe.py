@@ -74,7 +74,7 @@ class Outer(_Part):
     another's weights: less than all of it forgets less (Wortsman et al. 2022, arXiv:2109.01903)."""
     all_classes_steps: Steps = 0
     """Steps more, once everything is chosen, that learn from development classes too (`meta_models/all_classes.py`)."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     frozen: tuple[str, ...] = ()
     """Tensors whose names begin so stay as they start."""
     from_development: tuple[str, ...] = ()
@@ -131,7 +131,7 @@ class Recipe(_Part):
     files: tuple[RecipeFile, ...] = Field(default=(), exclude=True)
     """That file, its base, the base of that, and so on, as they were read."""
     name: str = Field(pattern=NAME)
-    version: int = 1
+    version: Count = 1
     description: str
     algorithm: dict[str, Any]
     backbone: dict[str, Any]

@@ -89,6 +89,8 @@ def test_what_the_others_change_can_be_carried_out(tmp_path: Path) -> None:
         ({"outer.steps": -1}, r"outer\.steps: Input should be greater than or equal to 0, found -1"),
         ({"outer.meta_batch_size": 0}, r"outer\.meta_batch_size: .*, found 0"),
         ({"outer.horizon": 3}, r"outer: horizon: 3 is below steps = 4"),
+        ({"outer.seed": -1}, r"outer.seed: Input should be greater than or equal to 0, found -1"),
+        ({"version": -3}, r"version: Input should be greater than or equal to 1, found -3"),
         ({"outer.outer_lr": 0}, r"outer\.outer_lr: Input should be greater than 0"),
         ({"outer.outer_lr": float("nan")}, r"outer\.outer_lr: "),
         ({"outer.average": 1.0}, r"outer\.average: Input should be less than 1"),
