@@ -40,12 +40,19 @@ class TrainState:
 
 
 def save(state: TrainState, path: Path) -> None:
-    """Write atomically: an interrupted save leaves the previous checkpoint."""
+    """Write atomically: an interrupted save leaves the previous checkpoint.
+
+    Raises:
+        OSError: it cannot be written; names the file.
+    """
     parts = {"meta_params": state.meta_params, "average": state.average, "moments": state.moments}
     flat = {f"{part}|{name}": t.detach().contiguous() for part, tensors in parts.items() for name, t in tensors.items()}
     about = json.dumps({name: getattr(state, name) for name in ("step", "seconds", "hardware", "recent")})
     temporary = path.with_suffix(".tmp")
-    save_file(flat, temporary, metadata={"run": about})
+    try:
+        save_file(flat, temporary, metadata={"run": about})
+    except SafetensorError as error:  # which a full disk is too
+        raise OSError(f"{path} cannot be written: {error}") from error
     temporary.replace(path)
 
 

@@ -23,7 +23,7 @@ from meta_models.own_classes import left_out
 from meta_models.plots import plot_log
 from meta_models.pretrained import ENCODERS, encoder_folder, encoder_tensors
 from meta_models.provenance import command, provenance
-from meta_models.publish import export, next_version, put_in_place, write_manifest
+from meta_models.publish import check_zoo, export, next_version, put_in_place, write_manifest
 from meta_models.recipe import Recipe
 from meta_models.recipe_checks import why_not_normalised
 from meta_models.same_run import alone_in, digest
@@ -69,10 +69,12 @@ def produce(
 
     Raises:
         DataError: the classes cannot be used, or `data` holds something else than the data set.
-        PublishError: the graphs disagree with torch or the card lacks a figure.
+        PublishError: the graphs disagree with torch, the card lacks a figure, or `zoo` cannot be published in.
         FileNotFoundError: the meta-model to begin from is not published.
+        OSError: a file cannot be written.
         ValueError: another process works in `run`, or its checkpoint is of another recipe, other classes or weights.
     """
+    check_zoo(zoo)
     with alone_in(run):
         if note := why_not_normalised(recipe):
             say(note)

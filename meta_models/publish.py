@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -169,6 +170,19 @@ def write_manifest(manifest: Manifest, folder: Path, settings: Iterable[CardSett
             f"first {n_way}w{n_shot}s of {protocol}; it is not published"
         )
     (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n")
+
+
+def check_zoo(zoo: Path) -> None:
+    """Whether something may be published in `zoo`, which need not be there: to find out before hours of training.
+
+    Raises:
+        PublishError: it, or what it would be in, is no folder or cannot be written.
+    """
+    there = next(path for path in (zoo, *zoo.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise PublishError(f"{there} is no folder, so nothing can be published in {zoo}: give --zoo another")
+    if not os.access(there, os.W_OK):
+        raise PublishError(f"{there} cannot be written, so nothing can be published in {zoo}: give --zoo another")
 
 
 def put_in_place(manifest: Manifest, made: Path, folder: Path, settings: Iterable[CardSetting]) -> None:

@@ -51,7 +51,7 @@ def meta_train(
 
     if threads:
         torch.set_num_threads(threads)
-    with friendly(FileNotFoundError, DataError, PublishError, ValueError):
+    with friendly(OSError, DataError, PublishError, ValueError):
         if recipe is None and data is None:
             raise ValueError("name a recipe, or give --data FOLDER with a folder of pictures for each class")
         read = load_recipe(recipe or OWN)

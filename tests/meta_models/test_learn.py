@@ -60,3 +60,16 @@ def test_a_name_of_the_package_is_refused_before_training(
         meta_train(copied("omniglot-anil", tmp_path) if recipe == "a copy" else recipe, **options)
     assert "choose a name like my-omniglot-anil" in " ".join(capsys.readouterr().err.split())
     produced.assert_not_called()
+
+
+@pytest.mark.parametrize(("option", "told"), [("zoo", "file is no folder, so nothing"), ("runs", "Not a directory: ")])
+@pytest.mark.parametrize("within", ["", "deeper"])
+def test_where_nothing_can_be_written_is_told_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, told: str, within: str
+) -> None:
+    (tmp_path / "file").touch()
+    folders = {"zoo": tmp_path / "zoo", "runs": tmp_path / "runs", option: tmp_path / "file" / within}
+    with pytest.raises(typer.Exit):
+        meta_train("own-drawings", data=tmp_path / "none", **folders)
+    assert told in " ".join(capsys.readouterr().err.split())
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "file"]

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from meta_models.algorithms import ALGORITHMS, Episode, Tensors, meta_loss
 from meta_models.algorithms.pretrain import Pretrain, distance
 from meta_models.algorithms.protonet import ProtoNet
-from meta_models.checkpoint import CHECKPOINT, CLASSES, RECIPE
+from meta_models.checkpoint import CHECKPOINT, CLASSES, RECIPE, TrainState, save
 from meta_models.datasets import ClassPool
 from meta_models.meta_train import LOG, meta_train
 from meta_models.outer_step import schedule
@@ -226,6 +226,12 @@ def test_a_damaged_file_is_named(splits: Splits, tmp_path: Path, file: str, keep
     (tmp_path / file).write_bytes((tmp_path / file).read_bytes()[:keep])
     with pytest.raises(ValueError, match=rf"{tmp_path / file}(, line 1)? is damaged \("):
         meta_train(recipe(4), splits, tmp_path, device="cpu")
+
+
+def test_a_checkpoint_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "none" / CHECKPOINT
+    with pytest.raises(OSError, match=f"{path} cannot be written: .*No such file"):
+        save(TrainState(1, 0.0, {"w": torch.zeros(2)}, {}, {}), path)
 
 
 def taught() -> Recipe:
