@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,14 +59,21 @@ def load_classes(
         )
     prepared: list[NDArray[Any]] = []
     problems: list[str] = []
+    shape: tuple[int, ...] | None = None
     for name, contents in sorted(classes.items()):
         inputs: list[NDArray[Any]] = []
         for where, content in contents[:most]:
             try:
                 data = content.read_bytes() if isinstance(content, Path) else content
-                inputs.append(spec.with_name(spec.read(data, Caps()), name))
+                row = spec.with_name(spec.read(data, Caps()), name)
             except (OSError, UnreadableInput) as error:
                 problems.append(f"{where}: {error}")
+                continue
+            shape = shape or row.shape
+            if row.shape == shape:
+                inputs.append(row)
+            else:  # vectors alone have a length of their own
+                problems.append(f"{where}: {row.size} numbers, those before have {math.prod(shape)}")
         if len(inputs) < MIN_EXAMPLES:
             problems.append(f"{name}: {len(inputs)} usable examples, at least {MIN_EXAMPLES} are needed")
         if not problems:

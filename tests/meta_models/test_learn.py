@@ -68,7 +68,7 @@ def test_where_nothing_can_be_written_is_told_before_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, told: str, within: str
 ) -> None:
     (tmp_path / "file").touch()
-    folders = {"zoo": tmp_path / "zoo", "runs": tmp_path / "runs", option: tmp_path / "file" / within}
+    folders: dict[str, Any] = {"zoo": tmp_path / "zoo", "runs": tmp_path / "runs", option: tmp_path / "file" / within}
     with pytest.raises(typer.Exit):
         meta_train("own-drawings", data=tmp_path / "none", **folders)
     assert told in " ".join(capsys.readouterr().err.split())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from meta_models.datasets import DataError
-from meta_models.inputs import Caps, DrawingSpec
+from meta_models.inputs import Caps, DrawingSpec, VectorSpec
 from meta_models.own_classes import MIN_CLASSES, MIN_EXAMPLES, left_out, load_classes, part_of
 from meta_models.produce import produce
 from meta_models.recipe import load_recipe
@@ -49,6 +49,19 @@ def test_what_cannot_be_used_is_named(pictures: Path, tmp_path: Path) -> None:
         load_classes(tmp_path, DrawingSpec())
     for part in ("scraps/torn.png", "scraps/blank.png: no drawing found", "scraps: 0 usable examples, at least 6"):
         assert part in str(error.value)
+
+
+def test_vectors_of_another_length_are_named(tmp_path: Path) -> None:
+    for kind in ("a", "b"):
+        (tmp_path / kind).mkdir()
+        for example in range(MIN_EXAMPLES + 1):
+            np.save(tmp_path / kind / f"{example}.npy", np.ones(12))
+    np.save(tmp_path / "a" / "3.npy", np.ones(13))
+    np.save(tmp_path / "b" / "0.npy", np.ones(11))
+    with pytest.raises(DataError) as error:
+        load_classes(tmp_path, VectorSpec(), 2)
+    _, *told = str(error.value).split("\n  ")
+    assert told == [f"{which} numbers, those before have 12" for which in ("a/3.npy: 13", "b/0.npy: 11")]
 
 
 def test_too_few_classes_say_how_many_are_needed(tmp_path: Path) -> None:
