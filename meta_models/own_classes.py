@@ -86,30 +86,52 @@ def load_classes(
 
 
 def _contents(source: Path) -> dict[str, list[Content]]:
-    """By class."""
+    """By class; a link that leads nowhere is one that cannot be read.
+
+    Raises:
+        DataError: `source` holds no classes, or the name of one is not UTF-8, which digests and answers are in.
+    """
     if _is_csv(source):
         return _texts(source)
     if not source.is_dir():
         raise DataError(f"{source} is not a folder; it should hold one folder of files for each class")
     folders = [path for path in _visible(source) if path.is_dir()]
+    if unknown := [folder.name for folder in folders if _said(folder.name) != folder.name]:
+        raise DataError(f"{source}: the name of the class {_said(unknown[0])} is not UTF-8; give its folder another")
     return {
-        folder.name: [(f"{folder.name}/{path.name}", path) for path in _visible(folder) if path.is_file()]
+        folder.name: [
+            (f"{folder.name}/{path.name}", path) for path in _visible(folder) if path.is_file() or _leads_nowhere(path)
+        ]
         for folder in folders
     }
 
 
 def left_out(source: Path) -> str:
-    """What of a folder of classes is not read, in words, or nothing: files beside the classes, and folders in them."""
+    """What of a folder of classes is not read, in words, or nothing: files beside the classes, folders in them, and
+    pipes and the like."""
     if not source.is_dir():
         return ""
-    beside = [path for path in _visible(source) if path.is_file()]
-    within = [path for folder in _visible(source) if folder.is_dir() for path in _visible(folder) if path.is_dir()]
+    beside = [path for path in _visible(source) if not path.is_dir()]
+    held = [path for folder in _visible(source) if folder.is_dir() for path in _visible(folder) if not path.is_file()]
+    within = [path for path in held if path.is_dir()]
+    others = [path for path in held if not path.is_dir() and not _leads_nowhere(path)]
     n_files = sum(path.is_file() for folder in within for path in folder.rglob("*"))
     said = [
         f"{len(beside)} files beside the folders of the classes (such as {beside[0].name})" if beside else "",
         f"{n_files} files in folders within a class (such as {within[0].relative_to(source)})" if within else "",
+        f"{len(others)} that are no files (such as {others[0].relative_to(source)})" if others else "",
     ]
-    return f"not read: {', '.join(filter(None, said))}; a class is a folder right in {source}" if any(said) else ""
+    told = f"not read: {', '.join(filter(None, said))}; a class is a folder right in {source}" if any(said) else ""
+    return _said(told)
+
+
+def _said(name: str) -> str:
+    r"""As it can be printed: bytes of a file's name that are not UTF-8 as `\udc…`."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 def _is_csv(source: Path) -> bool:

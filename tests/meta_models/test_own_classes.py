@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -45,9 +46,11 @@ def test_what_cannot_be_used_is_named(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "scraps").mkdir()
     (tmp_path / "scraps" / "torn.png").write_bytes(png(99, 0)[:60])
     (tmp_path / "scraps" / "blank.png").write_bytes(blank())
+    (tmp_path / "scraps" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     with pytest.raises(DataError) as error:
         load_classes(tmp_path, DrawingSpec())
-    for part in ("scraps/torn.png", "scraps/blank.png: no drawing found", "scraps: 0 usable examples, at least 6"):
+    unusable = ("scraps/torn.png", "scraps/gone.png: ", "scraps/blank.png: no drawing found")
+    for part in (*unusable, "scraps: 0 usable examples, at least 6"):
         assert part in str(error.value)
 
 
@@ -84,6 +87,21 @@ def test_what_is_not_read_is_counted(pictures: Path, tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match=f"has 1 classes, at least {MIN_CLASSES} are needed; not read: {told}"):
         load_classes(tmp_path, DrawingSpec())
+
+
+def test_what_is_neither_file_nor_folder_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    os.mkfifo(tmp_path / "a" / "0.png")
+    (tmp_path / "a" / "1.png").symlink_to("nowhere.png")
+    assert left_out(tmp_path).startswith("not read: 1 that are no files (such as a/0.png); a class is")
+
+
+def test_names_that_are_not_utf_8_are_told(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.txt")).touch()
+    assert r"1 files beside the folders of the classes (such as caf\udce9.txt)" in left_out(tmp_path)
+    (tmp_path / os.fsdecode(b"caf\xe9")).mkdir()
+    with pytest.raises(DataError, match=r"the name of the class caf\\udce9 is not UTF-8; give its folder another"):
+        load_classes(tmp_path, DrawingSpec(), 1)
 
 
 @pytest.mark.parametrize("name", ["text-minilm", "omniglot-protonet", "photo-conv4"])
