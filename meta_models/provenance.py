@@ -43,8 +43,10 @@ def provenance(recipe: Recipe, splits: Splits) -> dict[str, str]:
     """The members `recipe`, `data`, `licence` and `source` of a card."""
     read = {"recipe": recipe.file or "made in Python"}
     if recipe.data.name == "folder":
-        n = sum(len(rows) for pool in splits.train for rows in pool.class_examples)
-        about = {"data": f"{n} examples of {splits.n_classes[0]} classes of one's own", "licence": "not stated"}
+        pools = (*splits.train, *(splits.development if recipe.outer.all_classes_steps else ()))
+        n = sum(len(rows) for pool in pools for rows in pool.class_examples)
+        n_classes = sum(pool.n_classes for pool in pools)
+        about = {"data": f"{n} examples of {n_classes} classes of one's own", "licence": "not stated"}
         return {**about, **read, "source": "a folder"}
     if recipe.data.name == "vectors":
         return {**VECTORS, **read}

@@ -120,3 +120,10 @@ def test_a_card_names_the_recipe_that_was_read(splits: Splits, tmp_path: Path, n
         recipe = load_recipe(given).model_copy(update={"name": "another"})
         assert provenance(recipe, splits)["recipe"] == file
         assert command(recipe) == f"innerloop meta-train {read}{data}"
+
+
+@pytest.mark.parametrize(("steps", "data"), [(0, "96 examples of 8 classes"), (3, "192 examples of 16 classes")])
+def test_a_card_counts_what_was_learned_from(splits: Splits, steps: int, data: str) -> None:
+    recipe = load_recipe("own-drawings")
+    recipe = recipe.model_copy(update={"outer": recipe.outer.model_copy(update={"all_classes_steps": steps})})
+    assert provenance(recipe, splits)["data"] == f"{data} of one's own"
