@@ -23,7 +23,7 @@ from meta_models.own_classes import left_out
 from meta_models.plots import plot_log
 from meta_models.pretrained import ENCODERS, encoder_folder, encoder_tensors
 from meta_models.provenance import command, provenance
-from meta_models.publish import check_zoo, export, next_version, put_in_place, write_manifest
+from meta_models.publish import check_zoo, export, publish_in, write_manifest
 from meta_models.recipe import Recipe
 from meta_models.recipe_checks import why_not_normalised
 from meta_models.same_run import alone_in, digest
@@ -118,8 +118,7 @@ def produce(
         subject = Subject(Published(made, manifest), splits.test)
         figures = measure_figures(subject, command(recipe), episodes, say, measured)
         manifest = keep_log(manifest.model_copy(update={"benchmarks": figures}), run / SEARCH_LOG, made)
-        manifest = next_version(manifest, zoo / recipe.name, say)
-        put_in_place(manifest, made, zoo / recipe.name, card_settings(splits.test))
+        manifest = publish_in(zoo, manifest, made, card_settings(splits.test), say)
         shutil.rmtree(made)
         say(f"published {manifest.reference} in {zoo / recipe.name}")
         return manifest

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +185,29 @@ def check_zoo(zoo: Path) -> None:
         raise PublishError(f"{there} is no folder, so nothing can be published in {zoo}: give --zoo another")
     if not os.access(there, os.W_OK):
         raise PublishError(f"{there} cannot be written, so nothing can be published in {zoo}: give --zoo another")
+
+
+def publish_in(
+    zoo: Path, manifest: Manifest, made: Path, settings: Iterable[CardSetting], say: Callable[[str], None]
+) -> Manifest:
+    """`put_in_place` as `zoo/<name>`, under its `next_version`, which is returned with it; raises what they do."""
+    with one_at_a_time(zoo):
+        manifest = next_version(manifest, zoo / manifest.name, say)
+        put_in_place(manifest, made, zoo / manifest.name, settings)
+    return manifest
+
+
+@contextmanager
+def one_at_a_time(zoo: Path) -> Generator[None]:
+    """Waits until no other process publishes in `zoo`: two would give one version to different weights, and write the
+    same folder beside. The system forgets who does with the process."""
+    zoo.mkdir(parents=True, exist_ok=True)
+    folder = os.open(zoo, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def put_in_place(manifest: Manifest, made: Path, folder: Path, settings: Iterable[CardSetting]) -> None:

@@ -26,7 +26,7 @@ from meta_models.inputs import TextSpec
 from meta_models.manifest import Limits, Manifest, Training, sha256
 from meta_models.own_classes import left_out, load_classes, part_of
 from meta_models.produce import measure_figures
-from meta_models.publish import export, next_version, put_in_place
+from meta_models.publish import export, publish_in
 from meta_models.recipe import Data, Outer, Recipe
 from meta_models.serving import Features, ServedModel, graph_session, run_body
 from meta_models.serving_path import ServingPath
@@ -118,8 +118,7 @@ def add_encoder(
         subject = Subject(Published(folder, manifest), _protocols(test), path)
         command = f"innerloop meta-models add {name} --encoder ENCODER --data {'CSV' if data.is_file() else 'FOLDER'}"
         manifest = manifest.model_copy(update={"benchmarks": measure_figures(subject, command, episodes, say)})
-        manifest = next_version(manifest, zoo / name, say)
-        put_in_place(manifest, folder, zoo / name, card_settings(subject.protocols.values()))
+        manifest = publish_in(zoo, manifest, folder, card_settings(subject.protocols.values()), say)
     say(f"published {manifest.reference} in {zoo / name}")
     return manifest
 

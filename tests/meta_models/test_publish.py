@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +203,18 @@ def test_what_answers_otherwise_is_another_version(published: Path, model: Torch
     assert publish.next_version(other, tmp_path / "nothing", said.append).version == other.version
     (published / MANIFEST_FILE).write_text("{}")
     assert publish.next_version(other, published, said.append).version == other.version, "damaged, so never served"
+
+
+def test_who_publishes_waits_for_another_process(published: Path, tmp_path: Path) -> None:
+    manifest, zoo, made = read_manifest(published), published.parent, tmp_path / "made"
+    shutil.copytree(published, made)
+    with ThreadPoolExecutor(1) as thread, publish.one_at_a_time(zoo):
+        waiting = thread.submit(publish.publish_in, zoo, manifest, made, [], lambda _: None)
+        with pytest.raises(TimeoutError):
+            waiting.result(0.2)
+        other = manifest.model_copy(update={"version": 5})
+        publish.put_in_place(other, Path(shutil.copytree(published, tmp_path / "other")), published, [])
+    assert waiting.result(10) == read_manifest(published) == other, "of the same weights as were there by then"
 
 
 def test_what_is_not_whole_is_not_put_in_place(published: Path, tmp_path: Path) -> None:
