@@ -6,6 +6,7 @@ import { ask, json, modelPath } from "./http.js";
 import { append, dropped, lines } from "./inputs.js";
 
 const AT_ONCE = 50; // queries in one request
+const BYTES = 2 ** 25; // of them
 const LISTED = 5; // scores of an answer
 
 // Fills `place` for `model()`, which may change; `taught()` is called once it has another example.
@@ -16,6 +17,7 @@ export function asking(place, model, taught, signal) {
   const board = h("div");
   const fail = (error) => error.name === "AbortError" || fill(told, problem(error));
   const put = (inputs) => question(inputs).catch(fail);
+  let round = 0;
   const files = h("input", { type: "file", multiple: true, hidden: true, onchange: chosen });
   const choose = h("button", { type: "button", onclick: () => files.click() }, "Choose files");
   fill(
@@ -28,7 +30,7 @@ export function asking(place, model, taught, signal) {
         ondragover: (event) => event.preventDefault(),
         ondrop: async (event) => {
           event.preventDefault();
-          put(await dropped(event.dataTransfer));
+          await dropped(event.dataTransfer).then(put, fail);
         },
       },
       board,
@@ -88,16 +90,41 @@ export function asking(place, model, taught, signal) {
 
   async function question(inputs) {
     if (!inputs.length) throw new Error("There is nothing here to ask.");
+    const mine = ++round; // what was asked before is answered no more
     const bar = h("progress", { max: inputs.length, value: 0 });
     fill(told, inputs.length > AT_ONCE && bar);
     fill(answers);
-    for (let at = 0; at < inputs.length; at += AT_ONCE) {
-      const some = inputs.slice(at, at + AT_ONCE);
+    for (const some of batches(inputs)) {
       const results = await predict(some);
-      answers.append(...results.map((result, i) => h("li", {}, shown(some[i]), h("div", {}, verdict(result), teaching(some[i], result)))));
-      bar.value = at + some.length;
+      if (mine !== round) return;
+      const rows = results.length !== some.length; // of one file
+      answers.append(
+        ...results.map((result, i) => {
+          const asked = rows ? h("span", { className: "text" }, `${some[0].file.name}, row ${i + 1}`) : shown(some[i]);
+          return h("li", {}, asked, h("div", {}, verdict(result), !rows && teaching(some[i], result)));
+        }),
+      );
+      bar.value += some.length;
     }
     fill(told);
+  }
+
+  // As many as go into one request; a file of vectors, which may hold many, alone.
+  function* batches(inputs) {
+    let batch = [];
+    let bytes = 0;
+    for (const one of inputs) {
+      const size = one.file?.size || 0;
+      const alone = kind === "vector" && one.file;
+      if (batch.length && (alone || batch.length === AT_ONCE || bytes + size > BYTES)) {
+        yield batch;
+        batch = [];
+        bytes = 0;
+      }
+      batch.push(one);
+      bytes += alone ? BYTES : size;
+    }
+    yield batch;
   }
 
   function verdict(result) {

@@ -58,10 +58,16 @@ export async function busy(button, where, work) {
 export function shown(example) {
   if (example.text !== undefined) return h("span", { className: "text", title: example.text }, example.text);
   const { file } = example;
-  const url = (example.url ??= URL.createObjectURL(file));
   if (file.type.startsWith("audio/") || /\.(wav|flac|ogg|mp3)$/i.test(file.name)) {
-    return h("span", { className: "text" }, h("audio", { src: url, controls: true, preload: "none" }), file.name);
+    example.url ??= URL.createObjectURL(file); // lives as long as the page: it may be heard at any time
+    return h("span", { className: "text" }, h("audio", { src: example.url, controls: true, preload: "none" }), file.name);
   }
-  const name = h("span", { className: "text" }, file.name);
-  return h("img", { src: url, alt: file.name, title: file.name, loading: "lazy", onerror: (event) => event.target.replaceWith(name) });
+  return picture(URL.createObjectURL(file), file.name);
+}
+
+// The picture behind an object URL, which is given back once it is seen; its name where it is none.
+export function picture(src, name) {
+  const done = () => URL.revokeObjectURL(src);
+  const onerror = (event) => (done(), event.target.replaceWith(h("span", { className: "text" }, name)));
+  return h("img", { src, alt: name, title: name, loading: "lazy", onload: done, onerror });
 }

@@ -57,22 +57,23 @@ export function sheet(onstroke = () => {}) {
   return { canvas, clear, take };
 }
 
-// Ask for drawings, one after another; each goes to `add`.
-export function drawMany(title, add) {
+// Ask for drawings, one after another; each goes to `add`, and `done` is called at the end.
+export function drawMany(title, add, done) {
   const pad = sheet();
   let n = 0;
   const count = h("span", { role: "status", className: "faint" });
   async function keep() {
-    const file = await pad.take();
+    const taken = pad.take();
+    pad.clear();
+    const file = await taken;
     if (!file) return;
     add({ file });
-    pad.clear();
     n += 1;
     count.textContent = `${n} added`;
   }
   const dialog = h(
     "dialog",
-    { onclose: () => dialog.remove() },
+    { onclose: () => (dialog.remove(), done()) },
     h("h2", {}, `Draw ${title}`),
     pad.canvas,
     h(

@@ -45,6 +45,7 @@ export async function ask(method, path, { json, form, headers = {}, signal } = {
     if (response.ok) return response;
     const document = await response.json().catch(() => ({}));
     const problem = new Problem(document, response.status);
+    if (response.status === 401 && storedKey() !== key) continue; // another one was given meanwhile
     if (response.status !== 401 || !(await askForKey(problem.message))) throw problem;
   }
 }

@@ -5,7 +5,9 @@ const KINDS = {
   audio: /\.(wav|flac|ogg|mp3|webm|m4a)$/i,
 };
 
-// Files that were dropped, those in folders with the name of the folder they lie in.
+const CLUTTER = /^(\..*|__MACOSX|thumbs\.db|desktop\.ini)$/i;
+
+// Files that were dropped, each with the name of the folder it lies in; none where that holds folders itself.
 export async function dropped(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   if (!entries.length) return [...transfer.files].map((file) => ({ file, label: "" }));
@@ -13,7 +15,7 @@ export async function dropped(transfer) {
 }
 
 async function inside(entry, label) {
-  if (entry.name.startsWith(".") || entry.name === "__MACOSX") return [];
+  if (CLUTTER.test(entry.name)) return [];
   if (entry.isFile) return [{ file: await new Promise((done, fail) => entry.file(done, fail)), label }];
   const reader = entry.createReader();
   const found = [];
@@ -23,17 +25,19 @@ async function inside(entry, label) {
     found.push(...some);
   }
   found.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
-  return (await Promise.all(found.map((one) => inside(one, entry.name)))).flat();
+  const own = found.some((one) => one.isDirectory) ? "" : entry.name;
+  return (await Promise.all(found.map((one) => inside(one, own)))).flat();
 }
 
 // The same from a chosen folder.
 export function chosenFolder(files) {
   const order = (a, b) => a.webkitRelativePath.localeCompare(b.webkitRelativePath, "en", { numeric: true });
-  return [...files]
+  const found = [...files]
     .sort(order)
-    .map((file) => ({ file, parts: file.webkitRelativePath.split("/") }))
-    .filter(({ parts }) => !parts.some((part) => part.startsWith(".") || part === "__MACOSX"))
-    .map(({ file, parts }) => ({ file, label: parts.at(-2) || "" }));
+    .map((file) => ({ file, path: file.webkitRelativePath.split("/") }))
+    .filter(({ path }) => !path.some((part) => CLUTTER.test(part)));
+  const above = new Set(found.map(({ path }) => path.slice(0, -2).join("/"))); // folders of folders
+  return found.map(({ file, path }) => ({ file, label: above.has(path.slice(0, -1).join("/")) ? "" : path.at(-2) }));
 }
 
 export function isZip(file) {
@@ -53,12 +57,16 @@ export function lines(pasted, kind) {
   return found.map((text, i) => (kind === "vector" ? { text, vector: vector(text, i + 1) } : { text }));
 }
 
+// Numbers parted by commas or blanks; by semicolons or tabs, as in spreadsheets, where a comma may stand for the point.
 export function vector(text, line = 1) {
-  const parts = text.replace(/^\[|\]$/g, "").split(/[\s,;]+/).filter(Boolean);
-  const numbers = parts.map(Number);
-  const wrong = numbers.findIndex((n) => !Number.isFinite(n));
-  if (wrong >= 0) throw new Error(`line ${line}: ${JSON.stringify(parts[wrong])} is not a number`);
-  return numbers;
+  const row = text.replace(/^\[|\]$/g, "").trim();
+  const sheet = /[;\t]/.test(row);
+  const cells = row.split(sheet ? /[;\t]/ : row.includes(",") ? "," : /\s+/).map((cell) => cell.trim());
+  return cells.map((cell) => {
+    const number = Number(sheet ? cell.replace(/^([-+]?\d*),(\d+)$/, "$1.$2") : cell);
+    if (cell === "" || !Number.isFinite(number)) throw new Error(`line ${line}: ${JSON.stringify(cell)} is not a number`);
+    return number;
+  });
 }
 
 // Put an example into a multipart form under `name`.

@@ -1,10 +1,11 @@
 // The page: a list of models, and beside it a new one or one of them, by what stands after # in the address.
 
-import { busy, fill, h, plural, problem } from "./dom.js";
+import { busy, h, fill, plural, problem } from "./dom.js";
 import { json, onKeyNeeded, storedKey, storeKey } from "./http.js";
 import { showModel } from "./model.js";
 import { newModel } from "./new.js";
 
+const main = document.getElementById("main");
 const list = document.getElementById("models");
 const more = document.getElementById("more");
 const fresh = document.getElementById("new");
@@ -15,15 +16,18 @@ const seen = new Map();
 let next = null;
 let leave = () => {};
 
+function named() {
+  return location.hash.startsWith("#mdl_") ? location.hash.slice(1) : "";
+}
+
 function item(model) {
   const parts = `${model.meta_model.split("@")[0]} · ${plural(model.classes.length, "class", "classes")}`;
-  const current = location.hash === `#${model.id}` ? "page" : null;
   return h(
     "li",
     {},
     h(
       "a",
-      { href: `#${model.id}`, "aria-current": current },
+      { href: `#${model.id}`, "aria-current": named() === model.id ? "page" : null },
       h("span", {}, model.name || model.classes.map((c) => c.name).slice(0, 4).join(", ")),
       h("small", {}, parts),
     ),
@@ -32,7 +36,7 @@ function item(model) {
 
 function drawList() {
   const models = [...seen.values()].sort((a, b) => b.created_at.localeCompare(a.created_at));
-  fill(list, ...models.map(item));
+  fill(list, models.map(item));
   more.hidden = next === null;
 }
 
@@ -43,8 +47,14 @@ async function older() {
   drawList();
 }
 
+async function refresh() {
+  seen.clear();
+  next = null;
+  await older().catch((error) => fill(list, h("li", {}, problem(error))));
+}
+
 function route() {
-  const id = location.hash.slice(1);
+  const id = named();
   leave();
   leave = () => {};
   fresh.hidden = Boolean(id);
@@ -61,11 +71,11 @@ function route() {
   drawList();
 }
 
-async function refresh() {
-  seen.clear();
-  next = null;
-  await older();
-}
+const loadMetaModels = newModel(fresh, (model) => {
+  seen.set(model.id, model);
+  if (named()) drawList(); // whoever has gone elsewhere meanwhile stays there
+  else location.hash = model.id;
+});
 
 // One dialog however many requests wait for a key.
 let asking = null;
@@ -85,19 +95,24 @@ function askKey(why) {
   return asking;
 }
 
+async function changeKey() {
+  if (!(await askKey("Which key should this page use?"))) return;
+  await Promise.all([refresh(), loadMetaModels()]);
+  route();
+}
+
 onKeyNeeded((detail) => askKey(`${detail}.`));
-keyButton.addEventListener("click", async () => {
-  if (await askKey("Which key should this page use?")) busy(keyButton, list, refresh).then(route);
-});
-more.addEventListener("click", () => busy(more, document.createElement("div"), older));
+keyButton.addEventListener("click", changeKey);
 keyButton.textContent = storedKey() ? "API key: set" : "API key";
+more.addEventListener("click", () => busy(more, document.createElement("div"), older));
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // what stands after # names a model
+  main.focus();
+});
 addEventListener("hashchange", () => {
   route();
-  document.getElementById("main").focus(); // whoever hears the page is told that it is another one
+  main.focus(); // whoever hears the page is told that it is another one
 });
-newModel(fresh, (model) => {
-  seen.set(model.id, model);
-  location.hash = model.id;
-});
+for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
 route();
-refresh().catch((error) => fill(list, problem(error)));
+refresh();

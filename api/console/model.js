@@ -1,79 +1,88 @@
 // One model: how it came to be, how good it is, and what it answers.
 
 import { asking } from "./asking.js";
-import { busy, fill, h, percent, plural, problem } from "./dom.js";
+import { busy, fill, h, percent, picture, plural, problem } from "./dom.js";
 import { ask, json, modelPath, storedKey } from "./http.js";
 
 const OPEN = ["queued", "adapting"];
-const SHOWN = 100; // examples
+const SHOWN = 100; // examples at once
 
-// Shows model `id` in `place`; `changed(model)` is told what it looks like, null once it is deleted.
+// Shows model `id` in `place`; `changed(model)` is told what it looks like, null once it is deleted. Answers what ends it.
 export function showModel(place, id, changed) {
   const gone = new AbortController();
   const { signal } = gone;
   let model = null;
   let round = 0;
+  let listing = 0;
+  let drawn = {}; // status, version and quality as they were when all was drawn
 
-  const head = h("div");
-  const progress = h("div", { role: "status" });
+  const title = h("input", { className: "title", placeholder: "Model without a name", ariaLabel: "Name of the model", maxLength: 200, onchange: rename });
+  const facts = h("div");
+  const doing = h("span", { role: "status" });
+  const loss = h("div");
+  const cancel = h("button", { type: "button", onclick: () => busy(cancel, trouble, () => ask("POST", modelPath(id, "/cancel")).then(follow)) }, "Cancel");
+  const progress = h("div", { hidden: true }, h("div", { className: "row" }, h("progress"), doing, cancel), loss);
+  const trouble = h("div");
   const asked = h("section");
   const quality = h("section");
   const examples = h("section");
   const use = h("section");
-  fill(place, head, progress, asked, quality, examples, use);
+  fill(place, title, facts, progress, trouble, asked, quality, examples, use);
   follow();
+  return () => gone.abort();
 
   // Until nothing is adapted or measured any more; begun again, the earlier one ends.
   async function follow() {
     const mine = ++round;
-    try {
-      let wait = 300;
-      while (mine === round) {
-        const before = model;
-        model = await json("GET", modelPath(id), { signal });
+    for (let wait = 300; ; wait = Math.min(2000, 1.3 * wait)) {
+      try {
+        const { now, latest, losses } = await look();
+        if (mine !== round) return;
+        model = now;
         changed(model);
-        drawHead();
-        await drawProgress();
-        if (model.status === "ready") {
-          if (before?.status !== "ready") asking(asked, () => model, follow, signal);
-          drawQuality();
-          if (before?.status !== "ready" || before.version !== model.version) {
-            drawUse();
-            await drawExamples().catch((error) => error.name === "AbortError" || fill(examples, problem(error)));
-          }
-        }
-        const coming = OPEN.includes(model.status) || (await isComing());
-        if (!coming && (model.quality || model.status !== "ready")) return;
-        await new Promise((done) => setTimeout(done, wait));
-        wait = Math.min(2000, 1.3 * wait);
+        draw(latest, losses);
+        if (!OPEN.includes(latest.status) && (model.quality || model.status !== "ready")) return;
+      } catch (error) {
+        if (mine !== round || error.name === "AbortError") return;
+        fill(trouble, problem(error));
+        if (![0, 429, 503].includes(error.status)) return;
       }
-    } catch (error) {
-      if (error.name !== "AbortError") fill(progress, problem(error));
+      await new Promise((done) => setTimeout(done, wait));
+      if (mine !== round || signal.aborted) return;
     }
   }
 
-  // Whether a later version is on its way; one that failed is told of.
-  async function isComing() {
-    if (model.latest_version === model.version) return false;
-    const latest = await json("GET", modelPath(id, `/versions/${model.latest_version}`), { signal });
-    if (latest.error) fill(progress, problem({ message: `version ${latest.version}: ${latest.error.detail}` }));
-    return OPEN.includes(latest.status);
+  // The model as it is served, its latest version, and that one's support losses while it is adapted.
+  async function look() {
+    const now = await json("GET", modelPath(id), { signal });
+    const later = now.latest_version > now.version;
+    const latest = later ? await json("GET", modelPath(id, `/versions/${now.latest_version}`), { signal }) : now;
+    if (!OPEN.includes(latest.status)) return { now, latest, losses: [] };
+    const { data } = await json("GET", modelPath(id, "/events"), { headers: { Accept: "application/json" }, signal });
+    const losses = data.filter((e) => e.event === "step" && e.version === latest.version).map((e) => e.support_loss);
+    return { now, latest, losses };
   }
 
-  function drawHead() {
-    const name = h("input", {
-      className: "title",
-      value: model.name || "",
-      placeholder: "Model without a name",
-      ariaLabel: "Name of the model",
-      maxLength: 200,
-      onchange: () => patch({ name: name.value.trim() || null }),
-    });
-    if (head.contains(document.activeElement)) return;
+  function draw(latest, losses) {
+    const { status, version } = model;
+    const before = drawn;
+    drawn = { status, version, measured: Boolean(model.quality) };
+    if (document.activeElement !== title) title.value = model.name || "";
+    drawFacts();
+    const error = latest.error && { message: latest.version > 1 ? `version ${latest.version}: ${latest.error.detail}` : latest.error.detail };
+    fill(trouble, error && problem(error));
+    drawProgress(latest, losses);
+    if (before.status !== status) drawUse();
+    if (status !== "ready") return;
+    if (before.status !== "ready") asking(asked, () => model, follow, signal);
+    drawQuality();
+    if (before.status !== "ready" || before.version !== version || before.measured !== drawn.measured) drawExamples();
+  }
+
+  function drawFacts() {
     const took = model.timings_ms.adapt;
     fill(
-      head,
-      name,
+      facts,
       h(
         "p",
         { className: "faint" },
@@ -87,26 +96,21 @@ export function showModel(place, id, changed) {
     );
   }
 
-  async function patch(change) {
+  async function rename() {
     try {
-      model = await json("PATCH", modelPath(id), { json: change });
-      changed(model);
+      await ask("PATCH", modelPath(id), { json: { name: title.value.trim() || null } });
+      follow();
     } catch (error) {
-      fill(progress, problem(error));
+      fill(trouble, problem(error));
     }
   }
 
-  async function drawProgress() {
-    if (model.error) return fill(progress, problem({ message: model.error.detail }));
-    if (!OPEN.includes(model.status)) return fill(progress);
-    const { data } = await json("GET", modelPath(id, "/events"), { headers: { Accept: "application/json" }, signal });
-    const losses = data.filter((e) => e.event === "step").map((e) => e.support_loss);
-    const cancel = h("button", { type: "button", onclick: () => busy(cancel, progress, () => ask("POST", modelPath(id, "/cancel"))) }, "Cancel");
-    fill(
-      progress,
-      h("div", { className: "row" }, h("progress"), model.status === "queued" ? "waiting for a worker" : "adapting", cancel),
-      losses.length > 1 && curve(losses),
-    );
+  function drawProgress(latest, losses) {
+    progress.hidden = !OPEN.includes(latest.status);
+    const what = latest.version > 1 ? `version ${latest.version} ` : "";
+    const words = progress.hidden ? "" : latest.status === "queued" ? `${what}waiting for a worker` : `${what}adapting`;
+    if (doing.textContent !== words) doing.textContent = words; // heard once
+    fill(loss, losses.length > 1 && curve(losses));
   }
 
   function drawQuality() {
@@ -135,40 +139,42 @@ export function showModel(place, id, changed) {
     );
   }
 
+  // The first of them; "more" adds the next.
   async function drawExamples() {
+    const mine = ++listing;
+    const members = new Map();
+    const groups = h("div");
     const told = h("div");
-    const groups = new Map(model.classes.map((c) => [c.name, []]));
-    const { data, has_more: more } = await json("GET", modelPath(id, `/examples?limit=${SHOWN}`), { signal });
-    for (const example of data) groups.get(example.label)?.push(example);
-    const doubtful = new Map((model.quality?.suspicious || []).map((s) => [s.example, s]));
-    fill(
-      examples,
-      h("h2", {}, "Examples, as the meta-model sees them"),
-      [...groups].map(([label, members]) =>
-        h(
-          "div",
-          {},
-          h("h3", {}, label),
-          h(
-            "ul",
-            { className: "examples" },
-            members.map((example) => {
-              const doubt = doubtful.get(example.id);
-              const title = doubt ? `${example.source}: looks like ${doubt.looks_like}` : example.source;
-              const off = h("button", { type: "button", className: "remove", title: `Remove ${title}`, ariaLabel: `Remove ${title}`, onclick: () => busy(off, told, () => remove(example)) }, "×");
-              return h("li", { className: doubt ? "wrong" : "", title }, preview(example), off);
-            }),
-          ),
-        ),
-      ),
-      more && h("p", { className: "faint" }, `the first ${SHOWN} of ${plural(model.classes.reduce((n, c) => n + c.examples, 0), "example")}`),
-      told,
-    );
+    const more = h("button", { type: "button", className: "quiet", hidden: true, onclick: () => busy(more, told, next) }, "More examples");
+    const doubtful = new Map(model.quality?.suspicious.map((s) => [s.example, s]));
+    let after = "";
+    await next().catch((error) => error.name === "AbortError" || fill(told, problem(error)));
+    if (mine === listing) fill(examples, h("h2", {}, "Examples, as the meta-model sees them"), groups, more, told);
+
+    async function next() {
+      const page = await json("GET", modelPath(id, `/examples?limit=${SHOWN}${after}`), { signal });
+      after = `&after=${encodeURIComponent(page.next_cursor)}`;
+      more.hidden = !page.has_more;
+      for (const example of page.data) {
+        if (!members.has(example.label)) {
+          members.set(example.label, h("ul", { className: "examples" }));
+          groups.append(h("div", {}, h("h3", {}, example.label), members.get(example.label)));
+        }
+        members.get(example.label).append(seen(example, doubtful.get(example.id), told));
+      }
+    }
   }
 
-  async function remove(example) {
-    await ask("DELETE", modelPath(id, `/examples/${example.id}?label=${encodeURIComponent(example.label)}`));
-    follow();
+  function seen(example, doubt, told) {
+    const words = doubt ? `${example.source}: looks like ${doubt.looks_like}` : example.source;
+    const off = h("button", { type: "button", className: "remove", title: `Remove ${words}`, ariaLabel: `Remove ${words}`, onclick: () => busy(off, told, remove) }, "×");
+    return h("li", { className: doubt ? "wrong" : "", title: words }, preview(example), off);
+
+    async function remove() {
+      await ask("DELETE", modelPath(id, `/examples/${example.id}?label=${encodeURIComponent(example.label)}`));
+      title.focus(); // what was pressed goes away
+      follow();
+    }
   }
 
   function preview(example) {
@@ -177,10 +183,7 @@ export function showModel(place, id, changed) {
     ask("GET", example.preview, { headers: { Accept: accept }, signal }).then(
       async (response) => {
         if (accept === "text/plain") place.textContent = (await response.text()).split("\n")[0];
-        else {
-          const src = URL.createObjectURL(await response.blob());
-          place.replaceWith(h("img", { src, alt: example.source, onload: () => URL.revokeObjectURL(src) }));
-        }
+        else place.replaceWith(picture(URL.createObjectURL(await response.blob()), example.source));
       },
       () => (place.textContent = example.source),
     );
@@ -188,15 +191,22 @@ export function showModel(place, id, changed) {
   }
 
   function drawUse() {
-    const told = h("div");
+    const told = h("div", { role: "status" });
     const base = document.baseURI.replace(/[#?].*/, "").replace(/\/$/, "");
     const given = { text: "-F 'inputs=what to classify'", vector: "-F 'inputs=@vector.npy'" }[model.modality] || "-F 'inputs=@FILE'";
     const key = storedKey() ? " -H 'Authorization: Bearer YOUR_KEY'" : "";
-    const curl = `curl ${base}/v1/models/${id}/predictions${key} ${given}`;
-    const copy = h("button", { type: "button", onclick: () => busy(copy, told, () => navigator.clipboard.writeText(curl)) }, "Copy");
+    const curl = h("code", {}, `curl ${base}/v1/models/${id}/predictions${key} ${given}`);
+    const copy = h("button", { type: "button", onclick: () => busy(copy, told, copied) }, "Copy");
     const take = h("button", { type: "button", onclick: () => busy(take, told, download) }, "Download as ONNX");
     const drop = h("button", { type: "button", className: "danger", onclick: () => confirm("Delete this model and its examples?") && busy(drop, told, destroy) }, "Delete");
-    fill(use, h("h2", {}, "Use it"), h("pre", {}, h("code", {}, curl)), h("div", { className: "row" }, copy, take, drop), told);
+    const ready = model.status === "ready";
+    fill(use, ready && [h("h2", {}, "Use it"), h("pre", {}, curl)], h("div", { className: "row" }, ready && [copy, take], drop), told);
+
+    async function copied() {
+      getSelection().selectAllChildren(curl); // where the page may not write to the clipboard, a person may
+      await navigator.clipboard?.writeText(curl.textContent);
+      told.textContent = navigator.clipboard ? "copied" : "marked: copy it by your keyboard";
+    }
   }
 
   async function download() {
@@ -208,11 +218,11 @@ export function showModel(place, id, changed) {
   }
 
   async function destroy() {
-    await ask("DELETE", modelPath(id));
+    await ask("DELETE", modelPath(id)).catch((error) => {
+      if (![404, 410].includes(error.status)) throw error; // gone already
+    });
     changed(null);
   }
-
-  return () => gone.abort();
 }
 
 // Support loss before each inner step.

@@ -4,7 +4,8 @@ import { busy, fill, h, plural, problem } from "./dom.js";
 import { ask, json } from "./http.js";
 import { supportSet } from "./support.js";
 
-// Fills `place`; `made(model)` is told of the model that was accepted.
+// Fills `place`; `made(model)` is told of the model that was accepted. Answers what loads the meta-models, which wants a
+// key where there are keys.
 export function newModel(place, made) {
   let kind = "";
   let metaModels = [];
@@ -28,13 +29,18 @@ export function newModel(place, made) {
     about,
     outcome,
   );
-  json("GET", "v1/meta-models").then(
-    ({ data }) => {
-      metaModels = data;
+  load();
+  return load;
+
+  async function load() {
+    try {
+      metaModels = (await json("GET", "v1/meta-models")).data;
       offer();
-    },
-    (error) => fill(outcome, problem(error)),
-  );
+      fill(outcome);
+    } catch (error) {
+      fill(outcome, problem(error));
+    }
+  }
 
   function offer() {
     const of = metaModels.filter((m) => m.modality === kind);
@@ -59,14 +65,17 @@ export function newModel(place, made) {
     const form = set.form();
     if (choice.value) form.append("meta_model", choice.value);
     if (name.value.trim()) form.append("name", name.value.trim());
+    examples.inert = true; // what is changed now would not be in it
     try {
       const response = await ask("POST", "v1/models", { form, headers: { Prefer: "respond-async" } });
-      made(await response.json());
+      set.mark([]);
       name.value = "";
-      set.clear();
+      made(await response.json());
     } catch (error) {
       set.mark(error.errors || []);
       throw error;
+    } finally {
+      examples.inert = false;
     }
   }
 }

@@ -11,10 +11,11 @@ const HINTS = {
   text: "Write or paste texts, one a line, or drop a folder of .txt files with a folder per class.",
   vector: "Paste vectors, one a line, such as rows of a spreadsheet, or drop .npy files on a class.",
 };
+const ESCAPED = /%(22|0D|0A)/i; // what stands for a quotation mark and ends of lines in names of parts
 const ACCEPT = { image: "image/*", audio: "audio/*", text: ".txt", vector: ".npy" };
 
 // Fills `place`; `onkind(kind)` is told of what the examples are. `form()` is the set as a form, `mark(errors)` shows which
-// examples were refused, `clear()` begins anew.
+// examples were refused.
 export function supportSet(place, onkind) {
   const sets = {}; // by kind, so that looking at another one loses nothing
   let kind = "image";
@@ -51,6 +52,7 @@ export function supportSet(place, onkind) {
       h("button", { type: "button", onclick: add }, "Add a class"),
       h("button", { type: "button", onclick: () => folder.click() }, "Choose a folder"),
       h("button", { type: "button", onclick: () => zip.click() }, "Choose a zip"),
+      h("button", { type: "button", className: "quiet", onclick: clear }, "Start over"),
       folder,
       zip,
     ),
@@ -59,7 +61,7 @@ export function supportSet(place, onkind) {
   place.addEventListener("dragover", (event) => event.preventDefault());
   place.addEventListener("drop", (event) => drop(event, null));
   become(kind);
-  return { form, mark, clear };
+  return { form, mark };
 
   function become(value) {
     sets[kind] = { classes, archives };
@@ -73,7 +75,7 @@ export function supportSet(place, onkind) {
   }
 
   function empty(label) {
-    return { label, examples: [], typed: "" };
+    return { label, examples: [], typed: "", card: null };
   }
 
   function isBegun(one) {
@@ -88,84 +90,87 @@ export function supportSet(place, onkind) {
     grid.children[classes.length - 1].querySelector("input").select();
   }
 
+  function grow(one, ...examples) {
+    one.examples.push(...examples);
+    one.card = null;
+    draw();
+  }
+
+  // Cards are made once, and anew when their class has changed.
   function draw() {
-    fill(
-      grid,
-      ...classes.map(card),
-      ...archives.map((file, i) =>
-        h(
-          "section",
-          { className: "class" },
-          h("div", { className: "row" }, h("b", { className: "grow" }, file.name), remove(`Remove ${file.name}`, () => archives.splice(i, 1), classes.length + i)),
-          h("p", { className: "faint" }, "a zip with a folder per class"),
-        ),
-      ),
+    classes.forEach((one, at) => {
+      one.card ??= card(one);
+      one.card.querySelector("input").ariaLabel = `Name of class ${at + 1}`;
+    });
+    fill(grid, classes.map((one) => one.card), archives.map(archive));
+  }
+
+  function archive(file, i) {
+    const off = remove(`Remove ${file.name}`, () => archives.splice(i, 1), () => classes.length + i);
+    return h(
+      "section",
+      { className: "class" },
+      h("div", { className: "row" }, h("b", { className: "grow" }, file.name), off),
+      h("p", { className: "faint" }, "a zip with a folder per class"),
     );
   }
 
+  // Once it has changed what it says, the focus stays near the card number `at()`.
   function remove(title, change, at) {
     const gone = () => {
+      const before = at();
       change();
       draw();
-      (grid.children[Math.min(at, grid.children.length - 1)]?.querySelector("input") || tabs.querySelector(":checked")).focus();
+      const near = grid.children[Math.min(before, grid.children.length - 1)]?.querySelector("input, button");
+      (near || tabs.querySelector(":checked")).focus();
     };
     return h("button", { type: "button", className: "remove", title, ariaLabel: title, onclick: gone }, "×");
   }
 
-  function card(one, at) {
-    const files = h("input", { type: "file", multiple: true, hidden: true, accept: ACCEPT[kind], onchange: () => take(one, [...files.files]) });
-    const told = h("div");
-    const label = h("input", { value: one.label, ariaLabel: `Name of class ${at + 1}`, maxLength: 200, oninput: () => (one.label = label.value) });
-    const title = () => one.label || `class ${at + 1}`;
-    const grow = (example) => (one.examples.push(example), draw());
+  function card(one) {
+    const at = () => classes.indexOf(one);
+    const title = one.label || "this class";
+    const files = h("input", { type: "file", multiple: true, hidden: true, accept: ACCEPT[kind], onchange: () => grow(one, ...[...files.files].map((file) => ({ file }))) });
+    const wrong = h("div");
+    const label = h("input", { value: one.label, maxLength: 200, oninput: () => (one.label = label.value) });
+    const pen = h("button", { type: "button", className: "draw", onclick: () => drawMany(label.value, (example) => grow(one, example), () => one.card.querySelector(".draw").focus()) }, "Draw");
+    if (kind === "audio") one.recorder ??= recorder((example) => grow(one, example), (error) => fill(told, problem(error)));
     return h(
       "section",
       {
         className: "class",
         ondragover: (event) => (event.preventDefault(), event.currentTarget.classList.add("over")),
         ondragleave: (event) => event.currentTarget.classList.remove("over"),
-        ondrop: (event) => drop(event, one),
+        ondrop: (event) => (event.currentTarget.classList.remove("over"), drop(event, at())),
       },
       h(
         "div",
         { className: "row" },
         label,
         h("span", { className: "faint count" }, String(one.examples.length)),
-        remove(`Remove ${title()}`, () => classes.splice(at, 1), at),
+        remove(`Remove ${title}`, () => classes.splice(at(), 1), at),
       ),
-      h(
-        "ul",
-        { className: "examples" },
-        one.examples.map((example, i) =>
-          h(
-            "li",
-            { className: example.wrong ? "wrong" : "", title: example.wrong || "" },
-            shown(example),
-            remove(`Remove example ${i + 1} of ${title()}`, () => one.examples.splice(i, 1), at),
-          ),
-        ),
-      ),
-      (kind === "text" || kind === "vector") && pasting(one, told),
-      h(
-        "div",
-        { className: "row" },
-        kind === "image" && h("button", { type: "button", onclick: () => drawMany(title(), grow) }, "Draw"),
-        kind === "audio" && recorder(grow, (error) => fill(told, problem(error))),
-        h("button", { type: "button", onclick: () => files.click() }, "Add files"),
-        files,
-      ),
-      told,
+      h("ul", { className: "examples" }, one.examples.map((example, i) => item(one, example, i))),
+      (kind === "text" || kind === "vector") && pasting(one, wrong),
+      h("div", { className: "row" }, kind === "image" && pen, one.recorder, h("button", { type: "button", onclick: () => files.click() }, "Add files"), files),
+      wrong,
     );
   }
 
-  function pasting(one, told) {
+  function item(one, example, i) {
+    const off = remove(`Remove example ${i + 1} of ${one.label}`, () => (one.examples.splice(i, 1), (one.card = null)), () => classes.indexOf(one));
+    return h("li", { className: example.wrong ? "wrong" : "", title: example.wrong || "" }, shown(example), off);
+  }
+
+  function pasting(one, wrong) {
     const box = h("textarea", { rows: 3, value: one.typed, ariaLabel: `${KINDS[kind]} of ${one.label}`, placeholder: "one a line", oninput: () => (one.typed = box.value) });
     const put = () => {
       try {
         typedIn(one);
         draw();
+        one.card.querySelector("textarea").focus();
       } catch (error) {
-        fill(told, problem(error));
+        fill(wrong, problem(error));
       }
     };
     return h("div", { className: "paste" }, box, h("button", { type: "button", onclick: put }, "Add"));
@@ -173,19 +178,19 @@ export function supportSet(place, onkind) {
 
   // What was typed and not yet added becomes examples.
   function typedIn(one) {
-    one.examples.push(...lines(one.typed, kind));
+    const found = lines(one.typed, kind);
     one.typed = "";
+    if (found.length) grow(one, ...found);
   }
 
-  function take(one, files) {
-    for (const file of files) one.examples.push({ file });
-    draw();
-  }
-
-  async function drop(event, one) {
+  async function drop(event, at) {
     event.preventDefault();
     event.stopPropagation();
-    accept(await dropped(event.dataTransfer), one);
+    try {
+      accept(await dropped(event.dataTransfer), at);
+    } catch (error) {
+      fill(told, problem(error));
+    }
   }
 
   function chosen() {
@@ -199,35 +204,43 @@ export function supportSet(place, onkind) {
     draw();
   }
 
-  function accept(found, one) {
+  // Files with the names of their folders, dropped on the class number `at` or beside them all; folders of several
+  // names are classes wherever they were dropped.
+  function accept(found, at) {
     fill(told);
-    const zips = found.filter(({ file }) => isZip(file));
+    const zips = found.filter(({ file }) => isZip(file)).map(({ file }) => file);
     const rest = found.filter(({ file }) => !isZip(file));
-    archives.push(...zips.map(({ file }) => file));
     const kinds = new Set(rest.map(({ file }) => kindOf(file)).filter(Boolean));
     if (kinds.size === 1 && !kinds.has(kind) && !classes.some(isBegun)) become([...kinds][0]);
-    const homeless = rest.filter(({ label }) => !label && !one);
-    if (rest.some(({ label }) => label)) classes = classes.filter(isBegun);
+    const one = new Set(rest.map(({ label }) => label)).size > 1 || at === null ? null : classes[at];
+    archives.push(...zips);
+    if (!one && (zips.length || rest.some(({ label }) => label))) classes = classes.filter(isBegun);
     for (const { file, label } of rest) {
       let home = one || classes.find((c) => label && c.label === label);
       if (!home && label) classes.push((home = empty(label)));
       home?.examples.push({ file });
+      if (home) home.card = null;
     }
-    if (zips.length && !rest.length) classes = classes.filter(isBegun);
     draw();
-    if (homeless.length) {
-      fill(told, problem(new Error(`${plural(homeless.length, "file")} in no folder: drop files on a class, or a folder with a folder per class.`)));
+    const homeless = one ? 0 : rest.filter(({ label }) => !label).length;
+    if (homeless) {
+      const how = "drop files on a class, or a folder with a folder per class";
+      fill(told, problem(new Error(`${plural(homeless, "file")} in no class's folder left out: ${how}.`)));
     }
   }
 
   function form() {
     classes.forEach(typedIn);
-    draw();
-    const nameless = classes.findIndex((c) => c.examples.length && !c.label.trim());
-    if (nameless >= 0) throw new Error(`Class ${nameless + 1} has no name.`);
+    const used = classes.filter((c) => c.examples.length);
+    const names = used.map((c) => c.label.trim());
+    const twice = names.find((name, i) => names.indexOf(name) !== i);
+    if (names.includes("")) throw new Error("A class has no name.");
+    if (twice) throw new Error(`Two classes are called ${JSON.stringify(twice)}.`);
+    const odd = names.find((name) => ESCAPED.test(name));
+    if (odd) throw new Error(`${JSON.stringify(odd)}: a form cannot carry a name with %22, %0D or %0A.`);
     const made = new FormData();
-    for (const { label, examples } of classes) {
-      for (const example of examples) append(made, `support[${label}]`, example);
+    for (const { label, examples } of used) {
+      for (const example of examples) append(made, `support[${label.trim()}]`, example);
     }
     archives.forEach((file) => made.append("archive", file));
     return made;
@@ -236,14 +249,18 @@ export function supportSet(place, onkind) {
   function clear() {
     classes = [];
     archives = [];
+    fill(told);
     become(kind);
   }
 
   function mark(errors) {
     const wrong = new Map(errors.map((e) => [e.pointer, e.detail]));
-    for (const { label, examples } of classes) {
-      for (const example of examples) {
-        example.wrong = (example.file && wrong.get(`support[${label}] ${example.file.name}`)) || "";
+    for (const one of classes) {
+      const part = `support[${one.label.trim().replaceAll('"', "%22")}]`; // as browsers send it
+      for (const example of one.examples) {
+        const found = (example.file && wrong.get(`${part} ${example.file.name}`)) || "";
+        if (found !== (example.wrong || "")) one.card = null;
+        example.wrong = found;
       }
     }
     draw();

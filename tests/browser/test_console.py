@@ -16,7 +16,7 @@ from innerloop.embedded import Embedded
 
 pytest.importorskip("playwright")
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRAWINGS = Path(__file__).parents[2] / "docs" / "drawings"
@@ -90,7 +90,7 @@ def test_drawings_from_files_to_answers_to_a_new_version(page: Page, http: httpx
     assert http.get(f"/v1/models/{model}").json()["name"] == "<i>lines</i>"
     expect(page.locator("nav [aria-current]")).to_contain_text("<i>lines</i>")
     expect(page.get_by_text("as the meta-model sees them")).to_be_visible()
-    expect(page.locator("main .examples img")).to_have_count(2)
+    expect(page.locator("#model .examples img")).to_have_count(2)
 
     asked = [str(DRAWINGS / "zig-2.png"), str(DRAWINGS / "loop-2.png"), str(Path(__file__))]
     page.locator(".drop input[type=file]").set_input_files(asked)
@@ -102,7 +102,7 @@ def test_drawings_from_files_to_answers_to_a_new_version(page: Page, http: httpx
     expect(page.locator(".live b")).to_have_text(re.compile("zig|unlike"))
     page.locator(".answers li").first.get_by_role("button", name="Add as an example of").click()
     expect(page.locator("#model .faint").first).to_contain_text("version 2")
-    expect(page.locator("main .examples img")).to_have_count(3)
+    expect(page.locator("#model .examples img")).to_have_count(3)
     page.get_by_role("button", name=re.compile("Remove .*zig-2")).click()
     expect(page.locator("#model .faint").first).to_contain_text("version 3")
 
@@ -181,6 +181,63 @@ def test_a_folder_makes_the_classes_and_the_wrong_file_is_marked(page: Page, tmp
     expect(page.locator(".class li.wrong")).to_have_count(1)
     page.get_by_role("button", name="Remove example 3 of na").click()
     adapt(page)
+
+
+DROP = """([selector, tree]) => {
+  const entry = (name, content) => content === null
+    ? { name, isFile: true, isDirectory: false, file: (done) => done(new File(["x"], name)) }
+    : { name, isFile: false, isDirectory: true, createReader: () => {
+        let left = Object.entries(content).map(([n, c]) => entry(n, c));
+        return { readEntries: (done) => { done(left); left = []; } };
+      } };
+  const items = Object.entries(tree).map(([n, c]) => ({ webkitGetAsEntry: () => entry(n, c) }));
+  const event = new Event("drop", { bubbles: true, cancelable: true });
+  Object.defineProperty(event, "dataTransfer", { value: { items, files: [] } });
+  document.querySelector(selector).dispatchEvent(event);
+}"""
+
+
+def drop(page: Page, selector: str, tree: dict[str, object]) -> None:
+    """Files (None) and folders, as a browser hands them over."""
+    page.evaluate(DROP, [selector, tree])
+
+
+def counts(page: Page) -> list[tuple[str, str]]:
+    cards = [page.locator(".class").nth(i) for i in range(page.locator(".class").count())]
+    return [(card.locator("input").first.input_value(), card.locator(".count").inner_text()) for card in cards]
+
+
+def test_what_is_dropped_finds_its_class(page: Page) -> None:
+    drop(page, ".class:nth-child(2)", {"cats": {"1.png": None, "2.png": None, "Thumbs.db": None}})
+    expect(page.locator(".class:nth-child(2) .count")).to_have_text("2")
+    assert counts(page) == [("class 1", "0"), ("class 2", "2")]
+    page.get_by_role("button", name="Start over").click()
+    drop(page, ".class", {"letters": {"ka": {"1.png": None}, "na": {"1.png": None}, "stray.png": None}})
+    expect(page.locator("#new .problem")).to_contain_text("1 file in no class's folder")
+    assert counts(page) == [("ka", "1"), ("na", "1")]
+    page.get_by_role("button", name="Start over").click()
+    drop(page, ".class", {"a.wav": None})
+    expect(page.get_by_label("Sounds")).to_be_checked()
+    assert counts(page) == [("class 1", "1"), ("class 2", "0")]
+
+
+def test_the_skip_link_and_an_old_poll_lose_nothing(page: Page) -> None:
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="New model")).to_be_visible()
+    held: list[Route] = []
+    model = drawings(page, "polled")
+    page.route(f"**/v1/models/{model}", lambda route: held.append(route) if not held else route.continue_())
+    page.reload()
+    page.wait_for_timeout(300)
+    title = page.get_by_label("Name of the model")
+    title.fill("renamed")
+    title.press("Enter")
+    expect(page.locator("nav [aria-current]")).to_contain_text("renamed")
+    held[0].continue_()
+    page.wait_for_timeout(300)
+    expect(title).to_have_value("renamed")
+    expect(page.get_by_role("heading", name="Ask")).to_be_visible()
 
 
 def test_a_key_is_asked_for_where_one_is_needed(browser: Browser, keyed: Embedded) -> None:

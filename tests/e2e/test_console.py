@@ -55,12 +55,13 @@ def test_texts_vectors_and_recordings_are_what_the_server_reads() -> None:
     script = f"""
         import {{ append, lines, wav }} from {json.dumps((FOLDER / "inputs.js").as_uri())};
         const base64 = async (blob) => Buffer.from(await blob.arrayBuffer()).toString("base64");
-        const [one] = lines(" [1, -2.5;3e4] \\n\\n", "vector");
+        const [one] = lines(" [1, -2.5, 3e4] \\n\\n", "vector");
         const form = new FormData();
         append(form, "inputs", one);
         let wrong = "";
         try {{ lines("1 2\\n3 x", "vector"); }} catch (error) {{ wrong = error.message; }}
         console.log(JSON.stringify({{
+            sheet: lines("1,5;2;-,5\\n1\\t2", "vector").map((row) => row.vector),
             texts: lines("a, b\\r\\n\\n  c  ", "text"),
             vector: await base64(form.get("inputs")),
             sound: await base64(wav(new Float32Array([0, 0.5, -1, 2]), 16000)),
@@ -69,6 +70,7 @@ def test_texts_vectors_and_recordings_are_what_the_server_reads() -> None:
     """
     made = json.loads(run_node(["--input-type=module", "-e", script]).stdout)
     assert made["texts"] == [{"text": "a, b"}, {"text": "c"}]
+    assert made["sheet"] == [[1.5, 2, -0.5], [1, 2]]
     assert made["wrong"] == 'line 2: "x" is not a number'
     np.testing.assert_array_equal(
         np.load(io.BytesIO(base64.b64decode(made["vector"])), allow_pickle=False), [1, -2.5, 3e4]
