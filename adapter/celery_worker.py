@@ -13,7 +13,6 @@ import threading
 import time
 from typing import Any
 
-import redis
 from celery import Celery
 from celery.signals import (
     worker_process_init,
@@ -73,7 +72,7 @@ def _beat(records: Records) -> None:
     while True:
         try:
             records.beat(_name())
-        except redis.RedisError as error:
+        except Exception as error:  # whatever it is, nothing else says that this worker lives
             log.warning("heartbeat: %s", error)
         time.sleep(3)
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 import redis
 
 from adapter.config import Settings
+from adapter.errors import StoreFull
 from adapter.redis_store import connect_once
 from adapter.store import Records
 
@@ -43,6 +44,6 @@ class Readiness:
         }
         found = dict.fromkeys(asked, False)
         for name, ask in asked.items():
-            with suppress(redis.RedisError):
+            with suppress(redis.RedisError, StoreFull):
                 found[name] = ask()
         return found

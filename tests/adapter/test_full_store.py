@@ -1,20 +1,27 @@
-"""A real Redis that has no more memory: what needs room is refused, everything else goes on."""
+"""A real Redis that has no more memory, or cannot write: what needs room is refused, everything else goes on."""
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 import redis
 
-from adapter import redis_store
-from adapter.admission import Room
+from adapter import celery_worker, redis_store
+from adapter.admission import WORKERS, Room
+from adapter.config import Settings
 from adapter.errors import NotFound, StoreFull
 from adapter.models import JobError
+from adapter.redis_store import OWNERS
 from adapter.store import JOBS, Records
+from api.readiness import Readiness
 from tests.adapter.test_store import create, job
+from tests.faults.victim import until
 
 
 @pytest.fixture
@@ -22,6 +29,19 @@ def full(client: redis.Redis) -> Iterator[Callable[[], None]]:
     """Let no more memory be used."""
     yield lambda: client.config_set("maxmemory", 1)
     client.config_set("maxmemory", 0)
+
+
+@pytest.fixture
+def full_disk(client: redis.Redis, redis_url: str) -> Iterator[Callable[[], None]]:
+    """Redis refuses to write, as where its disk is full, until this is called."""
+    in_its_place = Path(redis_url.removeprefix("unix://")).parent / "dump.rdb"
+    in_its_place.mkdir()
+    client.bgsave()
+    until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+    in_its_place.rmdir()
+    client.config_set("save", "3600 1")  # only who saves is told that it does not work
+    yield lambda: client.config_set("save", "")
+    client.config_set("save", "")
 
 
 def test_a_full_store_refuses(records: Records, client: redis.Redis) -> None:
@@ -102,3 +122,31 @@ def test_a_job_is_handed_out_and_claimed_in_a_full_store(records: Records, full:
     full()
     assert records.due_jobs() == [job(model_id)]
     assert records.claim(job(model_id)) is not None
+
+
+def test_a_worker_says_that_it_lives_again_once_the_disk_has_room(
+    records: Records, full_disk: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StoreFull):
+        records.beat("host:1")
+    pauses = iter([full_disk, sys.exit])
+    monkeypatch.setattr(celery_worker, "time", Mock(sleep=lambda _: next(pauses)()))
+    with pytest.raises(SystemExit):
+        celery_worker._beat(records)
+    assert records.room().workers == 1
+
+
+def test_a_full_disk_still_tells_who_lives_and_what_is_kept(
+    records: Records, client: redis.Redis, redis_url: str, full_disk: Callable[[], None]
+) -> None:
+    """What is over, and the name that a killed worker left, cannot be taken away there."""
+    full_disk()
+    records.beat("host:1")
+    client.sadd(WORKERS, "killed:1")
+    create(records)
+    client.zadd("il:anna:stored", {"over": 1})
+    client.sadd(OWNERS, "bert")
+    client.config_set("save", "3600 1")
+    assert records.room().workers == 1
+    assert asyncio.run(Readiness(Settings(redis_url=redis_url)).checks())["worker"]
+    assert records.totals().models == 1
