@@ -89,8 +89,8 @@ class Worker:
             except _StoppedError:
                 log.warning("%s: this worker stops before the job can end; left to another one", job)
                 return self._hand_back(claim)
-            except (redis.ConnectionError, redis.TimeoutError, StoreFull):
-                log.exception("%s: Redis does not answer or is full; the job stays open", job)
+            except (redis.RedisError, StoreFull):
+                log.exception("%s: Redis does not answer or refuses, full for one; the job stays open", job)
                 return self._hand_back(claim)
             except Exception as error:
                 return self._give_up(claim, error)

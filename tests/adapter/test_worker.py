@@ -127,6 +127,19 @@ def test_weights_that_do_not_answer_are_no_attempt_at_a_job(
     assert records.get("anna", job.split("/")[1]).status == "ready"
 
 
+def test_weights_that_are_refused_are_no_attempt_at_a_job(records: Records, redis_url: str, job: str) -> None:
+    """Where their Redis is full and may not evict; one that follows another refuses them in the same way."""
+    worker = Worker(Settings(redis_url=redis_url, device="cpu", max_attempts=1))
+    records.client.config_set("maxmemory", 1)
+    try:
+        assert not worker.run(job)
+    finally:
+        records.client.config_set("maxmemory", 0)
+    record = records.get("anna", job.split("/")[1])
+    assert (record.status, record.job) == ("adapting", "queued")
+    assert worker.run(job)
+
+
 def test_a_full_store_is_no_attempt_at_a_job(
     records: Records, redis_url: str, job: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
