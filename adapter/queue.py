@@ -9,6 +9,7 @@ import base64
 import json
 import logging
 from typing import Any, cast
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import redis
 from celery import Celery
@@ -94,5 +95,14 @@ class Publisher:
 
 
 def _broker(url: str) -> str:
-    """Celery names a Unix socket differently from redis-py."""
-    return "redis+socket://" + url.removeprefix("unix://") if url.startswith("unix://") else url
+    """Celery names a Unix socket, and a database behind a question mark, differently from redis-py."""
+    address, _, query = url.partition("?")
+    given = dict(parse_qsl(query))
+    db = given.pop("db", "")
+    if address.startswith("unix://"):
+        address = "redis+socket://" + address.removeprefix("unix://")
+        if db:
+            given["virtual_host"] = db
+    elif db:
+        address = urlsplit(address)._replace(path=f"/{db}").geturl()
+    return f"{address}?{urlencode(given)}" if given else address

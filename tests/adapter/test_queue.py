@@ -41,6 +41,20 @@ def test_says_what_celery_says(client: redis.Redis, redis_url: str) -> None:
         assert json.loads(made)[part].keys() == json.loads(sent)[part].keys()
 
 
+def test_the_database_that_the_records_are_in_is_the_one_of_the_messages(client: redis.Redis, redis_url: str) -> None:
+    publisher = Publisher(f"{redis_url}?db=3")
+    assert publisher.nudge(JOB)
+    publisher.close()
+    assert not client.llen(QUEUE)
+    assert redis.Redis.from_url(f"{redis_url}?db=3").llen(QUEUE) == 1
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1?db=5", "redis://127.0.0.1:1/4?db=5", "redis://127.0.0.1:1/5"])
+def test_a_database_behind_a_question_mark_is_one_for_celery_too(url: str) -> None:
+    with celery_app(url, socket_timeout=1) as app, app.connection_for_read() as connection:
+        assert (connection.hostname, connection.port, connection.virtual_host) == ("127.0.0.1", 1, "5")
+
+
 def test_a_worker_looks_for_a_lost_broker_every_second() -> None:
     app, waits = celery_app(f"redis://127.0.0.1:{unused_port()}/0", socket_timeout=1), list[float]()
     with app.connection_for_read() as connection, pytest.raises(OperationalError):
