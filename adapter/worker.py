@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("innerloop.worker")
 
 
-ELSEWHERE_MS = 60_000
+ELSEWHERE_MS = 3_600_000
 """So long after a job was opened another worker may publish its meta-model: upgrades take one process at a time."""
 
 

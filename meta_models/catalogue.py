@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,29 +40,44 @@ class Published:
 
 
 class Catalogue:
-    """All published meta-models, read and verified once."""
+    """All published meta-models, read and verified once.
+
+    Iterating gives one version of each, the one that its name means; others may lie beside it, for the models that were
+    adapted from them.
+    """
 
     def __init__(self, extra: Path | None = None) -> None:
-        """Reads the zoo, then `extra`, whose names must be others.
+        """Reads the zoo, then `extra`, whose names or versions must be others.
 
         Raises:
-            ManifestError: `extra` is no folder; one in it is incomplete or damaged, or has the name of another.
+            ManifestError: `extra` is no folder; one in it is incomplete or damaged, or has name and version of another.
         """
         if extra and not extra.is_dir():
             raise ManifestError(f"INNERLOOP_META_MODELS_DIR: {extra.absolute()} is no folder")
         self._published: dict[str, Published] = {}
+        self._named: dict[str, Published] = {}
         for root in [ZOO, *([extra] if extra and extra.resolve() != ZOO.resolve() else [])]:
             for path in sorted(root.glob(f"[!.]*/{MANIFEST_FILE}")):
                 manifest = read_manifest(path.parent)
-                if there := self._published.get(manifest.name):
+                if there := self._published.get(manifest.reference):
                     raise ManifestError(
-                        f"{path.parent} and {there.folder} both hold a meta-model {manifest.name}, and answers would "
-                        "change with which one is served; publish yours under another name, or move its folder away"
+                        f"{path.parent} and {there.folder} both hold a meta-model {manifest.reference}, and answers "
+                        "would change with which one is served; publish yours under another name, or move its folder "
+                        "away"
                     )
-                self._published[manifest.name] = Published(path.parent, manifest)
+                self._published[manifest.reference] = found = Published(path.parent, manifest)
+                # A name stands for what comes with this package, whatever lies beside it, else for the newest.
+                named = self._named.setdefault(manifest.name, found)
+                if named.folder.parent != ZOO and named.manifest.version < manifest.version:
+                    self._named[manifest.name] = found
 
-    def __iter__(self):
-        return iter(self._published.values())
+    def __iter__(self) -> Iterator[Published]:
+        return iter(self._named.values())
+
+    @property
+    def versions(self) -> Collection[Published]:
+        """Every version of each."""
+        return self._published.values()
 
     @cached_property
     def aliases(self) -> dict[str, str]:
@@ -80,15 +96,16 @@ class Catalogue:
         return [manifest for _, manifest in sorted(found, key=lambda pair: (-pair[0], pair[1].name))]
 
     def resolve(self, reference: str) -> Published:
-        """By name, `name@version` or alias.
+        """By name, `name@version` or alias; a name without a version stands for the version that iterating gives.
 
         Raises:
             UnknownMetaModelError: the message lists what there is.
         """
         name, _, version = reference.partition("@")
-        found = self._published.get(self.aliases.get(name, name))
-        if found is None or version not in ("", str(found.manifest.version)):
-            known = ", ".join(sorted([*self.aliases, *(p.manifest.reference for p in self)]))
+        name = self.aliases.get(name, name)
+        found = self._published.get(f"{name}@{version}") if version else self._named.get(name)
+        if found is None:
+            known = ", ".join(sorted([*self.aliases, *self._published]))
             raise UnknownMetaModelError(f"no meta-model {reference!r}; there are: {known}")
         return found
 

@@ -21,7 +21,7 @@ class OnDemand(Mapping[str, T]):
     """By `name@version`; what aliases name is opened at once, so that nobody waits for a default. Thread-safe."""
 
     def __init__(self, catalogue: Catalogue, load: Callable[[Published], T]) -> None:
-        self._published = {p.manifest.reference: p for p in catalogue}
+        self._published = {p.manifest.reference: p for p in catalogue.versions}
         self._load, self._lock, self._loaded = load, threading.Lock(), dict[str, T]()
         for name in catalogue.aliases.values():
             published = catalogue.resolve(name)  # whose files were checked a moment ago

@@ -31,6 +31,7 @@ from meta_models.manifest import (
     NotCalibratedError,
     read_manifest,
 )
+from meta_models.on_demand import OnDemand
 from meta_models.serving import ServedModel, probabilities
 from meta_models.serving_path import ServingPath
 from meta_models.splits import Protocol
@@ -298,6 +299,28 @@ def test_nothing_replaces_what_comes_with_the_package(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"mine and .*vector-ridge both hold a meta-model vector-ridge"):
         Catalogue(tmp_path)
     assert len(list(Catalogue(ZOO))) == len(list(Catalogue()))
+
+
+def test_other_versions_lie_beside_the_one_that_the_name_means(published: Path, tmp_path: Path) -> None:
+    """Models that were adapted from them name them so."""
+    for source, name, version in (
+        (ZOO / "vector-ridge", "vector-ridge", 99),
+        (published, "sketches", 2),
+        (published, "sketches", 10),
+        (published, "sketches", 9),
+    ):
+        folder = tmp_path / f"{name}-{version}"
+        shutil.copytree(source, folder)
+        manifest = json.loads((folder / MANIFEST_FILE).read_text())
+        (folder / MANIFEST_FILE).write_text(json.dumps({**manifest, "version": version}))
+    catalogue = Catalogue(tmp_path)
+    assert catalogue.resolve("vector-ridge").folder == ZOO / "vector-ridge"
+    assert catalogue.resolve("vector-ridge@99").folder == tmp_path / "vector-ridge-99"
+    assert catalogue.resolve("sketches").manifest.version == 10
+    assert len(list(catalogue)) == len(list(Catalogue())) + 1
+    served = OnDemand(catalogue, lambda p: p.folder.name)
+    assert served["sketches@2"] == "sketches-2"
+    assert served["vector-ridge@99"] == "vector-ridge-99"
 
 
 def test_the_alias_names_the_best_on_development_classes_of_its_protocol(published: Path) -> None:
