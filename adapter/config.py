@@ -13,6 +13,9 @@ _ORIGIN = re.compile(
     r"(http(?!.*:80$)|https(?!.*:443$))://([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?"
 )
 
+RECORDS_LINK = "records.sock"
+"""Leads from the data folder of `innerloop serve` to the Redis that it runs for the records."""
+
 _REDIS = re.compile(r"(rediss?|unix)://.+")
 _DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 
@@ -151,3 +154,10 @@ class Settings(BaseSettings):
     @property
     def weights_url(self) -> str:
         return self.weights_redis_url or self.records_url
+
+    @property
+    def own_records(self) -> Path | None:
+        """Where the Redis of `innerloop serve` writes; None of an operator's, whose disk nobody here knows."""
+        url, link = self.redis_url or "", self.data_dir / RECORDS_LINK
+        ours = url.startswith("unix://") and link.is_symlink() and url == f"unix://{link.readlink()}"
+        return self.data_dir / "records" if ours else None

@@ -82,6 +82,11 @@ def out_of_memory() -> StoreFull:
     return StoreFull("the store of models is full; delete models or raise its memory", retry_after=30)
 
 
+def disk_full() -> StoreFull:
+    """The refusal of what would take the last room on the disk of the records' Redis."""
+    return StoreFull("the disk that the store of models writes to is nearly full; make room on it", retry_after=30)
+
+
 def full(error: redis.RedisError) -> StoreFull | None:
     """What an error says of room, in memory or on disk; None where it says something else.
 

@@ -115,7 +115,7 @@ class Records(Lookup, Admission, Jobs, Versions, Events, Tally):
         """
         refused: StoreFull | None = None
         try:
-            self.require_memory()
+            self.require_room(len(support))
         except StoreFull as error:
             refused = error  # not what is there already
         model_id = model_id or new_model_id()

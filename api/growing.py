@@ -217,8 +217,9 @@ def _store(
     known = base.quality if renamed and base.status == "ready" else None
     if known is None:
         services.records.require_worker()
-    services.records.require_memory()
-    number = services.records.grow(base, spec, support_set.encode(new), quality=known, key=who, idempotency=idempotency)
+    support = support_set.encode(new)
+    services.records.require_room(len(support))
+    number = services.records.grow(base, spec, support, quality=known, key=who, idempotency=idempotency)
     if known is None:
         services.publisher.nudge(services.records.get(base.owner, base.id, number).job_name)
     return number

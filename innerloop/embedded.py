@@ -17,7 +17,7 @@ from typing import IO
 
 import httpx
 
-from adapter.config import Settings
+from adapter.config import RECORDS_LINK, Settings
 from innerloop.part import Part
 
 RESTARTS, WITHIN_SECONDS = 8, 30.0
@@ -25,8 +25,6 @@ RESTARTS, WITHIN_SECONDS = 8, 30.0
 
 STARTS, READY_SECONDS = 2, 60.0
 """A part that dies this often before all are ready will not start; all are given so much time."""
-
-RECORDS_LINK = "records.sock"
 
 log = logging.getLogger("innerloop.serve")
 

@@ -14,7 +14,7 @@ import redis
 
 from adapter import celery_worker, redis_store
 from adapter.admission import WORKERS, Room
-from adapter.config import Settings
+from adapter.config import RECORDS_LINK, Settings
 from adapter.errors import NotFound, StoreFull
 from adapter.models import JobError
 from adapter.redis_store import OWNERS
@@ -122,6 +122,23 @@ def test_a_job_is_handed_out_and_claimed_in_a_full_store(records: Records, full:
     full()
     assert records.due_jobs() == [job(model_id)]
     assert records.claim(job(model_id)) is not None
+
+
+def test_a_disk_that_is_nearly_full_takes_no_model_more(
+    client: redis.Redis, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the Redis that `innerloop serve` runs; what is there already is found."""
+    ours, other = (Records(client, Settings(redis_url=redis_url, data_dir=tmp_path / name)) for name in "ab")
+    (tmp_path / "a" / "records").mkdir(parents=True)
+    (tmp_path / "a" / RECORDS_LINK).symlink_to(redis_url.removeprefix("unix://"))
+    disk = Mock(total=1000, free=50 + len(b"support"))
+    monkeypatch.setattr("adapter.admission.disk_usage", lambda _: disk)
+    model_id = create(ours)
+    disk.free -= 1
+    assert create(ours) == model_id
+    with pytest.raises(StoreFull, match="disk"):
+        create(ours, digest="sha256:2")
+    assert create(other, digest="sha256:2")
 
 
 def test_a_worker_says_that_it_lives_again_once_the_disk_has_room(
