@@ -20,6 +20,9 @@ import httpx
 from adapter.config import RECORDS_LINK, Settings
 from innerloop.part import Part
 
+REDIS_SECONDS, FILE_SECONDS = 10.0, 2.0
+"""A Redis that does not listen by then will not start; one that does is waited for, after so long with a word why."""
+
 RESTARTS, WITHIN_SECONDS = 8, 30.0
 """A part that dies this often in so short a time is given up."""
 
@@ -124,7 +127,7 @@ class Embedded:
             where = ["--unixsocket", str(path), "--dir", str(folder)]
             self._add(Part(f"redis-{role}", [server, *common, *where, *options], self._log(f"redis-{role}")))
             urls[role] = f"unix://{path}"
-            _wait_for_socket(path, self.parts[-1])
+            _wait_for_redis(path, self.parts[-1])
         self._name_socket(self._sockets / "records.sock")
         return {"INNERLOOP_REDIS_URL": urls["records"], "INNERLOOP_WEIGHTS_REDIS_URL": urls["weights"]}
 
@@ -251,12 +254,31 @@ def redis_server() -> str:
     return str(__redis_executable__)
 
 
-def _wait_for_socket(path: Path, part: Part) -> None:
-    deadline = time.monotonic() + 10
-    while not path.exists():
-        if part.is_dead() or time.monotonic() > deadline:
+def _wait_for_redis(path: Path, part: Part) -> None:
+    """Until it has read its file, which takes as long as that is large, and listens meanwhile.
+
+    Raises:
+        ServeError: it ended, or does not listen.
+    """
+    began, said = time.monotonic(), False
+    while (answer := _ping(path)) is None or answer.startswith(b"-LOADING"):
+        waited = time.monotonic() - began
+        if part.is_dead() or (not path.exists() and waited > REDIS_SECONDS):
             raise ServeError(f"{part.name} did not start; its log ends:\n{part.log_tail()}")
+        if waited > FILE_SECONDS and path.exists() and not said:
+            said = True
+            log.info("%s is reading its file, and all else waits for it", part.name)
         time.sleep(0.005)
+
+
+def _ping(path: Path) -> bytes | None:
+    """What a Redis says there; None: nothing yet."""
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(0.5)
+        asking.connect(str(path))
+        asking.sendall(b"PING\r\n")
+        return asking.recv(64)
+    return None
 
 
 def usable_port(host: str, port: int) -> int:

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from adapter.config import Settings
+from adapter.redis_store import connect
 from innerloop import embedded
 from innerloop.cli.console import ExitCode
-from innerloop.embedded import Embedded, ServeError
+from innerloop.embedded import Embedded, ServeError, _wait_for_redis, redis_server
 from innerloop.part import Part
 from meta_models.catalogue import ZOO
 from tests.faults.victim import until
@@ -131,6 +132,28 @@ def test_what_is_not_ready_in_time_is_shown(tmp_path: Path, monkeypatch: pytest.
         said = starting(tmp_path, port, "echo no Redis; exec sleep 60")
     assert said.startswith(f'not ready after 0.3 s; http://127.0.0.1:{port}/readyz says {{"status": "not_ready"}}')
     assert said.endswith("worker.log ends:\nno Redis")
+
+
+def test_a_redis_that_reads_its_file_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However long: it listens, so it starts."""
+    monkeypatch.setattr(embedded, "REDIS_SECONDS", 0.3)
+    monkeypatch.setattr(embedded, "FILE_SECONDS", 0.3)
+    (tmp_path / "appendonly.aof").write_bytes(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n" * 3)
+    path = tmp_path / "redis.sock"
+    slow = ["--appendonly", "yes", "--key-load-delay", "300000", "--dir", str(tmp_path)]
+    part = Part("redis", [redis_server(), "--port", "0", "--unixsocket", str(path), *slow], tmp_path / "redis.log")
+    part.start()
+    try:
+        with caplog.at_level("INFO"):
+            _wait_for_redis(path, part)
+        assert connect(f"unix://{path}").get("a") == b"b"
+        assert caplog.text.count("redis is reading its file") == 1
+    finally:
+        part.kill()
+    with pytest.raises(ServeError, match="did not start"):
+        _wait_for_redis(path, part)
 
 
 def test_a_log_that_grew_too_long_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
