@@ -16,7 +16,7 @@ from api import openapi, origins, problems
 from api.asking import known_parameters
 from api.metrics import Measured, Metrics
 from api.middleware import Boundary
-from api.protocol import LET_GO
+from api.protocol import COUNT, LET_GO
 from api.routes import (
     console,
     evaluations,
@@ -52,7 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         with kept_for_good():
             app.state.services = made = Services(settings, measured)
             await made.start()
-        yield {LET_GO: made.let_go}
+        yield {LET_GO: made.let_go, COUNT: measured.answered}
         await made.stop()
 
     app = FastAPIOffline(  # its page at /docs loads nothing from elsewhere

@@ -16,6 +16,9 @@ from api import problems
 LET_GO = "let_go"
 """What of the application's state is called when the server is told to stop."""
 
+COUNT = "count"
+"""What of it is told of an answer that the application knows nothing of: method, route, status, seconds."""
+
 HEAD_SECONDS = 20
 """For a request's first line and headers."""
 
@@ -163,15 +166,19 @@ class Protocol(HttpToolsProtocol):
         """Answer and close: where the next request begins, nobody can tell."""
         self.logger.warning("a request is refused: %s", error.code)
         self._refused = True
-        cycle, answered = self.cycle, False
+        cycle, answered, under_way = self.cycle, False, False
         if cycle:
-            answered = cycle.response_started and (self._in_body or not cycle.response_complete)
-            if not cycle.response_complete:  # the application has nobody left to answer
+            under_way = not cycle.response_complete
+            answered = cycle.response_started and (self._in_body or under_way)
+            if under_way:  # the application has nobody left to answer
                 cycle.disconnected = True
                 cycle.message_event.set()
         if answered:
             self.transport.close()
             return
+        if not under_way and COUNT in self.app_state:
+            method = self.parser.get_method().decode() if self.url else ""
+            self.app_state[COUNT](method, "none", error.status, 0.0)
         path = "" if isinstance(error, UrlTooLong) else self.url.decode("ascii", "replace")
         answer = problems.of(error, path, f"req_{secrets.token_hex(8)}")
         head = b"".join(name + b": " + value + b"\r\n" for name, value in answer.raw_headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +70,19 @@ def test_what_is_done_is_counted(http: httpx.Client) -> None:
         assert value(after, "innerloop_redis_up", role=role) == 1
         assert value(after, "innerloop_redis_memory_bytes", role=role) > 0
     assert value(after, "innerloop_redis_memory_limit_bytes", role="weights") == 512 * 2**20
+
+
+def test_what_is_refused_before_it_is_a_request_is_counted(server: Embedded, http: httpx.Client) -> None:
+    refused = "innerloop_http_requests_total"
+    before = scrape(http)
+    for sent in (b"nonsense\r\n\r\n", b"GET /%b HTTP/1.1\r\n" % (b"x" * 10_000)):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as asking:
+            asking.sendall(sent)
+            assert asking.recv(64).startswith(b"HTTP/1.1 4")
+    after = scrape(http)
+    for method in ("other", "GET"):
+        named = {"method": method, "route": "none", "status": "4xx"}
+        assert value(after, refused, **named) - value(before, refused, **named) == 1
 
 
 def test_no_label_comes_from_a_client(http: httpx.Client) -> None:
