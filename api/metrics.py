@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest, values
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -61,7 +62,8 @@ class Metrics:
         own = self._registry
         if values.ValueClass is not values.MutexValue:  # each process has files that the others read
             own = CollectorRegistry()
-            MultiProcessCollector(own)
+            with suppress(ValueError):  # swept away: the rest is worth knowing all the more
+                MultiProcessCollector(own)
         service = CollectorRegistry()
         service.register(_Service(totals, workers, stores))
         return generate_latest(own) + generate_latest(service)

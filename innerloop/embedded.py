@@ -29,6 +29,9 @@ RESTARTS, WITHIN_SECONDS = 8, 30.0
 STARTS, READY_SECONDS = 2, 60.0
 """A part that dies this often before all are ready will not start; all are given so much time."""
 
+METRICS = "innerloop-metrics-"
+"""What the names of folders begin with that the processes of an API count in."""
+
 log = logging.getLogger("innerloop.serve")
 
 
@@ -154,6 +157,8 @@ class Embedded:
             raise ServeError(
                 f"{self.data} is in use by another server; stop it or choose another --data-dir"
             ) from error
+        for left in self.data.glob(f"{METRICS}*"):  # by an API that was killed
+            shutil.rmtree(left, ignore_errors=True)
 
     def _watch(self) -> None:
         try:

@@ -78,7 +78,7 @@ def api() -> None:
         _check_meta_models(settings)
     allow_files()
     log.info("starting at %s", url_of(settings.host, port))
-    with _counting_together(settings.api_processes):
+    with _counting_together(settings):
         uvicorn.run(
             "api.app:create_app",
             factory=True,
@@ -122,12 +122,18 @@ def _check_meta_models(settings: Any) -> None:
 
 
 @contextmanager
-def _counting_together(processes: int) -> Generator[None]:
-    """Several processes behind one port count into files of one folder, so that each answers `/metrics` for all."""
-    if processes == 1:
+def _counting_together(settings: Any) -> Generator[None]:
+    """Several processes behind one port count into files of one folder, so that each answers `/metrics` for all.
+
+    In the data folder where there is one: elsewhere files that are old are swept away on many a machine.
+    """
+    from innerloop.embedded import METRICS
+
+    if settings.api_processes == 1:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="innerloop-metrics-") as folder:
+    data = settings.data_dir if os.access(settings.data_dir, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix=METRICS, dir=data) as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # noqa: TID251 - prometheus_client takes it from there alone
         yield
 

@@ -20,6 +20,8 @@ from tests.e2e.test_keys import command, holder
 
 PAGE = Path(__file__).parents[2] / "docs" / "deployment.md"
 
+TOTALS = Totals(dict.fromkeys(OUTCOMES, 0), dict.fromkeys(BOUNDS, 0), 0, 0, {"queued": 0, "running": 0}, 0, 0)
+
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -105,10 +107,17 @@ def test_every_metric_is_documented(http: httpx.Client) -> None:
 
 
 def test_a_cache_that_does_not_answer_is_a_figure_too() -> None:
-    totals = Totals(dict.fromkeys(OUTCOMES, 0), dict.fromkeys(BOUNDS, 0), 0, 0, {"queued": 0, "running": 0}, 0, 0)
-    page = Metrics().page(totals, 1, {"weights": None}).decode()
+    page = Metrics().page(TOTALS, 1, {"weights": None}).decode()
     assert 'innerloop_redis_up{role="weights"} 0.0' in page
     assert "memory_bytes{" not in page
+
+
+def test_files_that_were_swept_away_take_no_figure_of_the_service_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prometheus_client.values.ValueClass", object)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "gone"))
+    assert "innerloop_workers 1.0" in Metrics().page(TOTALS, 1, {}).decode()
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +146,4 @@ def test_processes_behind_one_port_count_together(guarded: Embedded) -> None:
             assert operator.get("/v1/limits").status_code == 200
         found = [value(scrape(operator), "innerloop_http_requests_total", **counted) - before for _ in range(6)]
     assert found == [20] * 6
+    assert [*guarded.data.glob("innerloop-metrics-*/counter_*.db")], "elsewhere they would be swept away in time"

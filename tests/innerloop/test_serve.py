@@ -54,6 +54,14 @@ def test_a_folder_that_cannot_hold_the_data(tmp_path: Path, folder: str) -> None
     assert line.endswith("choose another --data-dir")
 
 
+def test_what_a_killed_api_counted_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / f"{embedded.METRICS}left").mkdir()
+    running = Embedded(Settings(port=0, data_dir=tmp_path))
+    running._lock_data_dir()
+    running.__exit__()
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
 def test_a_damaged_file_of_a_packaged_meta_model(tmp_path: Path) -> None:
     shutil.copytree(ZOO / "vector-ridge", tmp_path / "zoo" / "vector-ridge")
     head = tmp_path / "zoo" / "vector-ridge" / "head.onnx"
