@@ -16,7 +16,7 @@ export function newModel(place, made) {
   const choice = h("select", { name: "meta-model", onchange: describe });
   const about = h("p", { className: "faint" });
   const adapt = h("button", { type: "button", className: "primary", onclick: () => busy(adapt, outcome, post) }, "Adapt");
-  const set = supportSet(examples, (value) => {
+  const set = supportSet(examples, place, (value) => {
     kind = value;
     offer();
   });

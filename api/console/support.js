@@ -14,9 +14,9 @@ const HINTS = {
 const ESCAPED = /%(22|0D|0A)/i; // what stands for a quotation mark and ends of lines in names of parts
 const ACCEPT = { image: "image/*", audio: "audio/*", text: ".txt", vector: ".npy" };
 
-// Fills `place`; `onkind(kind)` is told of what the examples are. `form()` is the set as a form, `mark(errors)` shows which
-// examples were refused.
-export function supportSet(place, onkind) {
+// Fills `place`, and takes what is dropped anywhere on `zone`; `onkind(kind)` is told of what the examples are. `form()` is
+// the set as a form, `mark(errors)` shows which examples were refused.
+export function supportSet(place, zone, onkind) {
   const sets = {}; // by kind, so that looking at another one loses nothing
   let kind = "image";
   let classes = [];
@@ -58,8 +58,7 @@ export function supportSet(place, onkind) {
     ),
     told,
   );
-  place.addEventListener("dragover", (event) => event.preventDefault());
-  place.addEventListener("drop", (event) => drop(event, null));
+  zone.addEventListener("drop", (event) => drop(event, null));
   become(kind);
   return { form, mark };
 
@@ -186,6 +185,7 @@ export function supportSet(place, onkind) {
   async function drop(event, at) {
     event.preventDefault();
     event.stopPropagation();
+    if (place.inert) return;
     try {
       accept(await dropped(event.dataTransfer), at);
     } catch (error) {

@@ -215,6 +215,8 @@ def test_what_is_dropped_finds_its_class(page: Page) -> None:
     drop(page, ".class", {"letters": {"ka": {"1.png": None}, "na": {"1.png": None}, "stray.png": None}})
     expect(page.locator("#new .problem")).to_contain_text("1 file in no class's folder")
     assert counts(page) == [("ka", "1"), ("na", "1")]
+    drop(page, "#new", {"na": {"2.png": None}})
+    expect(page.locator(".class:nth-child(2) .count")).to_have_text("2")
     page.get_by_role("button", name="Start over").click()
     drop(page, ".class", {"a.wav": None})
     expect(page.get_by_label("Sounds")).to_be_checked()
