@@ -146,7 +146,8 @@ export function showModel(place, id, changed) {
     const groups = h("div");
     const told = h("div");
     const more = h("button", { type: "button", className: "quiet", hidden: true, onclick: () => busy(more, told, next) }, "More examples");
-    const doubtful = new Map(model.quality?.suspicious.map((s) => [s.example, s]));
+    const doubts = model.quality?.suspicious || [];
+    const doubtOf = (one) => doubts.find((s) => s.example === one.id && s.label === one.label); // a twin has its id too
     let after = "";
     await next().catch((error) => error.name === "AbortError" || fill(told, problem(error)));
     if (mine === listing) fill(examples, h("h2", {}, "Examples, as the meta-model sees them"), groups, more, told);
@@ -160,7 +161,7 @@ export function showModel(place, id, changed) {
           members.set(example.label, h("ul", { className: "examples" }));
           groups.append(h("div", {}, h("h3", {}, example.label), members.get(example.label)));
         }
-        members.get(example.label).append(seen(example, doubtful.get(example.id), told));
+        members.get(example.label).append(seen(example, doubtOf(example), told));
       }
     }
   }

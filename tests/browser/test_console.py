@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image, ImageDraw
 
 from adapter.config import Settings
 from innerloop.embedded import Embedded
@@ -263,3 +264,18 @@ def test_it_fits_a_phone(browser: Browser, server: Embedded) -> None:
     drawings(page, "narrow")
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     page.close()
+
+
+def test_the_doubtful_example_is_marked_and_not_its_twin(page: Page, tmp_path: Path) -> None:
+    for i, label in enumerate(("up", "down")):
+        (tmp_path / "set" / label).mkdir(parents=True)
+        for k in range(5):
+            sheet = Image.new("L", (60, 60), 255)
+            ends = [(10 + k, 10), (30, 50 - k), (50, 10)] if i else [(10, 50 - k), (30, 10 + k), (50, 50)]
+            ImageDraw.Draw(sheet).line(ends, 0, 4)
+            sheet.save(tmp_path / "set" / label / f"{k}.png")
+    shutil.copy(tmp_path / "set" / "up" / "0.png", tmp_path / "set" / "down" / "odd.png")
+    page.locator("input[webkitdirectory]").set_input_files(str(tmp_path / "set"))
+    adapt(page)
+    expect(page.locator("#model .examples li.wrong")).to_have_count(1)
+    expect(page.locator("#model .examples li.wrong")).to_have_attribute("title", re.compile("odd.png: looks like up"))
