@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +30,7 @@ from meta_models.manifest import (
 )
 from meta_models.measures import softmax
 from meta_models.recipe import Recipe
+from meta_models.same_run import locked
 from meta_models.serving import BodyGraph, ServedModel
 from meta_models.torch_model import TorchModel
 
@@ -190,24 +189,15 @@ def check_zoo(zoo: Path) -> None:
 def publish_in(
     zoo: Path, manifest: Manifest, made: Path, settings: Iterable[CardSetting], say: Callable[[str], None]
 ) -> Manifest:
-    """`put_in_place` as `zoo/<name>`, under its `next_version`, which is returned with it; raises what they do."""
-    with one_at_a_time(zoo):
+    """`put_in_place` as `zoo/<name>`, under its `next_version`, which is returned with it; raises what they do.
+
+    Waits until no other process publishes in `zoo`: two would give one version to different weights, and write the same
+    folder beside.
+    """
+    with locked(zoo):
         manifest = next_version(manifest, zoo / manifest.name, say)
         put_in_place(manifest, made, zoo / manifest.name, settings)
     return manifest
-
-
-@contextmanager
-def one_at_a_time(zoo: Path) -> Generator[None]:
-    """Waits until no other process publishes in `zoo`: two would give one version to different weights, and write the
-    same folder beside. The system forgets who does with the process."""
-    zoo.mkdir(parents=True, exist_ok=True)
-    folder = os.open(zoo, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
 
 
 def put_in_place(manifest: Manifest, made: Path, folder: Path, settings: Iterable[CardSetting]) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +24,37 @@ AFTERWARDS = ("outer.blend", "outer.all_classes_steps")
 
 
 @contextmanager
+def locked(folder: Path, *, wait: bool = True) -> Generator[None]:
+    """No other process that asks so has `folder`, which is made, meanwhile; the system forgets that with the process.
+
+    Raises:
+        BlockingIOError: another one has it, and this one does not `wait`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(opened)
+
+
+@contextmanager
 def alone_in(run: Path) -> Generator[None]:
-    """No other process works in folder `run` meanwhile; the system forgets that with the process.
+    """No other process works in folder `run` meanwhile.
 
     Raises:
         ValueError: another one does.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    folder = os.open(run, os.O_RDONLY)
-    try:
+    with ExitStack() as held:
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(locked(run, wait=False))
         except BlockingIOError as error:
             raise ValueError(
                 f"another process is meta-training in {run}, and both would write the same files; "
                 "wait for it, or give another --name"
             ) from error
         yield
-    finally:
-        os.close(folder)
 
 
 def keep_to_one(run: Path, recipe: Recipe, splits: Splits, start: Tensors | None = None) -> None:

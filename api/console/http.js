@@ -6,7 +6,6 @@ export class Problem extends Error {
   constructor(document, status) {
     super(document.detail || document.title || `the server answered ${status}`);
     this.status = status;
-    this.code = document.code || "";
     this.errors = document.errors || [];
     this.requestId = document.request_id || "";
   }
@@ -40,7 +39,7 @@ export async function ask(method, path, { json, form, headers = {}, signal } = {
       response = await fetch(path.replace(/^\//, ""), { method, headers: sent, body, signal });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new Problem({ detail: "The server does not answer. Is it still running?", code: "unreachable" }, 0);
+      throw new Problem({ detail: "The server does not answer. Is it still running?" }, 0);
     }
     if (response.ok) return response;
     const document = await response.json().catch(() => ({}));

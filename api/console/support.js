@@ -24,7 +24,7 @@ export function supportSet(place, zone, onkind) {
 
   const grid = h("div", { className: "classes" });
   const told = h("div", { ariaLive: "polite" });
-  const hint = h("p", { className: "hint" });
+  const hint = h("p");
   const tabs = h(
     "fieldset",
     { className: "tabs" },
@@ -149,15 +149,15 @@ export function supportSet(place, zone, onkind) {
         h("span", { className: "faint count" }, String(one.examples.length)),
         remove(`Remove ${title}`, () => classes.splice(at(), 1), at),
       ),
-      h("ul", { className: "examples" }, one.examples.map((example, i) => item(one, example, i))),
+      h("ul", { className: "examples" }, one.examples.map((example, i) => item(one, example, i, at))),
       (kind === "text" || kind === "vector") && pasting(one, wrong),
       h("div", { className: "row" }, kind === "image" && pen, one.recorder, h("button", { type: "button", onclick: () => files.click() }, "Add files"), files),
       wrong,
     );
   }
 
-  function item(one, example, i) {
-    const off = remove(`Remove example ${i + 1} of ${one.label}`, () => (one.examples.splice(i, 1), (one.card = null)), () => classes.indexOf(one));
+  function item(one, example, i, at) {
+    const off = remove(`Remove example ${i + 1} of ${one.label}`, () => (one.examples.splice(i, 1), (one.card = null)), at);
     return h("li", { className: example.wrong ? "wrong" : "", title: example.wrong || "" }, shown(example), off);
   }
 
@@ -166,7 +166,6 @@ export function supportSet(place, zone, onkind) {
     const put = () => {
       try {
         typedIn(one);
-        draw();
         one.card.querySelector("textarea").focus();
       } catch (error) {
         fill(wrong, problem(error));

@@ -127,11 +127,11 @@ def _counting_together(settings: Any) -> Generator[None]:
 
     In the data folder where there is one: elsewhere files that are old are swept away on many a machine.
     """
-    from innerloop.embedded import METRICS
-
     if settings.api_processes == 1:
         yield
         return
+    from innerloop.embedded import METRICS
+
     data = settings.data_dir if os.access(settings.data_dir, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix=METRICS, dir=data) as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # noqa: TID251 - prometheus_client takes it from there alone

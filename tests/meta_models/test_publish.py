@@ -32,6 +32,7 @@ from meta_models.manifest import (
     read_manifest,
 )
 from meta_models.on_demand import OnDemand
+from meta_models.same_run import locked
 from meta_models.serving import ServedModel, probabilities
 from meta_models.serving_path import ServingPath
 from meta_models.splits import Protocol
@@ -209,7 +210,7 @@ def test_what_answers_otherwise_is_another_version(published: Path, model: Torch
 def test_who_publishes_waits_for_another_process(published: Path, tmp_path: Path) -> None:
     manifest, zoo, made = read_manifest(published), published.parent, tmp_path / "made"
     shutil.copytree(published, made)
-    with ThreadPoolExecutor(1) as thread, publish.one_at_a_time(zoo):
+    with ThreadPoolExecutor(1) as thread, locked(zoo):
         waiting = thread.submit(publish.publish_in, zoo, manifest, made, [], lambda _: None)
         with pytest.raises(TimeoutError):
             waiting.result(0.2)
