@@ -169,12 +169,14 @@ def _what_it_brought(model: TorchModel, recipe: Recipe, zoo: Path, pools: Pools)
     return f"{n_way}w{n_shot}s on development classes: {after}; {recipe.initialize_from}, where it began: {first}"
 
 
-def measure_again(published: Published, data: Path, log: Log, say: Say = print) -> Manifest:
-    """Measure a published meta-model's card once more, on as many episodes, and write it. `log` keeps what is measured
-    until then, for a run that goes on after an interruption."""
+def measure_again(
+    published: Published, data: Path, log: Log, say: Say = print, episodes: int | None = None
+) -> Manifest:
+    """Measure a published meta-model's card once more, by default on as many episodes, and write it. `log` keeps what
+    is measured until then, for a run that goes on after an interruption."""
     old = published.manifest
     subject = Subject(published, load_splits(data, recipe_of(old)).test)
-    asked = min(figure.episodes for figure in old.benchmarks)
+    asked = episodes or min(figure.episodes for figure in old.benchmarks)
     episodes = None if asked == default_episodes(subject.path.shares_body) else asked
     figures = measure_figures(subject, f"innerloop meta-train {old.name}", episodes, say, log)
     manifest = old.model_copy(update={"benchmarks": figures})

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 def accuracy(
     data: Annotated[Path, typer.Option(help="Folder of the data set; downloaded where it is empty.")] = Path("data"),
     episodes: Annotated[
-        int | None, typer.Option(min=2, help="Episodes a point; default 10,000, 1,000 where no body is shared.")
+        int | None, typer.Option(min=2, help="Episodes a figure; default 10,000, 1,000 where no body is shared.")
     ] = None,
     only: Annotated[
         str,
@@ -54,7 +54,7 @@ def accuracy(
         measured = benchmark.Log(log)
         chosen = [p for p in Catalogue() if any(part in p.manifest.name for part in only.split(","))]
         if again:
-            chosen = [replace(one, manifest=measure_again(one, data, measured, say)) for one in chosen]
+            chosen = [replace(one, manifest=measure_again(one, data, measured, say, episodes)) for one in chosen]
 
         def show(row: benchmark.Row) -> None:
             if as_json:

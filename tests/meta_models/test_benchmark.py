@@ -237,3 +237,5 @@ def test_cards_are_measured_again_from_where_it_was_interrupted(
     assert read_manifest(folder) == again
     assert [figure.accuracy > 1 for figure in again.benchmarks] == [True] * 4
     assert [row.meta_model for row in benchmark.Log(tmp_path / "log").rows] == ["another@1"]
+    more = produce.measure_again(Published(folder, again), tmp_path, log, lambda _: None, episodes=4)
+    assert [(figure.episodes, "--episodes 4" in figure.command) for figure in more.benchmarks] == [(4, True)] * 4
