@@ -1,25 +1,33 @@
-// Queries to a model: drawn, written, recorded or dropped; each answer can become an example.
+// Queries to a model: drawn, written, recorded or dropped; each answer can become an example, and those in a class's
+// folder are judged.
 
 import { busy, fill, h, percent, problem, shown } from "./dom.js";
 import { recorder, sheet } from "./draw.js";
 import { ask, json, modelPath } from "./http.js";
-import { append, dropped, lines } from "./inputs.js";
+import { append, chosenFolder, dropped, lines } from "./inputs.js";
+import { drawScore, isRight, tally } from "./score.js";
 
 const AT_ONCE = 50; // queries in one request
 const BYTES = 2 ** 25; // of them
 const LISTED = 5; // scores of an answer
+const HINT = "or drop them here; files in folders named after classes are scored";
 
 // Fills `place` for `model()`, which may change; `taught()` is called once it has another example.
 export function asking(place, model, taught, signal) {
   const { id, modality: kind } = model();
   const told = h("div", { ariaLive: "polite" });
+  const figure = h("div", { role: "status" });
+  const onlyWrong = h("input", { type: "checkbox", onchange: () => answers.classList.toggle("only-wrong", onlyWrong.checked) });
+  const judged = h("div", { hidden: true }, figure, h("label", {}, onlyWrong, " Wrong ones only"));
   const answers = h("ul", { className: "answers" });
   const board = h("div");
   const fail = (error) => error.name === "AbortError" || fill(told, problem(error));
   const put = (inputs) => question(inputs).catch(fail);
   let round = 0;
   const files = h("input", { type: "file", multiple: true, hidden: true, onchange: chosen });
+  const folder = h("input", { type: "file", webkitdirectory: true, hidden: true, onchange: chosenFolders });
   const choose = h("button", { type: "button", onclick: () => files.click() }, "Choose files");
+  const chooseFolder = h("button", { type: "button", onclick: () => folder.click() }, "Choose a folder");
   fill(
     place,
     h("h2", {}, "Ask"),
@@ -35,9 +43,10 @@ export function asking(place, model, taught, signal) {
       },
       board,
       (kind === "text" || kind === "vector") && writing(),
-      h("div", { className: "row" }, kind === "audio" && recorder((one) => put([one]), fail), choose, h("span", { className: "faint" }, "or drop files here"), files),
+      h("div", { className: "row" }, kind === "audio" && recorder((one) => put([one]), fail), choose, chooseFolder, h("span", { className: "faint" }, HINT), files, folder),
     ),
     told,
+    judged,
     answers,
   );
   if (kind === "image") offerBoard();
@@ -45,6 +54,11 @@ export function asking(place, model, taught, signal) {
   function chosen() {
     put([...files.files].map((file) => ({ file })));
     files.value = "";
+  }
+
+  function chosenFolders() {
+    put(chosenFolder(folder.files));
+    folder.value = "";
   }
 
   function writing() {
@@ -94,18 +108,28 @@ export function asking(place, model, taught, signal) {
     const bar = h("progress", { max: inputs.length, value: 0 });
     fill(told, inputs.length > AT_ONCE && bar);
     fill(answers);
+    const classes = model().classes.map((c) => c.name);
+    inputs = inputs.map((one) => ({ ...one, label: one.label?.normalize("NFC") })); // as the server names classes
+    judged.hidden = !inputs.some(({ label }) => classes.includes(label));
+    fill(figure);
+    figure.ariaBusy = "true"; // heard once, when all is answered
+    const found = [];
     for (const some of batches(inputs)) {
       const results = await predict(some);
       if (mine !== round) return;
       const rows = results.length !== some.length; // of one file
-      answers.append(
-        ...results.map((result, i) => {
-          const asked = rows ? h("span", { className: "text" }, `${some[0].file.name}, row ${i + 1}`) : shown(some[i]);
-          return h("li", {}, asked, h("div", {}, verdict(result), !rows && teaching(some[i], result)));
-        }),
-      );
+      results.forEach((result, i) => {
+        const input = some[rows ? 0 : i];
+        found.push({ label: input.label, result });
+        const asked = rows ? h("span", { className: "text" }, `${input.file.name}, row ${i + 1}`) : shown(input);
+        const right = isRight({ label: input.label, result });
+        const meant = !right && classes.includes(input.label) && h("p", { className: "faint" }, `in the folder of ${input.label}`);
+        answers.append(h("li", { className: right ? "right" : "" }, asked, h("div", {}, verdict(result), meant, !rows && teaching(input, result))));
+      });
+      if (!judged.hidden) fill(figure, drawScore(tally(found, classes)));
       bar.value += some.length;
     }
+    figure.ariaBusy = "false";
     fill(told);
   }
 
@@ -148,7 +172,9 @@ export function asking(place, model, taught, signal) {
   function teaching(input, result) {
     if (result.error) return null;
     const said = h("div");
-    const right = h("select", { ariaLabel: "Right class" }, model().classes.map((c) => h("option", { value: c.name, selected: c.name === (result.label || result.scores[0].label) }, c.name)));
+    const { classes } = model();
+    const likely = classes.some((c) => c.name === input.label) ? input.label : result.scores[0].label;
+    const right = h("select", { ariaLabel: "Right class" }, classes.map((c) => h("option", { value: c.name, selected: c.name === likely }, c.name)));
     const teach = h("button", { type: "button", className: "quiet", onclick: () => busy(teach, said, add) }, "Add as an example of");
     async function add() {
       const form = new FormData();

@@ -25,6 +25,12 @@ export function plural(n, one, many = `${one}s`) {
   return `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 }
 
+// Rows of cells, the first of which names its row.
+export function table(titles, rows) {
+  const row = ([name, ...cells]) => h("tr", {}, h("th", { scope: "row" }, name), cells.map((cell) => h("td", {}, cell)));
+  return h("table", {}, h("thead", {}, h("tr", {}, titles.map((t) => h("th", { scope: "col" }, t)))), h("tbody", {}, rows.map(row)));
+}
+
 // What went wrong, for people, each offending example by itself.
 export function problem(error) {
   const found = (error.errors || []).filter((e) => e.detail && e.detail !== error.message);

@@ -1,7 +1,7 @@
 // One model: how it came to be, how good it is, and what it answers.
 
 import { asking } from "./asking.js";
-import { busy, fill, h, percent, picture, plural, problem } from "./dom.js";
+import { busy, fill, h, percent, picture, plural, problem, table } from "./dom.js";
 import { ask, json, modelPath, storedKey } from "./http.js";
 
 const OPEN = ["queued", "adapting"];
@@ -124,17 +124,9 @@ export function showModel(place, id, changed) {
         h("p", {}, h("b", { className: "large" }, percent(q.accuracy)), ` of ${plural(q.n, "example")} right, ${held}; 95% interval ${percent(q.ci95[0])} to ${percent(q.ci95[1])}`),
       q.warnings.length > 0 && h("ul", { className: "warnings" }, q.warnings.map((w) => h("li", {}, w))),
       q.accuracy !== null &&
-        h(
-          "table",
-          {},
-          h("thead", {}, h("tr", {}, ["Class", "Examples", "Right", "Mistaken for"].map((t) => h("th", { scope: "col" }, t)))),
-          h(
-            "tbody",
-            {},
-            q.per_class.map((c) =>
-              h("tr", {}, h("th", { scope: "row" }, c.name), h("td", {}, c.examples), h("td", {}, c.accuracy === null ? "–" : percent(c.accuracy)), h("td", {}, c.mistaken_for || "")),
-            ),
-          ),
+        table(
+          ["Class", "Examples", "Right", "Mistaken for"],
+          q.per_class.map((c) => [c.name, c.examples, c.accuracy === null ? "–" : percent(c.accuracy), c.mistaken_for || ""]),
         ),
     );
   }

@@ -94,7 +94,7 @@ def test_drawings_from_files_to_answers_to_a_new_version(page: Page, http: httpx
     expect(page.locator("#model .examples img")).to_have_count(2)
 
     asked = [str(DRAWINGS / "zig-2.png"), str(DRAWINGS / "loop-2.png"), str(Path(__file__))]
-    page.locator(".drop input[type=file]").set_input_files(asked)
+    page.locator(".drop input[multiple]").set_input_files(asked)
     expect(page.locator(".answers li b").first).to_have_text("zig")
     expect(page.locator(".answers li b").nth(1)).to_have_text('<b>"loop"</b>')
     expect(page.locator(".answers .problem")).to_contain_text("not an image")
@@ -174,7 +174,7 @@ def test_a_folder_makes_the_classes_and_the_wrong_file_is_marked(page: Page, tmp
             drawn = DRAWINGS / f"{'zig' if label == 'ka' else 'loop'}-{i + 1}.png"
             shutil.copy(drawn, tmp_path / "letters" / label / f"{i}.png")
     (tmp_path / "letters" / "na" / "bad.png").write_bytes(b"no picture")
-    page.locator("input[webkitdirectory]").set_input_files(str(tmp_path / "letters"))
+    page.locator("#new input[webkitdirectory]").set_input_files(str(tmp_path / "letters"))
     expect(page.locator(".class")).to_have_count(2)
     expect(page.get_by_label("Name of class 1")).to_have_value("ka")
     page.get_by_role("button", name="Adapt").click()
@@ -182,6 +182,26 @@ def test_a_folder_makes_the_classes_and_the_wrong_file_is_marked(page: Page, tmp
     expect(page.locator(".class li.wrong")).to_have_count(1)
     page.get_by_role("button", name="Remove example 3 of na").click()
     adapt(page)
+
+
+def test_files_in_the_folders_of_classes_are_judged(page: Page, tmp_path: Path) -> None:
+    drawings(page, "judged")
+    for label, names in {"zig": ("zig-2", "loop-2"), "elsewhere": ("loop-1",)}.items():
+        (tmp_path / "test" / label).mkdir(parents=True)
+        for name in names:
+            shutil.copy(DRAWINGS / f"{name}.png", tmp_path / "test" / label)
+    page.locator(".drop input[webkitdirectory]").set_input_files(str(tmp_path / "test"))
+    expect(page.locator(".answers > li")).to_have_count(3)
+    expect(page.locator(".large").first).to_have_text("50%")
+    expect(page.get_by_text("of 2 answers right; 95% interval 9% to 91%")).to_be_visible()
+    expect(page.get_by_role("row", name="zig 2 50%")).to_contain_text('<b>"loop"</b>')
+    page.get_by_label("Wrong ones only").check()
+    expect(page.locator(".answers > li:visible")).to_have_count(2)
+    wrong = page.locator(".answers > li", has_text="in the folder of zig")
+    expect(wrong.get_by_label("Right class")).to_have_value("zig")
+    page.locator(".drop input[multiple]").set_input_files(str(DRAWINGS / "zig-2.png"))
+    expect(page.locator(".answers > li:visible")).to_have_count(1)
+    expect(page.get_by_label("Wrong ones only")).to_be_hidden()
 
 
 DROP = """([selector, tree]) => {
@@ -275,7 +295,7 @@ def test_the_doubtful_example_is_marked_and_not_its_twin(page: Page, tmp_path: P
             ImageDraw.Draw(sheet).line(ends, 0, 4)
             sheet.save(tmp_path / "set" / label / f"{k}.png")
     shutil.copy(tmp_path / "set" / "up" / "0.png", tmp_path / "set" / "down" / "odd.png")
-    page.locator("input[webkitdirectory]").set_input_files(str(tmp_path / "set"))
+    page.locator("#new input[webkitdirectory]").set_input_files(str(tmp_path / "set"))
     adapt(page)
     expect(page.locator("#model .examples li.wrong")).to_have_count(1)
     expect(page.locator("#model .examples li.wrong")).to_have_attribute("title", re.compile("odd.png: looks like up"))

