@@ -97,7 +97,7 @@ export function asking(place, model, taught, signal) {
 
   async function predict(inputs) {
     const form = new FormData();
-    inputs.forEach((one) => append(form, "inputs", one));
+    for (const one of inputs) await append(form, "inputs", one);
     form.append("top_k", String(LISTED));
     return (await json("POST", modelPath(id, "/predictions"), { form, signal })).results;
   }
@@ -178,7 +178,7 @@ export function asking(place, model, taught, signal) {
     const teach = h("button", { type: "button", className: "quiet", onclick: () => busy(teach, said, add) }, "Add as an example of");
     async function add() {
       const form = new FormData();
-      append(form, `examples[${right.value}]`, input);
+      await append(form, `examples[${right.value}]`, input);
       await ask("POST", modelPath(id, "/examples"), { form });
       fill(said, h("p", { className: "faint", role: "status" }, `added to ${right.value}`));
       taught();

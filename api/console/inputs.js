@@ -4,7 +4,9 @@ const KINDS = {
   image: /\.(png|jpe?g|webp|gif|bmp|tiff?|heic|avif)$/i,
   audio: /\.(wav|flac|ogg|mp3|webm|m4a)$/i,
 };
-
+const HEAVY = 2 ** 21; // bytes of a picture that is sent as it is
+const SIDE = 2048; // pixels of one that is not
+const SMALL_SIDE = 640; // where many share a request
 const CLUTTER = /^(\..*|__MACOSX|thumbs\.db|desktop\.ini)$/i;
 
 // Files that were dropped, each with the name of the folder it lies in; none where that holds folders itself.
@@ -69,11 +71,27 @@ export function vector(text, line = 1) {
   });
 }
 
-// Put an example into a multipart form under `name`.
-export function append(form, name, example) {
-  if (example.file) form.append(name, example.file, example.file.name);
+// Put an example into a multipart form under `name`, a picture so that it needs about `room` bytes at most.
+export async function append(form, name, example, room = HEAVY) {
+  if (example.file) form.append(name, await lighter(example.file, room), example.file.name);
   else if (example.vector) form.append(name, npy(example.vector), "vector.npy");
   else form.append(name, example.text);
+}
+
+// A picture of more bytes, such as a phone's, drawn smaller; meta-models see far fewer pixels.
+async function lighter(file, room) {
+  if (file.size <= Math.min(room, HEAVY) || kindOf(file) !== "image") return file;
+  const picture = await createImageBitmap(file).catch(() => null); // what a browser cannot read the server may
+  if (!picture) return file;
+  const side = room < HEAVY / 2 ? SMALL_SIDE : SIDE;
+  const scale = Math.min(1, side / Math.max(picture.width, picture.height));
+  const canvas = new OffscreenCanvas(Math.max(1, scale * picture.width), Math.max(1, scale * picture.height));
+  const pen = canvas.getContext("2d");
+  pen.imageSmoothingQuality = "high";
+  pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  picture.close();
+  const drawn = await canvas.convertToBlob({ type: file.type, quality: 0.9 });
+  return drawn.size < file.size ? drawn : file;
 }
 
 // A vector as a .npy file of 64-bit numbers.

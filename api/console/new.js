@@ -62,11 +62,11 @@ export function newModel(place, made) {
   }
 
   async function post() {
-    const form = set.form();
-    if (choice.value) form.append("meta_model", choice.value);
-    if (name.value.trim()) form.append("name", name.value.trim());
     examples.inert = true; // what is changed now would not be in it
     try {
+      const form = await set.form();
+      if (choice.value) form.append("meta_model", choice.value);
+      if (name.value.trim()) form.append("name", name.value.trim());
       const response = await ask("POST", "v1/models", { form, headers: { Prefer: "respond-async" } });
       set.mark([]);
       name.value = "";

@@ -11,6 +11,7 @@ const HINTS = {
   text: "Write or paste texts, one a line, or drop a folder of .txt files with a folder per class.",
   vector: "Paste vectors, one a line, such as rows of a spreadsheet, or drop .npy files on a class.",
 };
+const REQUEST = 6e7; // bytes of all examples, below what a request may have
 const ESCAPED = /%(22|0D|0A)/i; // what stands for a quotation mark and ends of lines in names of parts
 const ACCEPT = { image: "image/*", audio: "audio/*", text: ".txt", vector: ".npy" };
 
@@ -228,7 +229,7 @@ export function supportSet(place, zone, onkind) {
     }
   }
 
-  function form() {
+  async function form() {
     classes.forEach(typedIn);
     const used = classes.filter((c) => c.examples.length);
     const names = used.map((c) => c.label.trim());
@@ -238,8 +239,9 @@ export function supportSet(place, zone, onkind) {
     const odd = names.find((name) => ESCAPED.test(name));
     if (odd) throw new Error(`${JSON.stringify(odd)}: a form cannot carry a name with %22, %0D or %0A.`);
     const made = new FormData();
+    const room = REQUEST / used.reduce((n, { examples }) => n + examples.length, 0);
     for (const { label, examples } of used) {
-      for (const example of examples) append(made, `support[${label.trim()}]`, example);
+      for (const example of examples) await append(made, `support[${label.trim()}]`, example, room);
     }
     archives.forEach((file) => made.append("archive", file));
     return made;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import shutil
@@ -9,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import ExifTags, Image, ImageDraw
 
 from adapter.config import Settings
 from innerloop.embedded import Embedded
@@ -202,6 +204,38 @@ def test_files_in_the_folders_of_classes_are_judged(page: Page, tmp_path: Path) 
     page.locator(".drop input[multiple]").set_input_files(str(DRAWINGS / "zig-2.png"))
     expect(page.locator(".answers > li:visible")).to_have_count(1)
     expect(page.get_by_label("Wrong ones only")).to_be_hidden()
+
+
+def test_a_phones_pictures_are_drawn_smaller_before_they_are_sent(
+    page: Page, http: httpx.Client, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("left", "right"):
+        noise = Image.fromarray(rng.integers(0, 256, (750, 1000, 3), dtype=np.uint8)).resize((8000, 6000))
+        turned = Image.Exif()
+        turned[ExifTags.Base.Orientation] = 6
+        noise.save(tmp_path / f"{name}.jpg", quality=97, exif=turned)
+    assert (tmp_path / "left.jpg").stat().st_size > 2**21
+    for at, name in enumerate(("left", "right")):
+        page.locator(".class").nth(at).locator("input[type=file]").set_input_files(str(tmp_path / f"{name}.jpg"))
+    model = adapt(page)  # 48 megapixels, of which the server takes 25
+    sources = [e["source"] for e in http.get(f"/v1/models/{model}/examples").json()["data"]]
+    assert sources == ["support[class 1] left.jpg", "support[class 2] right.jpg"]
+    made = page.evaluate(
+        """async (encoded) => {
+          const { append } = await import("./console/inputs.js");
+          const bytes = Uint8Array.from(atob(encoded), (c) => c.charCodeAt(0));
+          const file = new File([bytes], "a.jpg", { type: "image/jpeg" });
+          const form = new FormData();
+          await append(form, "inputs", { file }, 1e5);
+          await append(form, "inputs", { file: new File(["x".repeat(3e6)], "b.png", { type: "image/png" }) });
+          const [first, second] = form.getAll("inputs");
+          const { width, height } = await createImageBitmap(first);
+          return [first.name, first.type, width, height, second.size];
+        }""",
+        base64.b64encode((tmp_path / "left.jpg").read_bytes()).decode(),
+    )
+    assert made == ["a.jpg", "image/jpeg", 480, 640, 3_000_000]
 
 
 DROP = """([selector, tree]) => {

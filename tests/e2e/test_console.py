@@ -58,7 +58,7 @@ def test_texts_vectors_and_recordings_are_what_the_server_reads() -> None:
         const base64 = async (blob) => Buffer.from(await blob.arrayBuffer()).toString("base64");
         const [one] = lines(" [1, -2.5, 3e4] \\n\\n", "vector");
         const form = new FormData();
-        append(form, "inputs", one);
+        await append(form, "inputs", one);
         let wrong = "";
         try {{ lines("1 2\\n3 x", "vector"); }} catch (error) {{ wrong = error.message; }}
         console.log(JSON.stringify({{
