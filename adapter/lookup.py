@@ -14,8 +14,6 @@ from adapter.errors import Expired, NotFound, Unprocessable
 from adapter.models import Head, ModelRecord, record_id
 from adapter.redis_store import RedisStore, now_ms, record_key, stored_keys, support_key
 
-LARGEST_BATCH = 100
-
 CURSOR = r"([0-9]{1,15})-(mdl_[0-9a-f]{32})"
 
 WhichVersion = int | Literal["stable", "latest"] | None
@@ -42,7 +40,12 @@ class Lookup(RedisStore):
 
     def peek(self, owner: str, model_id: str, version: WhichVersion = None) -> ModelRecord | None:
         """The same, expired or not, or None."""
-        fields = self._fields(owner, model_id)
+        return self._version(owner, model_id, self._fields(owner, model_id), version)
+
+    def _version(
+        self, owner: str, model_id: str, fields: dict[bytes, bytes], version: WhichVersion = None
+    ) -> ModelRecord | None:
+        """Of the model whose first version's record has `fields`."""
         if "." in model_id or not fields:  # a dot would name another version's record
             return None
         head = Head.read(fields)
@@ -103,10 +106,13 @@ class Lookup(RedisStore):
         """
         at, last = _read_cursor(after) if after is not None else (None, "")
         records: list[ModelRecord] = []
-        while len(records) <= limit and (page := self._older(owner, at, last)):
+        while len(records) <= limit and (page := self._older(owner, at, last, limit + 1 - len(records))):
             ids = [model_id for model_id, _ in page]
             last, at = page[-1]
-            found = [self.peek(owner, i) for i in ids]
+            with self.client.pipeline(transaction=False) as together:
+                for i in ids:
+                    together.hgetall(record_key(owner, i))
+                found = [self._version(owner, i, fields) for i, fields in zip(ids, together.execute(), strict=True)]
             gone = [i for i, record in zip(ids, found, strict=True) if record is None or record.status == "expired"]
             if gone:
                 self.client.zrem(f"il:{owner}:models", *gone)
@@ -134,15 +140,15 @@ class Lookup(RedisStore):
         quality = cast("bytes | None", self.client.hget(measured, "quality"))
         return replace(record, quality=quality.decode()) if quality else record
 
-    def _older(self, owner: str, at: int | None, last: str) -> list[tuple[str, int]]:
+    def _older(self, owner: str, at: int | None, last: str, most: int) -> list[tuple[str, int]]:
         """Ids and when they were created, newest first, from below `last`, created at `at`: a place, where a count of
-        those before would move with every deletion."""
+        those before would move with every deletion. `most`, but for all of one millisecond."""
         key = f"il:{owner}:models"
         pages: list[Any] = []
         if at is not None:  # of those created in the same millisecond, the ones from `last` up were listed before
             pages += self.client.zrevrangebyscore(key, at, at, withscores=True)
         below = "+inf" if at is None else f"({at}"
-        pages += self.client.zrevrangebyscore(key, below, "-inf", 0, LARGEST_BATCH, withscores=True)
+        pages += self.client.zrevrangebyscore(key, below, "-inf", 0, most, withscores=True)
         return [(i.decode(), int(ms)) for i, ms in pages if int(ms) != at or i.decode() < last]
 
     def _fields(self, owner: str, record_id: str) -> dict[bytes, bytes]:

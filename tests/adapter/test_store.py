@@ -255,8 +255,7 @@ def test_the_message_of_an_end_brings_the_record(records: Records) -> None:
                 assert not record
 
 
-def test_pages(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapter.lookup.LARGEST_BATCH", 2)
+def test_pages(records: Records) -> None:
     ids = []
     for number in range(5):
         ids.append(create(records, digest=f"sha256:{number}"))
@@ -273,22 +272,35 @@ def test_pages(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
         records.list("anna", 2, "mdl_none")
 
 
-def test_a_model_deleted_between_two_pages_hides_no_other(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapter.lookup.LARGEST_BATCH", 2)
+def test_a_model_deleted_between_two_pages_hides_no_other(records: Records) -> None:
     ids = [create(records, digest=f"sha256:{number}") for number in range(5)]
-    records.client.zadd("il:anna:models", dict.fromkeys(ids[:3], 1000))  # of one millisecond, more than a page
-    ids[:3] = sorted(ids[:3])
-    peek = records.peek
+    for old in ids[:3]:  # of one millisecond, more than a page
+        records.client.hset(f"il:anna:model:{old}", "created_ms", 1000)
+        records.client.zadd("il:anna:models", {old: 1000})
+    seen, after = [], None
+    while True:
+        page, more = records.list("anna", 2, after)
+        seen += [r.id for r in page]
+        if not more:
+            break
+        after = cursor_after(page[-1])
+        records.delete("anna", page[-1].id)
+    assert sorted(seen) == sorted(ids)
 
-    def meanwhile(owner: str, model_id: str) -> ModelRecord | None:
-        if model_id == ids[1]:
-            records.client.zrem("il:anna:models", ids[2], ids[4])
-        return peek(owner, model_id)
 
-    monkeypatch.setattr(records, "peek", meanwhile)
-    found, more = records.list("anna", 5, None)
-    assert {r.id for r in found} == set(ids)
-    assert not more
+def test_listing_reads_what_it_lists(records: Records) -> None:
+    ids = [create(records, digest=f"sha256:{number}") for number in range(5)]
+    for number, model_id in enumerate(ids):
+        records.client.zadd("il:anna:models", {model_id: number})
+    records.client.config_resetstat()
+    page, more = records.list("anna", 1, None)
+    assert ([r.id for r in page], more) == (ids[:3:-1], True)
+    assert records.client.info("commandstats")["cmdstat_hgetall"]["calls"] == 2
+    for gone in ids[2:]:  # a page and more that has expired
+        records.client.hset(f"il:anna:model:{gone}", "expires_ms", 1)
+    page, more = records.list("anna", 1, None)
+    assert ([r.id for r in page], more) == ([ids[1]], True)
+    assert records.client.zrange("il:anna:models", 0, -1) == [i.encode() for i in ids[:2]]
 
 
 def test_a_full_queue_refuses(records: Records) -> None:
