@@ -7,11 +7,12 @@ out of it what expired."""
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast
 
 from adapter.errors import Expired, NotFound, Unprocessable
-from adapter.models import Head, ModelRecord, record_id
+from adapter.models import Head, ModelRecord, ModelSpec, record_id
 from adapter.redis_store import RedisStore, now_ms, record_key, stored_keys, support_key
 
 CURSOR = r"([0-9]{1,15})-(mdl_[0-9a-f]{32})"
@@ -92,9 +93,14 @@ class Lookup(RedisStore):
         Raises:
             NotFound, Expired: as `get`.
         """
-        latest = self.get(owner, model_id, 1).head.latest
-        start = min(latest, (below or latest + 1) - 1)
-        return [self.get(owner, model_id, n) for n in range(start, max(0, start - limit - 1), -1)]
+        now = now_ms()
+        head = self.get(owner, model_id, 1).head
+        start = min(head.latest, (below or head.latest + 1) - 1)
+        ids = [record_id(model_id, n) for n in range(start, max(0, start - limit - 1), -1)]
+        found = self._several(owner, ids)
+        if not all(found):  # deleted meanwhile
+            raise NotFound(f"no model {model_id!r}")
+        return [self._measured(ModelRecord.read(owner, head, fields, now)) for fields in found]
 
     def list(self, owner: str, limit: int, after: str | None) -> tuple[list[ModelRecord], bool]:
         """Newest first, those older than cursor `after`; and whether there are more.
@@ -109,15 +115,20 @@ class Lookup(RedisStore):
         while len(records) <= limit and (page := self._older(owner, at, last, limit + 1 - len(records))):
             ids = [model_id for model_id, _ in page]
             last, at = page[-1]
-            with self.client.pipeline(transaction=False) as together:
-                for i in ids:
-                    together.hgetall(record_key(owner, i))
-                found = [self._version(owner, i, fields) for i, fields in zip(ids, together.execute(), strict=True)]
+            found = [self._version(owner, i, f) for i, f in zip(ids, self._several(owner, ids), strict=True)]
             gone = [i for i, record in zip(ids, found, strict=True) if record is None or record.status == "expired"]
             if gone:
                 self.client.zrem(f"il:{owner}:models", *gone)
             records += [r for r in found if r is not None and r.status != "expired"]
         return records[:limit], len(records) > limit
+
+    def weights(self, owner: str, model_id: str, head: Head) -> set[str]:
+        """Names of the adapted tensors of all versions."""
+        with self.client.pipeline(transaction=False) as together:
+            for n in range(1, head.latest + 1):
+                together.hget(record_key(owner, record_id(model_id, n)), "spec")
+            specs = cast("list[bytes | None]", together.execute())
+        return {ModelSpec.model_validate_json(spec).weights for spec in specs if spec}
 
     def support(self, owner: str, record_id: str) -> bytes | None:
         """The stored support set of a version, or None where the model is gone."""
@@ -153,6 +164,13 @@ class Lookup(RedisStore):
 
     def _fields(self, owner: str, record_id: str) -> dict[bytes, bytes]:
         return cast("dict[bytes, bytes]", self.client.hgetall(record_key(owner, record_id)))
+
+    def _several(self, owner: str, record_ids: Sequence[str]) -> Sequence[dict[bytes, bytes]]:
+        """The same of each, in one question."""
+        with self.client.pipeline(transaction=False) as together:
+            for record_id in record_ids:
+                together.hgetall(record_key(owner, record_id))
+            return cast("list[dict[bytes, bytes]]", together.execute())
 
 
 def cursor_after(record: ModelRecord) -> str:

@@ -184,10 +184,10 @@ class Records(Lookup, Admission, Jobs, Versions, Events, Tally):
             NotFound: no such model, or another owner's.
             LostUpdate: it is not at `revision` any more.
         """
-        record = self.peek(owner, model_id)
+        record = self.peek(owner, model_id, 1)
         if record is None:
             raise NotFound(f"no model {model_id!r}")
-        versions = [self.peek(owner, model_id, n) for n in range(1, record.head.latest + 1)]
+        weights = self.weights(owner, model_id, record.head)
         existed = self.run(
             "delete",
             [
@@ -208,4 +208,4 @@ class Records(Lookup, Admission, Jobs, Versions, Events, Tally):
             raise LostUpdate(f"model {model_id} was changed meanwhile; read it again and try anew")
         if not existed:  # another request was faster
             raise NotFound(f"no model {model_id!r}")
-        return {v.spec.weights for v in versions if v is not None}
+        return weights

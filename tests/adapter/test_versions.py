@@ -199,6 +199,20 @@ def test_pages_of_versions(records: Records, model_id: str) -> None:
     assert [r.version for r in records.versions("anna", model_id, 2, 2)] == [1]
 
 
+def test_each_version_is_read_once_by_a_page_and_by_a_deletion(records: Records, model_id: str) -> None:
+    for number in range(2, 6):
+        adapted(records, grown(records, model_id, f"sha256:{number}"))
+    reads = records.client.info("commandstats")["cmdstat_hgetall"]["calls"]
+    assert len(records.versions("anna", model_id, 3, None)) == 4
+    assert records.client.info("commandstats")["cmdstat_hgetall"]["calls"] - reads == 1 + 4
+    records.client.delete(f"il:anna:model:{model_id}.3")
+    with pytest.raises(NotFound):
+        records.versions("anna", model_id, 3, None)
+    reads = records.client.info("commandstats")["cmdstat_hgetall"]["calls"]
+    assert records.delete("anna", model_id) == {spec(f"sha256:{n}").weights for n in (1, 2, 4, 5)}
+    assert records.client.info("commandstats")["cmdstat_hgetall"]["calls"] - reads == 1
+
+
 def test_versions_have_an_end(records: Records, model_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adapter.versions.MAX_VERSIONS", 2)
     grown(records, model_id)
