@@ -37,6 +37,13 @@ class Weights:
         """Store until evicted, at most for `ttl_ms`."""
         self.client.set(_weights(owner, digest), safetensors.numpy.save(tensors, {"files": files}), px=ttl_ms)
 
+    def keep_for(self, owner: str, digests: Iterable[str], seconds: int) -> None:
+        """From now on store at most for so long what was not evicted."""
+        with self.client.pipeline(transaction=False) as together:
+            for digest in digests:
+                together.expire(_weights(owner, digest), seconds)
+            together.execute()
+
     def delete(self, owner: str, digests: Iterable[str]) -> None:
         self.client.delete(*(_weights(owner, digest) for digest in digests))
 

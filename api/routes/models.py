@@ -102,7 +102,12 @@ async def patch_model(model_id: str, request: Request, s: S, who: MayAdapt, if_m
     revision = expected_revision(if_match, record)
     changes = await s.in_store(patching.checked, s, record, given)
     await s.in_store(s.records.patch, who.owner, model_id, record.head.digest, changes, revision)
-    return _shown(await s.in_store(s.records.get, who.owner, model_id))
+    patched = await s.in_store(s.records.get, who.owner, model_id)
+    if changes.ttl_seconds is not None:
+        weights = await s.in_store(s.records.weights, who.owner, model_id, patched.head)
+        with contextlib.suppress(redis.RedisError):  # a cache: they are adapted again, or end with their time
+            await s.in_weights(s.weights.keep_for, who.owner, weights, changes.ttl_seconds)
+    return _shown(patched)
 
 
 @router.post("/{model_id}/cancel", responses=problems(404, 409, 410))

@@ -7,7 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 
+from adapter.config import RECORDS_LINK
+from innerloop.embedded import Embedded
 from tests.asking import adapt, assert_problem, drawn, measured, predict, settled, support_of
 from tests.drawings import png
 
@@ -30,6 +33,20 @@ def test_life_counts_from_now(http: httpx.Client, path: str) -> None:
     for sent, seconds in ((3600, 3600), (90_000, 90_000), (None, 604_800)):
         expires = datetime.fromisoformat(http.patch(path, json={"ttl_seconds": sent}).json()["expires_at"])
         assert (expires - datetime.now(UTC)).total_seconds() == pytest.approx(seconds, abs=10)
+
+
+def test_adapted_tensors_live_as_long(server: Embedded, http: httpx.Client) -> None:
+    """A store that does not evict would keep them for the life that the model had before."""
+    model = adapt(http, drawn(2, 1, first=3030), ttl_seconds=90_000)
+    path = f"/v1/models/{model['id']}"
+    http.patch(f"{path}/classes/{model['classes'][0]['name']}", json={"name": "renamed"})
+    link = server.data / RECORDS_LINK
+    with redis.Redis(unix_socket_path=str(link.readlink().with_name("weights.sock"))) as weights:
+        lives = {name: weights.ttl(name) for name in weights.scan_iter("il:local:weights:*")}
+        http.patch(path, json={"ttl_seconds": 3600})
+        changed = {name: ttl for name, ttl in lives.items() if weights.ttl(name) < ttl - 1000}
+        assert list(changed.values()) == [pytest.approx(90_000, abs=100)]
+        assert weights.ttl(next(iter(changed))) == pytest.approx(3600, abs=100)
 
 
 def test_rejecting_nothing(http: httpx.Client, path: str) -> None:
