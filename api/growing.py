@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from adapter import growth, support_set
 from adapter.errors import LostUpdate, NotFound, NotReady, TooLarge, Unprocessable
 from adapter.keys import Key
-from adapter.models import ModelRecord, Origin, OriginKind
+from adapter.models import ModelRecord, Origin, OriginKind, record_id
 from adapter.quality import Quality, compare
 from adapter.support_set import SupportSet
 from adapter.versions import Idempotency
@@ -221,5 +221,5 @@ def _store(
     services.records.require_room(len(support))
     number = services.records.grow(base, spec, support, quality=known, key=who, idempotency=idempotency)
     if known is None:
-        services.publisher.nudge(services.records.get(base.owner, base.id, number).job_name)
+        services.publisher.nudge(f"{base.owner}/{record_id(base.id, number)}")
     return number

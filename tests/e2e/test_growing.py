@@ -9,7 +9,9 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+import redis
 
+from innerloop.embedded import Embedded, records_url
 from tests.asking import (
     META_MODELS,
     Labelled,
@@ -270,6 +272,15 @@ def test_the_old_version_answers_while_the_new_one_is_adapted(http: httpx.Client
     assert http.get(path).json()["status"] == "ready"
     assert settled(http, later.headers["location"])["status"] == "ready"
     assert ask(http, path, [4133])["version"] == 2
+
+
+def test_a_change_reads_no_record_to_tell_a_worker_of_it(server: Embedded, http: httpx.Client) -> None:
+    path = f"/v1/models/{adapt(http, drawn(2, 1, first=4130), meta_model='omniglot-maml')['id']}"
+    with redis.Redis.from_url(records_url(server.settings)) as records:
+        records.config_resetstat()
+        assert add(http, path, [("new", png(4133, 0))], Prefer="respond-async").status_code in (201, 202)
+        # What is asked, what the change starts from, and what it made, with its head, when it is there and at the end.
+        assert records.info("commandstats")["cmdstat_hgetall"]["calls"] <= 1 + 1 + 2 + 2
 
 
 def test_a_canceled_change_is_dropped(http: httpx.Client) -> None:
