@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 
 from adapter.errors import NotFound
 from adapter.support_set import MAX_LABEL_LENGTH
@@ -16,7 +17,7 @@ from api.openapi import problems
 from api.schemas import MetaModel, MetaModelList
 from api.schemas_limits import KeyCard, ServerLimits
 from api.services import Services, services
-from meta_models.catalogue import UnknownMetaModelError
+from meta_models.catalogue import Catalogue, UnknownMetaModelError
 from meta_models.inputs.audio_file import MAX_CHANNELS
 from meta_models.inputs.vector import MAX_DIMENSIONS
 
@@ -25,16 +26,16 @@ router = APIRouter(prefix="/v1", tags=["meta-models"])
 S = Annotated[Services, Depends(services)]
 
 
-@router.get("/meta-models", responses=problems())
-async def list_meta_models(s: S, who: MayPredict) -> MetaModelList:
+@router.get("/meta-models", response_model=MetaModelList, responses=problems())
+async def list_meta_models(s: S, who: MayPredict) -> Response:
     """Every published initialization with its limits and measured accuracy."""
-    return MetaModelList(data=[_card(s, p.manifest.name) for p in s.catalogue])
+    return Response(_list(s.catalogue), media_type="application/json")
 
 
 @router.get("/meta-models/{name}", responses=problems(404))
 async def get_meta_model(name: str, s: S, who: MayPredict) -> MetaModel:
     """One of them, by name, `name@version` or alias."""
-    return _card(s, name)
+    return _card(s.catalogue, name)
 
 
 @router.get("/limits", responses=problems())
@@ -56,9 +57,15 @@ async def get_limits(s: S, who: MayPredict) -> ServerLimits:
     )
 
 
-def _card(s: Services, name: str) -> MetaModel:
+@lru_cache(1)
+def _list(catalogue: Catalogue) -> str:
+    """Made once: it takes several milliseconds, in which the process answers nobody else."""
+    return MetaModelList(data=[_card(catalogue, p.manifest.name) for p in catalogue]).model_dump_json()
+
+
+def _card(catalogue: Catalogue, name: str) -> MetaModel:
     try:
-        manifest = s.catalogue.resolve(name).manifest
+        manifest = catalogue.resolve(name).manifest
     except UnknownMetaModelError as error:
         raise NotFound(str(error.args[0])) from error
-    return MetaModel.of(manifest, [alias for alias, target in s.catalogue.aliases.items() if target == manifest.name])
+    return MetaModel.of(manifest, [alias for alias, target in catalogue.aliases.items() if target == manifest.name])
