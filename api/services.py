@@ -26,6 +26,7 @@ from api.meter import Meter
 from api.metrics import Metrics
 from api.rate import RateLimiter
 from api.readiness import Readiness
+from api.store_threads import StoreThreads
 from api.streams import Streams
 from api.waiter import Waiter
 from meta_models.catalogue import Catalogue
@@ -58,8 +59,7 @@ class Services:
         self.turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of changes, by owner and model
         # Redis calls are short, but for those to a server that does not answer: nobody waits behind the other one's.
         # Arithmetic is bounded by the cores so that requests queue here, not there.
-        self._store_pool = ThreadPoolExecutor(16, thread_name_prefix="store")
-        self._weights_pool = ThreadPoolExecutor(16, thread_name_prefix="weights")
+        self._store_threads, self._weights_threads = StoreThreads("store"), StoreThreads("weights")
         self._compute_pool = ThreadPoolExecutor(cores(), thread_name_prefix="compute")
         self._reaper = Reaper(self.records, self.publisher)
         self.reach = Reach(settings.webhook_networks)
@@ -84,19 +84,19 @@ class Services:
         self._reaper.stop()
         self._deliverer.stop()
         self.publisher.close()
-        self._store_pool.shutdown()
-        self._weights_pool.shutdown()
+        self._store_threads.shutdown()
+        self._weights_threads.shutdown()
         self.readiness.close()
         self._compute_pool.shutdown()
         self.decoder.close()
 
     async def in_store(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a call to the Redis of records off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._store_pool, lambda: call(*args, **kwargs))
+        return await self._store_threads.run(lambda: call(*args, **kwargs))
 
     async def in_weights(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a call to the Redis of weights off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._weights_pool, lambda: call(*args, **kwargs))
+        return await self._weights_threads.run(lambda: call(*args, **kwargs))
 
     async def in_compute(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run decoding or ONNX off the event loop."""
