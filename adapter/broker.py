@@ -1,6 +1,7 @@
 """Celery's transport on Redis without its book of messages in delivery: the records are that book."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportIncompatibleVariableOverride=false
+# pyright: reportUnknownVariableType=false
 # (kombu has no complete types)
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from typing import Any
 
 from kombu.connection import Connection as KombuConnection
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+from redis.backoff import NoBackoff
+from redis.exceptions import ReadOnlyError, ResponseError
+from redis.retry import Retry
 
 
 class QoS(virtual.QoS):
@@ -32,9 +36,24 @@ class Channel(redis.Channel):
             self._in_poll = None
         super().close()
 
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        """Once more, over another connection, where the master of before a failover takes nothing."""
+        params: dict[str, Any] = super()._connparams(asynchronous)
+        return {**params, "retry": Retry(NoBackoff(), 1, supported_errors=(ReadOnlyError,))}
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)
+        except ResponseError as error:
+            if str(error).startswith("UNBLOCKED"):  # it is no master any more
+                raise ReadOnlyError(str(error)) from error
+            raise
+
 
 class Transport(redis.Transport):
     Channel = Channel
+    connection_errors = (*redis.Transport.connection_errors, ReadOnlyError)
+    """A worker connects anew, and does not end, where the master of before a failover takes nothing."""
 
 
 class Connection(KombuConnection):

@@ -66,7 +66,8 @@ def connect(url: str, timeout: float = 3.0) -> redis.Redis:
         socket_connect_timeout=timeout,
         health_check_interval=5,
         retry=_Patience(ExponentialBackoff(cap=0.4, base=0.02), 8),
-        retry_on_error=[redis.ConnectionError, redis.TimeoutError],
+        # One that only reads was the master before a failover: another connection leads to whoever is now.
+        retry_on_error=[redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError],
     )
 
 
@@ -99,6 +100,11 @@ def full(error: redis.RedisError) -> StoreFull | None:
     return None
 
 
+def only_reads(error: redis.RedisError) -> bool:
+    """Whether an error says that its Redis is no master any more; Redis 6 words it as it does what `full` is about."""
+    return isinstance(error, redis.ReadOnlyError) or "-READONLY" in str(error)
+
+
 class RedisStore:
     """A client and the scripts of `lua/`, each of which makes one change in one step."""
 
@@ -121,6 +127,8 @@ class RedisStore:
         try:
             return self._scripts[script](keys=keys, args=arguments)
         except redis.ResponseError as error:
+            if only_reads(error):
+                self.client.connection_pool.disconnect(inuse_connections=False)
             raise full(error) or error from error
 
 

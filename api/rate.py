@@ -18,7 +18,7 @@ from redis.backoff import ExponentialBackoff
 
 from adapter.errors import RateLimited
 from adapter.keys import Key
-from adapter.redis_store import full
+from adapter.redis_store import full, only_reads
 
 WINDOW_SECONDS = 60
 
@@ -73,6 +73,8 @@ class RateLimiter:
         except redis.ResponseError as error:
             if full(error):  # where nothing can be counted, models can still be asked, and deleted
                 return True, None
+            if only_reads(error):
+                await self._pool.disconnect(inuse_connections=False)
             raise
         return within, _left(limit, window)
 
