@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 import redis.asyncio
@@ -20,7 +22,12 @@ from adapter.errors import RateLimited
 from adapter.keys import Key
 from adapter.redis_store import full, only_reads
 
+T = TypeVar("T")
+
 WINDOW_SECONDS = 60
+
+ANSWER_SECONDS = 5.0
+"""So long a request waits for what Redis says of its key, all tries together."""
 
 Window = tuple[int, float, int, float]
 """Requests in the window before and the seconds until it is forgotten; the same of the current one."""
@@ -69,7 +76,7 @@ class RateLimiter:
         if limit is None:
             return True, None
         try:
-            within, window = await self._storage.acquire_and_look(_name(key, limit), limit, WINDOW_SECONDS)
+            within, window = await _soon(self._storage.acquire_and_look(_name(key, limit), limit, WINDOW_SECONDS))
         except redis.ResponseError as error:
             if full(error):  # where nothing can be counted, models can still be asked, and deleted
                 return True, None
@@ -83,7 +90,7 @@ class RateLimiter:
         limit = key.quota.requests_per_minute
         if limit is None:
             return None
-        return _left(limit, await self._storage.get_sliding_window(_name(key, limit), WINDOW_SECONDS))
+        return _left(limit, await _soon(self._storage.get_sliding_window(_name(key, limit), WINDOW_SECONDS)))
 
     async def close(self) -> None:
         await self._pool.disconnect()
@@ -109,6 +116,15 @@ class _Storage(RedisStorage):
         acquired, window = await self._both(keys, [limit, expiry, 1])
         before, before_ms, now, now_ms = (max(0, int(n or 0)) for n in window)
         return bool(acquired), (before, before_ms / 1000, now, now_ms / 1000)
+
+
+async def _soon(asked: Awaitable[T]) -> T:
+    """Raises redis.TimeoutError where the tries, each of which has its own time, take too long together."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await asked
+    except TimeoutError as error:
+        raise redis.TimeoutError(f"no answer for {ANSWER_SECONDS:g} s") from error
 
 
 def _name(key: Key, limit: int) -> str:

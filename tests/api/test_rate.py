@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Iterator
 
@@ -118,3 +119,20 @@ def test_the_minute_before_still_counts(url: str, key: Key) -> None:
     found = asyncio.run(ask())
     assert found[:5] == [True] * 5
     assert not found[6]
+
+
+def test_a_silent_redis_is_not_waited_for_again_and_again() -> None:
+    """Each of its tries has its own time, and there are many."""
+    key = Key(id="key_silent", owner="anna", quota=Quota(requests_per_minute=10))
+
+    async def ask(port: int) -> None:
+        limiter = RateLimiter(f"redis://127.0.0.1:{port}/0")
+        for ask in (limiter.hit, limiter.left):
+            with pytest.raises(redis.TimeoutError):
+                await ask(key)
+        await limiter.close()
+
+    began = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
+        asyncio.run(asyncio.wait_for(ask(silent.getsockname()[1]), 30))
+    assert time.monotonic() - began < 12
