@@ -45,8 +45,14 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Int = Annotated[int, BeforeValidator(_whole), Field(le=2**53 - 1)]
-"""Within what every JSON parser reads exactly (RFC 7493)."""
+_MOST = 2**53 - 1
+"""What every JSON parser reads exactly (RFC 7493)."""
+
+# The bounds of a number stand before what is done with others first: after it, the document has no word for them.
+Steps = Annotated[int, Field(ge=0, le=_MOST), BeforeValidator(_whole)]
+Ordinal = Annotated[int, Field(ge=1, le=_MOST), BeforeValidator(_whole)]
+Life = Annotated[int, Field(ge=60, le=_MOST), BeforeValidator(_whole)]
+"""In seconds."""
 
 
 class In(BaseModel):
@@ -165,7 +171,7 @@ class SupportExample(In):
 class AdaptationIn(In):
     """Inner-loop settings; null takes the meta-model's default."""
 
-    inner_steps: Int | None = Field(default=None, ge=0)
+    inner_steps: Steps | None = None
     inner_lr: float | None = Field(default=None, gt=0)
 
 
@@ -198,7 +204,7 @@ class AdaptOptions(In):
         default=None, description="A name for people, of printable characters; the id is what counts."
     )
     adaptation: AdaptationIn = AdaptationIn()
-    ttl_seconds: Int | None = Field(default=None, ge=60, description="Life of the model; default 604,800 (7 days).")
+    ttl_seconds: Life | None = Field(default=None, description="Life of the model; default 604,800 (7 days).")
     webhook: WebhookIn | None = None
 
 
@@ -236,7 +242,7 @@ class PredictRequest(In):
     version: VersionIn = Field(default=None, description="As the query parameter `version`.")
 
     inputs: list[QueryInput] = Field(max_length=MAX_ITEMS, json_schema_extra={"minItems": 1})
-    top_k: Int = Field(default=5, ge=1, description="Scores listed for each input, best first.")
+    top_k: Ordinal = Field(default=5, description="Scores listed for each input, best first.")
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"inputs": [{"id": "q1", "image": PNG}], "top_k": 3}]}
@@ -250,7 +256,7 @@ class ClassifyRequest(In):
     support: list[SupportExample] = Field(max_length=MAX_ITEMS, json_schema_extra={"minItems": 2})
     adaptation: AdaptationIn = AdaptationIn()
     inputs: list[QueryInput] = Field(max_length=MAX_ITEMS, json_schema_extra={"minItems": 1})
-    top_k: Int = Field(default=5, ge=1)
+    top_k: Ordinal = 5
 
     model_config = ConfigDict(
         extra="forbid",
@@ -280,8 +286,8 @@ class ModelPatch(In):
     """What to change; fields that are left out stay. null takes the default again."""
 
     name: ModelName | None = Field(default=None, description="Of printable characters.")
-    ttl_seconds: Int | None = Field(default=None, ge=60, description="Life from now on.")
-    stable: Int | None = Field(default=None, ge=1, description="The version that `?version=stable` asks.")
+    ttl_seconds: Life | None = Field(default=None, description="Life from now on.")
+    stable: Ordinal | None = Field(default=None, description="The version that `?version=stable` asks.")
     false_reject_rate: float | None = Field(
         default=None, ge=0, lt=1, description="Target share of known queries that may be rejected; 0 rejects nothing."
     )

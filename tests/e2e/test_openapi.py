@@ -70,6 +70,31 @@ def validator(document: dict[str, Any], schema: dict[str, Any]) -> Draft202012Va
     return Draft202012Validator({**schema, "components": document["components"]})
 
 
+def within(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A schema and all that it is made of."""
+    yield schema
+    for keyword, of in schema.items():
+        if keyword in ("properties", "patternProperties"):
+            inner = list(of.values())
+        elif keyword in ("anyOf", "oneOf", "allOf", "prefixItems"):
+            inner = of
+        else:
+            inner = [of] if keyword in ("items", "additionalProperties", "contentSchema") else []
+        for one in inner:
+            yield from within(one) if isinstance(one, dict) else ()
+
+
+def every_schema(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for schema in document["components"]["schemas"].values():
+        yield from within(schema)
+    for _, _, operation in operations(document):
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        contents = [content for body in bodies for content in body.get("content", {}).values()]
+        headers = [header for body in bodies for header in body.get("headers", {}).values()]
+        for found in (*operation.get("parameters", []), *contents, *headers):
+            yield from within(found["schema"])
+
+
 def test_the_committed_document_is_the_served_one(document: dict[str, Any]) -> None:
     """After a change of the API: `make openapi`, and look at the difference."""
     assert json.loads(COMMITTED.read_text()) == document
@@ -84,6 +109,14 @@ def test_the_committed_page_is_the_documents(document: dict[str, Any]) -> None:
 def test_document_is_valid(document: dict[str, Any]) -> None:
     validate(document)
     assert document["openapi"].startswith("3.1")
+
+
+def test_schemas_have_no_words_that_are_not_json_schemas(document: dict[str, Any]) -> None:
+    """Programs that are made from the document pass over those, and bounds among them."""
+    contents = {"contentMediaType", "contentEncoding", "contentSchema"}
+    known = {*Draft202012Validator.VALIDATORS, *contents, "title", "description", "default", "examples"}
+    for schema in every_schema(document):
+        assert set(schema) <= known, schema
 
 
 def test_every_route_is_there(document: dict[str, Any]) -> None:
