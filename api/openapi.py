@@ -217,6 +217,7 @@ def describe(app: FastAPI) -> None:
             schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             _, extra = models_json_schema([(m, "validation") for m in _BODIES], ref_template=_REF)
             components = schema.setdefault("components", {})
+            _drop_null_defaults(extra["$defs"])
             components["schemas"] = {**extra["$defs"], **components.get("schemas", {})}
             for name, answer in ANSWERS.items():
                 components["schemas"][name]["examples"] = [answer]
@@ -227,6 +228,14 @@ def describe(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = document
+
+
+def _drop_null_defaults(schemas: dict[str, Any]) -> None:
+    """Programs send the defaults that they read; what a patch leaves out stays as it is, and null does not leave it."""
+    for schema in schemas.values():
+        for of in schema.get("properties", {}).values():
+            if of.get("default", ...) is None:
+                del of["default"]
 
 
 def _drop_null_parameters(schema: dict[str, Any]) -> None:

@@ -36,9 +36,7 @@ def checked(services: Services, record: ModelRecord, given: ModelPatch) -> Patch
     )
 
 
-def _check_stable(services: Services, record: ModelRecord, number: int | None) -> None:
-    if number is None:
-        raise _refused("stable names a version; null is none", "stable")
+def _check_stable(services: Services, record: ModelRecord, number: int) -> None:
     found = services.records.peek(record.owner, record.id, number)
     if found is None:
         raise _refused(f"model {record.id} has versions 1 to {record.head.latest}, not {number}", "stable")

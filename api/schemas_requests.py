@@ -203,7 +203,7 @@ class AdaptOptions(In):
     name: ModelName | None = Field(
         default=None, description="A name for people, of printable characters; the id is what counts."
     )
-    adaptation: AdaptationIn = AdaptationIn()
+    adaptation: AdaptationIn = Field(default=AdaptationIn(), json_schema_extra=_left_out)
     ttl_seconds: Life | None = Field(default=None, description="Life of the model; default 604,800 (7 days).")
     webhook: WebhookIn | None = None
 
@@ -254,7 +254,7 @@ class ClassifyRequest(In):
 
     meta_model: str | None = None
     support: list[SupportExample] = Field(max_length=MAX_ITEMS, json_schema_extra={"minItems": 2})
-    adaptation: AdaptationIn = AdaptationIn()
+    adaptation: AdaptationIn = Field(default=AdaptationIn(), json_schema_extra=_left_out)
     inputs: list[QueryInput] = Field(max_length=MAX_ITEMS, json_schema_extra={"minItems": 1})
     top_k: Ordinal = 5
 
@@ -287,7 +287,9 @@ class ModelPatch(In):
 
     name: ModelName | None = Field(default=None, description="Of printable characters.")
     ttl_seconds: Life | None = Field(default=None, description="Life from now on.")
-    stable: Ordinal | None = Field(default=None, description="The version that `?version=stable` asks.")
+    stable: Ordinal = Field(
+        default=_ABSENT, description="The version that `?version=stable` asks.", json_schema_extra=_left_out
+    )
     false_reject_rate: float | None = Field(
         default=None, ge=0, lt=1, description="Target share of known queries that may be rejected; 0 rejects nothing."
     )

@@ -119,6 +119,18 @@ def test_schemas_have_no_words_that_are_not_json_schemas(document: dict[str, Any
         assert set(schema) <= known, schema
 
 
+def test_what_a_request_may_leave_out_is_not_documented_as_null(http: httpx.Client, document: dict[str, Any]) -> None:
+    """Programs that are made from the document send the defaults that it names."""
+    for schema in every_schema(document):
+        if schema.get("additionalProperties") is False:  # what is sent
+            assert all(of.get("default", "") is not None for of in schema["properties"].values()), schema
+    model = adapt(http, drawn(2, 1, first=2910))["id"]
+    patch = validator(document, {"$ref": "#/components/schemas/ModelPatch"})
+    for name in document["components"]["schemas"]["ModelPatch"]["properties"]:
+        answer = http.patch(f"/v1/models/{model}", json={name: None})
+        assert patch.is_valid({name: None}) == (answer.status_code == 200), name
+
+
 def test_every_route_is_there(document: dict[str, Any]) -> None:
     assert {(method, path) for method, path, _ in operations(document)} >= ROUTES
 
