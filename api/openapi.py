@@ -232,8 +232,9 @@ def describe(app: FastAPI) -> None:
 
 def _drop_null_defaults(schemas: dict[str, Any]) -> None:
     """Programs send the defaults that they read; what a patch leaves out stays as it is, and null does not leave it."""
-    for schema in schemas.values():
-        for of in schema.get("properties", {}).values():
+    shapes = [shape for schema in schemas.values() for shape in (schema, *schema.get("oneOf", []))]
+    for shape in shapes:
+        for of in shape.get("properties", {}).values():
             if of.get("default", ...) is None:
                 del of["default"]
 

@@ -116,6 +116,18 @@ def _left_out(schema: dict[str, Any]) -> None:
     schema.pop("default")
 
 
+def _one_of_each(schema: dict[str, Any]) -> None:
+    """A shape for each modality: programs made from the document have no type for members of which one is required."""
+    properties: dict[str, Any] = schema.pop("properties")
+    shared = {name: of for name, of in properties.items() if name not in MODALITIES}
+    shape = {word: schema.pop(word) for word in ("type", "additionalProperties")}
+    schema["oneOf"] = [
+        {"title": f"{name.title()}{schema['title']}", **shape, "properties": {name: of, **shared}, "required": [name]}
+        for name, of in properties.items()
+        if name in MODALITIES
+    ]
+
+
 class Content(In):
     """One input: the member that names the meta-model's modality."""
 
@@ -143,9 +155,7 @@ class Content(In):
         json_schema_extra=_left_out,
     )
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, json_schema_extra={"oneOf": [{"required": [n]} for n in sorted(MODALITIES)]}
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=_one_of_each)
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:

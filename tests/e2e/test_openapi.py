@@ -131,6 +131,18 @@ def test_what_a_request_may_leave_out_is_not_documented_as_null(http: httpx.Clie
         assert patch.is_valid({name: None}) == (answer.status_code == 200), name
 
 
+def test_an_input_of_each_modality_is_a_shape_of_its_own(document: dict[str, Any]) -> None:
+    """Programs that are made from the document then have a type for it, with the one member that it takes."""
+    inputs: dict[str, Any] = {"image": "AAAA", "audio": "AAAA", "text": "a", "vector": [1.0]}
+    for name, shared in (("Content", set[str]()), ("QueryInput", {"id"})):
+        shapes = document["components"]["schemas"][name]["oneOf"]
+        assert [set(shape["properties"]) - shared for shape in shapes] == [{modality} for modality in inputs]
+        assert len({shape["title"] for shape in shapes}) == len(shapes)
+        of = validator(document, {"$ref": f"#/components/schemas/{name}"})
+        assert all(of.is_valid({modality: one, **dict.fromkeys(shared, "q")}) for modality, one in inputs.items())
+        assert not any(of.is_valid(refused) for refused in ({}, inputs, {"text": "a", "image": None}, {"sound": "a"}))
+
+
 def test_every_route_is_there(document: dict[str, Any]) -> None:
     assert {(method, path) for method, path, _ in operations(document)} >= ROUTES
 
@@ -188,10 +200,9 @@ def test_examples_are_valid_and_there_for_every_json_body(document: dict[str, An
     for name in with_examples:
         for example in schemas[name]["examples"]:
             validator(document, {"$ref": f"#/components/schemas/{name}"}).validate(example)
-    for name, schema in schemas.items():
-        for field, of in schema.get("properties", {}).items():
-            for example in of.get("examples", []):
-                assert validator(document, of).is_valid(example), f"{name}.{field}"
+    for schema in every_schema(document):
+        for example in schema.get("examples", []):
+            assert validator(document, schema).is_valid(example), schema
     for _, path, operation in operations(document):
         if "requestBody" in operation:
             content = operation["requestBody"]["content"]["application/json"]
