@@ -149,6 +149,7 @@ _META_MODEL: dict[str, Any] = {
     ],
     "training": {
         "recipe": "meta_models/recipes/omniglot-protonet.toml",
+        "recipe_files": [],
         "data": "Omniglot, background alphabets",
         "licence": "MIT",
         "source": "https://github.com/brendenlake/omniglot",

@@ -216,9 +216,10 @@ def describe(app: FastAPI) -> None:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             _, extra = models_json_schema([(m, "validation") for m in _BODIES], ref_template=_REF)
-            components = schema.setdefault("components", {})
+            components = schema["components"]
             _drop_null_defaults(extra["$defs"])
-            components["schemas"] = {**extra["$defs"], **components.get("schemas", {})}
+            _hold_every_member(components["schemas"])
+            components["schemas"] = {**extra["$defs"], **components["schemas"]}
             for name, answer in ANSWERS.items():
                 components["schemas"][name]["examples"] = [answer]
             _drop_fastapi_errors(schema)
@@ -237,6 +238,20 @@ def _drop_null_defaults(schemas: dict[str, Any]) -> None:
         for of in shape.get("properties", {}).values():
             if of.get("default", ...) is None:
                 del of["default"]
+
+
+_PARTLY_SENT = {"Result", "ModelEvent", "WebhookAttempt"}
+"""Answers whose members that are null may be left out."""
+
+
+def _hold_every_member(answers: dict[str, Any]) -> None:
+    """An answer has each of its members, also those that have a default in the code that makes it."""
+    for name, schema in answers.items():
+        members = schema.get("properties", {})
+        for of in members.values():
+            of.pop("default", None)
+        if members and name not in _PARTLY_SENT:
+            schema["required"] = list(members)
 
 
 def _drop_null_parameters(schema: dict[str, Any]) -> None:

@@ -143,6 +143,27 @@ def test_an_input_of_each_modality_is_a_shape_of_its_own(document: dict[str, Any
         assert not any(of.is_valid(refused) for refused in ({}, inputs, {"text": "a", "image": None}, {"sound": "a"}))
 
 
+def test_an_answer_has_every_member_that_it_is_documented_with(document: dict[str, Any]) -> None:
+    """Programs made from the document else look for what is always there. What is missing then fails
+    `test_answers_are_as_documented`.
+    """
+    answers = [a for _, _, o in operations(document) for status, a in o["responses"].items() if status[0] == "2"]
+    reached = [
+        a["content"]["application/json"]["schema"] for a in answers if "application/json" in a.get("content", {})
+    ]
+    named: dict[str, dict[str, Any]] = {}
+    while reached:
+        for schema in within(reached.pop()):
+            name = schema.get("$ref", "").rsplit("/", 1)[-1]
+            if name and name not in named:
+                named[name] = document["components"]["schemas"][name]
+                reached.append(named[name])
+    assert len(named) > 30
+    for name in named.keys() - {"Result", "ModelEvent", "WebhookAttempt"}:
+        assert set(named[name].get("properties", {})) == set(named[name].get("required", [])), name
+        assert not any("default" in of for of in named[name].get("properties", {}).values()), name
+
+
 def test_every_route_is_there(document: dict[str, Any]) -> None:
     assert {(method, path) for method, path, _ in operations(document)} >= ROUTES
 
@@ -250,6 +271,18 @@ def test_answers_are_as_documented(http: httpx.Client, document: dict[str, Any])
             http.get(f"/v1/models/{model}/examples/ex_none/preview"),
         ),
         ("post", "/v1/classify", http.post("/v1/classify", json={"support": support_of(examples), **inputs})),
+        (
+            "post",
+            "/v1/models/{model_id}/evaluations",
+            http.post(f"/v1/models/{model}/evaluations", json={"queries": support_of(examples)}),
+        ),
+        (
+            "post",
+            "/v1/models/{model_id}/examples",
+            http.post(f"/v1/models/{model}/examples", json={"examples": support_of(drawn(2, 1, first=2915))}),
+        ),
+        ("get", "/v1/models/{model_id}/versions", http.get(f"/v1/models/{model}/versions")),
+        ("get", "/v1/models/{model_id}/versions/{number}", http.get(f"/v1/models/{model}/versions/2")),
         ("get", "/v1/meta-models", http.get("/v1/meta-models")),
         ("get", "/v1/meta-models/{name}", http.get("/v1/meta-models/omniglot-maml")),
         ("get", "/v1/limits", http.get("/v1/limits")),
