@@ -166,11 +166,17 @@ NPZ_ANSWER: dict[str, Any] = {
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
 ETAG = {"ETag": {"schema": {"type": "string"}, "description": "State of the model, for `If-Match`."}}
 LOCATION = {"Location": {"schema": {"type": "string"}, "description": "Path of the model."}}
+REPLAYED = {
+    "Idempotent-Replayed": {
+        "schema": {"type": "string", "const": "true"},
+        "description": "Where nothing new was made: an answer to a duplicate.",
+    }
+}
 
 
 def version_answers(done: int) -> dict[int | str, dict[str, Any]]:
     """`responses` of a route that makes a version: ready, or on its way."""
-    headers = {**LOCATION, **ETAG}
+    headers = {**LOCATION, **ETAG, **REPLAYED}
     later = "Accepted; follow `Location` after `Retry-After` seconds"
     return {
         done: {"description": "Ready", "headers": headers},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
 from adapter.events import EVENT_ID, check_event_id
+from api.answers import ANSWERS
 from api.auth import MayPredict
 from api.elements import preferred
 from api.openapi import problems
@@ -41,13 +43,15 @@ _SENT: dict[str, Any] = {
     "required": ["id", "event", "data"],
 }
 
+_SHOWN = ANSWERS["EventList"]["data"][-1]
+
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Server-sent events, or a list where `Accept` prefers `application/json`",
         "content": {
             STREAM: {
                 "schema": _SENT,
-                "example": 'id: 1718000000000-0\nevent: status\ndata: {"version":1,"status":"ready"}\n\n',
+                "example": "id: {id}\nevent: {event}\ndata: {data}\n\n".format(data=json.dumps(_SHOWN), **_SHOWN),
             }
         },
     },

@@ -15,7 +15,7 @@ from adapter.versions import Idempotency
 from api import adaptation, patching, webhooks
 from api.asking import IdempotencyKey, IfMatch, Prefer, etag, expected_revision, wait_seconds, written
 from api.auth import MayAdapt, MayPredict
-from api.openapi import ADAPT_BODY, ETAG, LOCATION, RETRY_AFTER, json_body, problems
+from api.openapi import ADAPT_BODY, ETAG, LOCATION, REPLAYED, RETRY_AFTER, json_body, problems
 from api.requests import read_adapt
 from api.schemas import Model, ModelList
 from api.schemas_requests import ModelPatch
@@ -33,11 +33,11 @@ S = Annotated[Services, Depends(services)]
     openapi_extra=ADAPT_BODY,
     response_model=Model,
     responses={
-        201: {"description": "Ready", "headers": {**LOCATION, **ETAG}},
+        201: {"description": "Ready", "headers": {**LOCATION, **ETAG, **REPLAYED}},
         202: {
             "model": Model,
             "description": "Accepted; follow `Location` after `Retry-After` seconds",
-            "headers": {**LOCATION, **ETAG, **RETRY_AFTER},
+            "headers": {**LOCATION, **ETAG, **REPLAYED, **RETRY_AFTER},
         },
         **problems(400, 408, 409, 413, 415, 422),
     },

@@ -206,7 +206,14 @@ def test_headers_that_clients_need_are_documented(document: dict[str, Any]) -> N
     adapt_route = document["paths"]["/v1/models"]["post"]
     parameters = {p["name"].lower() for p in adapt_route["parameters"] if p["in"] == "header"}
     assert parameters >= {"prefer", "idempotency-key"}
-    for code, header in (("201", "Location"), ("202", "Location"), ("202", "Retry-After"), ("503", "Retry-After")):
+    for code, header in (
+        ("201", "Location"),
+        ("202", "Location"),
+        ("202", "Retry-After"),
+        ("503", "Retry-After"),
+        ("201", "Idempotent-Replayed"),
+        ("202", "Idempotent-Replayed"),
+    ):
         assert header in adapt_route["responses"][code].get("headers", {}), f"{code} lacks {header}"
 
 
@@ -343,6 +350,16 @@ def test_pages_that_show_the_document_can_send_its_forms(document: dict[str, Any
                 assert part in {"adaptation", "format"} or "contentMediaType" in of, f"{path} {part}"
             seen.add(part)
     assert seen >= {*neutral, "webhook", "inputs", "support[ka]", "support[na]", "queries[ka]", "examples[na]"}
+
+
+def test_the_example_of_a_stream_is_an_event_as_it_is_sent(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/v1/models/{model_id}/events"]["get"]
+    stream = operation["responses"]["200"]["content"]["text/event-stream"]
+    fields = dict(line.split(": ", 1) for line in stream["example"].strip().split("\n"))
+    validator(document, stream["schema"]).validate(fields)
+    data = json.loads(fields["data"])
+    validator(document, {"$ref": "#/components/schemas/ModelEvent"}).validate(data)
+    assert (data["id"], data["event"]) == (fields["id"], fields["event"])
 
 
 def test_message_pack_is_a_file_of_what_json_takes(document: dict[str, Any]) -> None:
