@@ -8,9 +8,12 @@ import pytest
 
 from adapter.errors import LostUpdate, NotFound
 from adapter.events import Steps
-from adapter.models import JobError
+from adapter.models import JobError, record_id
+from adapter.redis_store import now_ms
 from adapter.store import JOBS, Patch, Records
+from adapter.webhooks import Webhook
 from tests.adapter.test_store import create, job, remains, spec
+from tests.receiver import SECRET
 
 
 def test_a_patch_sets_what_it_names_and_counts_a_revision(records: Records) -> None:
@@ -33,16 +36,45 @@ def test_a_patch_for_another_revision_changes_nothing(records: Records) -> None:
     assert head.expires_ms < head.created_ms + 200_000
 
 
-def test_a_new_life_reaches_every_key(records: Records) -> None:
+def assert_all_ends_in(records: Records, model_id: str, seconds: int) -> None:
+    """Each key by itself; that of a record a day later, which answers for its model's end until then."""
+    kinds: set[str] = set()
+    for name in records.client.keys(f"il:anna:*:{model_id}*") + records.client.keys("il:anna:digest:*"):
+        kind = name.decode().split(":")[2]
+        left = records.client.pttl(name) / 1000 - (86_400 if kind == "model" else 0)
+        assert seconds - 5 < left <= seconds, name
+        kinds.add(kind)
+    assert kinds >= {"model", "support", "events", "webhooks"}
+    versions = range(1, records.get("anna", model_id).head.latest + 1)
+    ends = {records.client.hget(f"il:anna:model:{record_id(model_id, n)}", "expires_ms") for n in versions}
+    assert ends == {str(records.get("anna", model_id).expires_ms).encode()}
+
+
+def test_a_life_reaches_every_key(records: Records) -> None:
+    webhook = Webhook("https://example.com/hook", SECRET)
     model_id = create(records, ttl=100)
-    records.patch("anna", model_id, spec().digest, Patch(ttl_seconds=1000), None)
-    for kind in ("support", "events"):
-        assert records.client.pttl(f"il:anna:{kind}:{model_id}") > 900_000
-    assert records.client.pttl("il:anna:digest:sha256:1") > 900_000
-    records.patch("anna", model_id, spec().digest, Patch(ttl_seconds=60), None)
-    for kind in ("support", "events"):
-        assert records.client.pttl(f"il:anna:{kind}:{model_id}") <= 60_000
-    assert records.client.pttl("il:anna:digest:sha256:1") <= 60_000
+    assert records.create("anna", spec(), b"s", 50, webhook=webhook).id == model_id
+    assert_all_ends_in(records, model_id, 100)
+    assert create(records, ttl=200_000) == model_id
+    assert_all_ends_in(records, model_id, 200_000)
+    for seconds in (400_000, 1000):
+        records.patch("anna", model_id, spec().digest, Patch(ttl_seconds=seconds), None)
+        assert_all_ends_in(records, model_id, seconds)
+    records.grow(records.get("anna", model_id), spec("sha256:2"), b"more")
+    assert_all_ends_in(records, model_id, 1000)
+    records.patch("anna", model_id, spec().digest, Patch(ttl_seconds=200_000), None)
+    assert_all_ends_in(records, model_id, 200_000)
+
+
+def test_a_job_that_outlives_its_model_brings_no_stream_back(records: Records) -> None:
+    """It would have no end."""
+    model_id = create(records)
+    claim = records.claim(job(model_id))
+    assert claim is not None
+    records.client.delete(f"il:anna:events:{model_id}")  # what time does
+    claim.steps.add(0, 1.25)
+    assert records.finish(claim, 1)
+    assert not records.client.exists(f"il:anna:events:{model_id}")
 
 
 def test_gone_models_are_not_patched(records: Records) -> None:
@@ -55,15 +87,26 @@ def test_gone_models_are_not_patched(records: Records) -> None:
     assert remains(records) == []
 
 
+def test_gone_models_do_not_grow(records: Records) -> None:
+    deleted, expired = (records.get("anna", create(records, digest=f"sha256:{n}")) for n in range(2))
+    records.delete("anna", deleted.id)
+    records.client.hset(f"il:anna:model:{expired.id}", "expires_ms", now_ms() - 1)
+    before = remains(records)
+    for base in (deleted, expired):
+        with pytest.raises(NotFound):
+            records.grow(base, spec("sha256:2"), b"more")
+    assert sorted(remains(records)) == sorted(before)
+
+
 def test_cancel_takes_the_job_from_its_worker(records: Records) -> None:
     model_id = create(records)
     claim = records.claim(job(model_id))
     assert claim is not None
     assert records.cancel(records.get("anna", model_id)) == "canceled"
+    assert records.client.zcard(JOBS) == 0
     assert not records.extend(claim)
     assert not records.finish(claim, 1)
     assert records.claim(job(model_id)) is None
-    assert records.client.zcard(JOBS) == 0
     assert records.get("anna", model_id).status == "canceled"
     assert records.create("anna", spec(), b"s", 100).id != model_id
 

@@ -141,6 +141,7 @@ def test_a_renamed_class_is_ready_without_a_job(records: Records, model_id: str)
     number = records.grow(records.newest_kept("anna", model_id), spec("sha256:2"), b"renamed", quality='{"q": 1}')
     record = records.get("anna", model_id, number)
     assert (record.status, record.job, record.quality) == ("ready", "", '{"q": 1}')
+    assert (record.queue_ms, record.adapt_ms, record.total_ms) == (0, 0, 0), "nobody waited"
     assert records.client.zcard(JOBS) == 0
     assert records.claim(record.job_name) is None
 
