@@ -10,7 +10,7 @@ from adapter.errors import LostUpdate, NotFound
 from adapter.events import Steps
 from adapter.models import JobError, record_id
 from adapter.redis_store import now_ms
-from adapter.store import JOBS, Patch, Records
+from adapter.store import DONE_CHANNEL, JOBS, Patch, Records
 from adapter.webhooks import Webhook
 from tests.adapter.test_store import create, job, remains, spec
 from tests.receiver import SECRET
@@ -52,6 +52,9 @@ def assert_all_ends_in(records: Records, model_id: str, seconds: int) -> None:
 
 def test_a_life_reaches_every_key(records: Records) -> None:
     webhook = Webhook("https://example.com/hook", SECRET)
+    first = records.create("anna", spec(), b"s", 100, webhook=webhook).id
+    assert_all_ends_in(records, first, 100)
+    records.delete("anna", first)
     model_id = create(records, ttl=100)
     assert records.create("anna", spec(), b"s", 50, webhook=webhook).id == model_id
     assert_all_ends_in(records, model_id, 100)
@@ -109,6 +112,24 @@ def test_cancel_takes_the_job_from_its_worker(records: Records) -> None:
     assert records.claim(job(model_id)) is None
     assert records.get("anna", model_id).status == "canceled"
     assert records.create("anna", spec(), b"s", 100).id != model_id
+
+
+def test_whoever_waits_hears_of_an_end_that_no_worker_tells(records: Records) -> None:
+    records.settings.lease_seconds = 0.001
+    deleted, canceled, given_up = (create(records, digest=f"sha256:{n}") for n in range(3))
+    for _ in range(records.settings.max_attempts):
+        assert records.claim(job(given_up)) is not None
+        time.sleep(0.01)
+    with records.client.pubsub(ignore_subscribe_messages=True) as heard:
+        heard.subscribe(DONE_CHANNEL)
+        heard.get_message(timeout=1)
+        records.delete("anna", deleted)
+        records.cancel(records.get("anna", canceled))
+        assert records.claim(job(given_up)) is None
+        for model_id in (deleted, canceled, given_up):
+            message = heard.get_message(timeout=1)
+            assert message is not None
+            assert message["data"].decode() == job(model_id)
 
 
 def test_what_has_ended_is_not_canceled(records: Records) -> None:

@@ -11,7 +11,7 @@ from adapter.errors import QuotaExceeded
 from adapter.keys import UNLIMITED, Key
 from adapter.models import JobError
 from adapter.store import Patch, Records
-from adapter.usage import UsageStore
+from adapter.usage import KEPT_DAYS, UsageStore
 from tests.adapter.test_store import spec
 
 
@@ -62,6 +62,7 @@ def test_a_quota_holds_under_concurrency(records: Records) -> None:
 def test_what_is_deleted_or_expired_makes_room(records: Records) -> None:
     key = holding(stored_models=1)
     model_id = make(records, key, 1)
+    make(records, key, 2, ephemeral=True)  # keeps nothing
     with pytest.raises(QuotaExceeded, match="1 stored models") as refused:
         make(records, key, 2)
     assert refused.value.retry_after == pytest.approx(100, abs=2)
@@ -100,6 +101,17 @@ def test_bytes_of_all_versions(records: Records) -> None:
     assert records.stored("anna") == (0, 0)
 
 
+def test_what_one_of_several_took_is_free_again(records: Records) -> None:
+    key = holding(stored_bytes=20)
+    first, second = make(records, key, 1, size=9), make(records, key, 2, size=10)
+    with pytest.raises(QuotaExceeded):
+        make(records, key, 3)
+    records.delete("anna", first)
+    assert records.stored("anna") == (1, 10)
+    assert records.client.hkeys("il:anna:sizes") == [b"total", second.encode()]
+    make(records, key, 3)
+
+
 def test_seconds_of_adapting_are_counted_once(records: Records) -> None:
     key = holding()
     model_id = make(records, key, 1)
@@ -109,6 +121,8 @@ def test_seconds_of_adapting_are_counted_once(records: Records) -> None:
     assert records.serve(claim, 1500)
     assert records.finish(claim, 1500)
     assert used(records, key) == (1, 1.5)
+    [usage] = records.client.keys("il:anna:usage:key_1:*")
+    assert 0 < records.client.ttl(usage) <= KEPT_DAYS * 86_400
     records.request_restore(records.get("anna", model_id))
     again = records.claim(f"anna/{model_id}")
     assert again is not None

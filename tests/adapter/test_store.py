@@ -80,7 +80,10 @@ def test_a_lost_lease_is_taken_over_and_fenced(records: Records) -> None:
     assert not records.extend(slow)
     assert not records.finish(slow, 1)
     assert not records.fail(slow, JobError("x", "y"))
+    assert records.choose(slow, spec("sha256:chosen"), b"as it reads it") is None
+    assert (records.get("anna", model_id).spec, records.support("anna", model_id)) == (spec(), b"support")
     assert records.finish(heir, 2)
+    assert records.choose(heir, spec("sha256:chosen"), None) is None, "too late"
     assert records.get("anna", model_id).adapt_ms == 2
 
 
@@ -178,6 +181,8 @@ def test_idempotency_key(records: Records) -> None:
     first = records.create("anna", spec(), b"s", 100, idempotency_key="k", fingerprint="f")
     again = records.create("anna", spec(), b"s", 100, idempotency_key="k", fingerprint="f")
     assert (first.id, again.is_new) == (again.id, False)
+    [kept] = records.client.keys("il:anna:idempotency:*")
+    assert 86_300_000 < records.client.pttl(kept) <= 86_400_000
     with pytest.raises(IdempotencyKeyInUse, match=first.id):
         records.create("anna", spec("sha256:2"), b"s", 100, idempotency_key="k", fingerprint="g")
     assert records.create("bert", spec("sha256:2"), b"s", 100, idempotency_key="k", fingerprint="g").is_new
@@ -198,6 +203,7 @@ def test_expired_answers_expired(records: Records) -> None:
         records.get("anna", model_id)
     assert records.list("anna", 10, None) == ([], False)
     assert records.claim(job(model_id)) is None
+    assert records.client.zcard(JOBS) == 0, "nobody is told of its job again"
     assert records.create("anna", spec(), b"s", 100).is_new
 
 

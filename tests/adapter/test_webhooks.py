@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from datetime import UTC, datetime
@@ -54,8 +55,11 @@ def test_ready_is_told_once(records: Records, messages: Messages) -> None:
     assert (message.owner, message.model, message.version, message.status) == ("anna", model_id, 1, "ready")
     assert json.loads(message.body)["data"]["error"] is None
     assert messages.due(10) == [], "somebody has it"
+    kept = [f"{MESSAGES}:{message.id}", f"il:anna:messages:{model_id}"]
+    assert [0 < messages.client.ttl(name) <= 7 * 86_400 for name in kept] == [True, True]
     assert messages.note(message, Attempt(True, 200), 0) == "delivered"
     assert messages.client.keys(f"{MESSAGES}*") == []
+    assert not messages.client.exists(kept[1])
     records.request_restore(records.get("anna", model_id))
     finish(records, model_id)
     assert messages.due(10) == [], "adapting evicted weights again is nobody's business"
@@ -133,6 +137,18 @@ def test_what_the_receiver_asks_for_is_waited(records: Records, messages: Messag
     [message] = messages.due(10)
     messages.note(message, Attempt(False, 503, wait_seconds=600), 0)
     assert put_forward(messages, message) == pytest.approx(600, abs=2)
+    [again] = messages.due(10)
+    messages.note(again, Attempt(False, 503, wait_seconds=600), 1)
+    assert put_forward(messages, again) == pytest.approx(660, abs=2), "those that failed together part"
+
+
+def test_the_last_attempt_may_deliver(records: Records, messages: Messages) -> None:
+    finish(records, told(records))
+    [message] = messages.due(10)
+    messages.client.hset(f"{MESSAGES}:{message.id}", "attempts", len(RETRY_SECONDS))
+    put_forward(messages, message)
+    [last] = messages.due(10)
+    assert messages.note(last, Attempt(True, 200), 0) == "delivered"
 
 
 ENDS = [Attempt(True, 200), Attempt(False, 410, final=True)]
@@ -177,6 +193,7 @@ def test_a_message_that_cannot_be_read_is_dropped(
     assert "msg_odd" in caplog.text
     kept = {MESSAGES.encode(), f"{MESSAGES}:{message.id}".encode()}
     assert set(messages.client.keys(f"{MESSAGES}*")) == kept
+    assert messages.client.zrange(MESSAGES, 0, -1) == [message.id.encode()], "handed out again each minute"
 
 
 def test_the_same_content_again_is_told_once_until_it_is_delivered(records: Records, messages: Messages) -> None:
@@ -275,8 +292,12 @@ def test_of_a_deleted_model_nobody_is_told(records: Records, messages: Messages)
     assert messages.client.zrange(MESSAGES, 0, -1) == [message.id.encode()]
     assert messages.client.keys(f"{MESSAGES}:msg_*") == [f"{MESSAGES}:{message.id}".encode()], "a secret stays"
     messages.client.hset(f"il:anna:model:{other}", "expires_ms", 1)
+    messages.client.delete(f"il:anna:events:{other}")
     put_forward(messages, message)
-    assert [m.model for m in messages.due(10)] == [other]
+    [again] = messages.due(10)
+    assert again.model == other
+    messages.note(again, FAILED, 0)
+    assert not messages.client.exists(f"il:anna:events:{other}"), "it would have no end"
 
 
 def test_webhooks_live_as_long_as_their_model(records: Records, messages: Messages) -> None:
@@ -301,7 +322,15 @@ def test_signatures_are_those_of_the_standard() -> None:
         standardwebhooks.Webhook("whsec_" + "b3RoZXIh" * 4).verify(message.body, headers)
 
 
-@pytest.mark.parametrize("secret", ["", "secret", "whsec_", "whsec_!!!!", "whsec_c2hvcnQ=", "whsec_" + "YWFh" * 22])
+@pytest.mark.parametrize("size", [24, 64])
+def test_secrets_of_the_standards_shape_are_taken(size: int) -> None:
+    check_secret("whsec_" + base64.b64encode(b"x" * size).decode())
+
+
+BARE = "YWFh" * 8
+
+
+@pytest.mark.parametrize("secret", ["", BARE, "whsec_", "whsec_!!!!", "whsec_c2hvcnQ=", "whsec_" + "YWFh" * 22])
 def test_secrets_of_another_shape_are_refused(secret: str) -> None:
     with pytest.raises(ValueError, match="24 to 64 bytes"):
         check_secret(secret)
