@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +19,14 @@ def test_the_api_process_never_imports_torch() -> None:
     program = "import sys, api.app; api.app.create_app(); print('torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert answer.stdout.strip() == "False"
+
+
+def test_onnx_runtime_tells_nobody(tmp_path: Path) -> None:
+    """Its telemetry begins with a file in the home folder; where it sees a CI it is off by itself."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith("OPENBLAS")}  # noqa: TID251
+    program = "import meta_models.serving, time; time.sleep(0.5)"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, env={**kept, "HOME": str(tmp_path)})
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_setting_is_documented() -> None:
