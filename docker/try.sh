@@ -18,9 +18,10 @@ ended() {
 trap ended EXIT
 trap 'exit 1' INT TERM
 
+# Of a refused attempt no body, which would stand before the answer of the next.
 ask() {
     path=$1 && shift
-    curl -sS --fail-with-body --retry 60 --retry-delay 1 --retry-all-errors --max-time 20 \
+    curl -sS --fail --retry 60 --retry-delay 1 --retry-all-errors --max-time 20 \
         -H "Authorization: Bearer $key" "http://$PUBLISH$path" "$@"
 }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from adapter.config import Settings
 from adapter.store import Records, connect
 from innerloop.embedded import redis_server
 from tests.faults.victim import until
+from tests.local_server import listening
 
 ROOT = Path(__file__).parent.parent
 DOCKER = ROOT / "docker"
@@ -128,6 +131,24 @@ def test_services_come_back_after_a_crash_of_the_engine() -> None:
 
 def test_the_api_does_not_start_without_keys() -> None:
     assert COMPOSE["services"]["api"]["environment"]["INNERLOOP_API_KEYS"].startswith("${INNERLOOP_API_KEYS:?")
+
+
+def test_trying_the_containers_waits_for_a_worker_that_comes_back(tmp_path: Path) -> None:
+    (tmp_path / "docker").symlink_to("/bin/true")
+    asked, zig, loop = Counter[str](), '"id":"zig-2.png","label":"zig"', '"id":"loop-2.png","label":"loop"'
+
+    def answer(method: str, path: str, sent: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        asked[path] += 1
+        if path.endswith("/predictions") and asked[path] == 2:  # the first one after the kill
+            return 503, {"Retry-After": "1"}, b'{"code":"no_worker"}'
+        return 200, {}, f'{{"id":"mdl_0a","results":[{{{zig}}},{{{loop}}}]}}'.encode()
+
+    with listening(answer) as port:
+        path = f"{tmp_path}:{os.environ['PATH']}"  # noqa: TID251 - the commands of the script
+        environment = {"PATH": path, "PUBLISH": f"127.0.0.1:{port}"}
+        ran = subprocess.run([DOCKER / "try.sh"], env=environment, capture_output=True, text=True)
+    assert ran.stdout.endswith("containers: all well\n"), ran.stdout + ran.stderr
+    assert asked["/v1/models/mdl_0a/predictions"] == 3
 
 
 @pytest.fixture
