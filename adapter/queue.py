@@ -55,7 +55,7 @@ def celery_app(records_url: str, *, socket_timeout: float) -> Celery:
 
 
 class Publisher:
-    """Sends nudges and never blocks for longer than a second."""
+    """Sends nudges; a broker that is silent costs four seconds at most, for which kombu tries to connect."""
 
     def __init__(self, records_url: str) -> None:
         self._app = celery_app(records_url, socket_timeout=1)
