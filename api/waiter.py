@@ -80,7 +80,7 @@ class Waiter:
                 await asyncio.sleep(0.1)
 
     async def _subscribe(self) -> None:
-        client = redis.asyncio.Redis.from_url(self._url)
+        client = redis.asyncio.Redis.from_url(self._url, socket_timeout=QUIET_SECONDS)  # older clients have none
         async with client, client.pubsub() as subscription:
             await subscription.subscribe(DONE_CHANNEL)
             if self._lost:
