@@ -11,7 +11,7 @@ import torch
 
 from adapter.measure import FOLDS, cross_validate, fold_of, leave_one_out
 from adapter.models import Adaptation, ClassCount
-from adapter.quality import Quality, compare, judge, twins
+from adapter.quality import MOST_DOUBTED, Quality, compare, doubts, judge, twins
 from adapter.support_set import SupportSet, canonical
 from api.quality import word, word_comparison
 from meta_models.algorithms.protonet import ProtoNet
@@ -176,6 +176,7 @@ def test_figures_and_advice() -> None:
     support, quality = by_hand({"a": 6, "b": 1, "c": 2}, {"a": "c", "c": "a"})
     worded = word(quality, counted(support))
     assert (worded.n, worded.accuracy) == (8, 6 / 8)
+    assert quality.calibration_error == pytest.approx(0.965 - 0.75, abs=0.001), "e⁴ to two classes' 1"
     assert worded.ci95 is not None
     assert worded.ci95 == pytest.approx((0.409, 0.929), abs=0.001)
     assert [(c.name, c.n, c.accuracy, c.mistaken_for) for c in worded.per_class] == [
@@ -199,6 +200,34 @@ def test_unsure_mistakes_are_not_suspicious() -> None:
     logits[0] = 0.0
     logits[0, 1 - support.labels[0]] = 0.2
     assert judge(support, logits, 1.0, "leave_one_out").suspicious == ()
+
+
+def test_a_mistake_is_measured_by_the_class_it_looks_like_and_the_surest_come_first() -> None:
+    support, _ = by_hand({"a": 8, "c": 4, "d": 4}, {})
+    first = {name: support.names.index(name) for name in "acd"}
+    logits = np.zeros((16, 3), np.float32)
+    logits[np.arange(16), support.labels] = np.array([6.0, 1.0, 6.0])[support.labels]
+    logits[[first["a"], first["a"] + 1, first["c"]]] = [[0, 2.0, 0], [0, 0, 9.0], [1.5, 0, 0]]
+    found = judge(support, logits, 1.0, "leave_one_out").suspicious
+    assert [(s.label, s.looks_like, s.source) for s in found] == [
+        (0, 2, support.sources[first["a"] + 1]),
+        (0, 1, support.sources[first["a"]]),
+    ]
+
+
+def test_doubts_name_a_few_examples() -> None:
+    support = a_support({"a": 12, "c": 12})
+    few, many = np.arange(24) == 3, np.arange(24) < MOST_DOUBTED + 2
+    found = doubts(support, {"blank": few, "cut": many, "loud": np.zeros(24, bool)})
+    assert found[0] == f"blank: {support.sources[3]}"
+    words, _, rest = found[1].partition(": ")
+    named, _, more = rest.partition(" and ")
+    assert (words, named.split(", "), more) == (
+        "cut",
+        sorted(support.sources[: MOST_DOUBTED + 2])[:MOST_DOUBTED],
+        "2 more",
+    )
+    assert len(found) == 2
 
 
 def test_nothing_to_hold_out() -> None:

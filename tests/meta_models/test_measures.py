@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from innerloop.wording import figure, with_interval
-from meta_models.measures import auroc, calibration_error, paired_difference, quantile95, wilson
+from meta_models.measures import auroc, calibration_error, paired_difference, quantile95, student_reach, wilson
 
 
 def test_calibration_error_and_auroc() -> None:
     sure_and_wrong = np.array([[1.0, 0.0]] * 4)
     assert calibration_error(sure_and_wrong, np.array([1, 1, 1, 1])) == pytest.approx(1.0)
     assert calibration_error(sure_and_wrong, np.array([0, 0, 0, 0])) == pytest.approx(0.0)
+    both = np.array([[0.9, 0.1]] * 2 + [[0.6, 0.4]] * 2)
+    assert calibration_error(both, np.array([1, 1, 0, 0])) == pytest.approx(0.65), "too sure here, too unsure there"
     high, low = np.array([2.0, 3.0], np.float32), np.array([1.0, 2.0], np.float32)
     assert auroc(high, low) == pytest.approx(0.875)
 
@@ -55,3 +57,4 @@ def test_paired_difference() -> None:
 def test_rounds_that_all_came_out_alike_are_no_certainty() -> None:
     assert figure(np.full(20, 100.0)) == {"accuracy": 100.0, "ci95": pytest.approx(100 * (1 - wilson(20, 20)[0]))}
     assert with_interval(np.array([90.0, 100.0])) == "95.0 ± 63.5"
+    assert student_reach(np.array([0.3])) == 0
