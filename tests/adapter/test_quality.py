@@ -249,6 +249,7 @@ def test_classes_that_share_an_example() -> None:
     support = canonical(["a", "a", "b", "b"], inputs)
     quality = judge(support, np.eye(4, 2, dtype=np.float32), 1.0, "leave_one_out")
     quality = quality.model_copy(update={"twins": twins(support, support.inputs)})
+    assert quality.twins == ((0, 1),), "no class is its own"
     assert "classes 'a' and 'b' share an example; remove it from one" in word(quality, counted(support)).warnings
 
 
