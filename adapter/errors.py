@@ -7,7 +7,7 @@ InnerloopError
 ├── ExportDiffers 500: an export would not answer as the service does
 ├── Spent 429 (retryable, Retry-After): RateLimited, QuotaExceeded, TooManyStreams
 └── Overload (retryable, Retry-After): QueueFull, StoreFull, NoWorker, StoreUnavailable, Stopping, StreamsFull,
-    AdaptationTimeout 503
+    UploadsFull, AdaptationTimeout 503
 """
 
 from __future__ import annotations
@@ -171,6 +171,10 @@ class AdaptationTimeout(Overload):
 
 class StreamsFull(Overload):
     title, code = "Too many listeners", "streams_full"
+
+
+class UploadsFull(Overload):
+    title, code = "Too many uploads", "uploads_full"
 
 
 class Spent(InnerloopError):

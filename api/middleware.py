@@ -12,17 +12,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from adapter.config import Settings
 from adapter.errors import InnerloopError, MalformedRequest, RequestTimeout, Stopping, TooLarge, UnsupportedMediaType
 from api import problems
+from api.room import LARGE, LARGEST_AT_ONCE, Room
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 
 
 class Boundary:
-    """Refuses bodies that are too large, encoded or too slow before a route sees them."""
+    """Refuses bodies that are too large, encoded or too slow before a route sees them, and large ones that come while
+    there is no room for them."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._max_bytes = settings.max_body_bytes
         self._seconds = settings.body_timeout_seconds
+        self._room = Room(LARGEST_AT_ONCE * self._max_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,9 +52,10 @@ class Boundary:
                 message = {**message, "body": b""}
             await send(message)
 
+        body = _Body(receive, headers, self._max_bytes, self._seconds, self._room)
         try:
             self._check(headers)
-            await self._app(scope, self._bounded(receive), send_with_id)
+            await self._app(scope, body.receive, send_with_id)
         except asyncio.CancelledError:  # the server stops, and the time it leaves for that is over
             if started:
                 raise
@@ -61,6 +65,8 @@ class Boundary:
             if started:
                 raise
             await problems.of(error, scope["path"], request_id)(scope, receive, send)
+        finally:
+            body.let_go()
 
     def _check(self, headers: Headers) -> None:
         encoding = headers.get("content-encoding", "identity")
@@ -72,23 +78,50 @@ class Boundary:
         if int(length) > self._max_bytes:
             raise TooLarge(f"the body has {length} bytes, at most {self._max_bytes}", code="body_too_large")
 
-    def _bounded(self, receive: Receive) -> Receive:
-        seen, done = 0, False
-        deadline = asyncio.get_running_loop().time() + self._seconds
 
-        async def bounded() -> Message:
-            nonlocal seen, done
-            if done:
-                return await receive()
-            left = deadline - asyncio.get_running_loop().time()
-            try:
-                message = await asyncio.wait_for(receive(), max(left, 0.001))
-            except TimeoutError as error:
-                raise RequestTimeout(f"the body did not arrive within {self._seconds:g} s", retry_after=1) from error
-            seen += len(message.get("body", b""))
-            done = not message.get("more_body", False)
-            if seen > self._max_bytes:
-                raise TooLarge(f"the body has more than {self._max_bytes} bytes", code="body_too_large")
-            return message
+class _Body:
+    """A request's body on its way in. A large one takes room until the request is answered, for so long is it held."""
 
-        return bounded
+    def __init__(self, receive: Receive, headers: Headers, most: int, seconds: float, room: Room) -> None:
+        self._receive = receive
+        self._headers = headers
+        self._most = most
+        self._seconds = seconds
+        self._room = room
+        self._deadline = asyncio.get_running_loop().time() + seconds
+        self._seen = self._held = 0
+        self._done = False
+
+    async def receive(self) -> Message:
+        """The next message.
+
+        Raises:
+            RequestTimeout, TooLarge, UploadsFull: the body is too slow, too large, or one too many.
+        """
+        if self._done:
+            return await self._receive()
+        await self._find_room()
+        left = self._deadline - asyncio.get_running_loop().time()
+        try:
+            message = await asyncio.wait_for(self._receive(), max(left, 0.001))
+        except TimeoutError as error:
+            raise RequestTimeout(f"the body did not arrive within {self._seconds:g} s", retry_after=1) from error
+        self._seen += len(message.get("body", b""))
+        self._done = not message.get("more_body", False)
+        if self._seen > self._most:
+            raise TooLarge(f"the body has more than {self._most} bytes", code="body_too_large")
+        return message
+
+    def let_go(self) -> None:
+        self._room.give(self._held)
+        self._held = 0
+
+    async def _find_room(self) -> None:
+        announced = int(self._headers.get("content-length", 0))
+        if self._held or max(announced, self._seen) <= LARGE:
+            return
+        loop = asyncio.get_running_loop()
+        began, size = loop.time(), announced or self._most  # in chunks nobody knows
+        await self._room.take(size)
+        self._held = size
+        self._deadline += loop.time() - began

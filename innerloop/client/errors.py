@@ -8,7 +8,7 @@ InnerloopHTTPError
 ├── Unprocessable 422: TooFewClasses, TooManyClasses, TooManyExamples, BadLabel, UndecodableImage, BlankImage,
 │   UndecodableAudio, SilentAudio, ClippedAudio, UnknownMetaModel, AdaptationFailed ─ AdaptationDiverged
 ├── Overloaded (try again after `retry_after`): RateLimited 429 ─ QuotaExceeded, TooManyStreams;
-│   QueueFull, StoreFull, NoWorker, StoreUnavailable, StreamsFull 503
+│   QueueFull, StoreFull, NoWorker, StoreUnavailable, StreamsFull, UploadsFull 503
 └── ServerFault 500: ExportDiffers
 ServerUnreachable (a ConnectionError): nobody answers at that address
 """
@@ -206,6 +206,10 @@ class StoreUnavailable(Overloaded):
 
 class StreamsFull(Overloaded):
     codes = ("streams_full",)
+
+
+class UploadsFull(Overloaded):
+    codes = ("uploads_full",)
 
 
 class ServerFault(InnerloopHTTPError):
