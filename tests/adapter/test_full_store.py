@@ -16,9 +16,11 @@ from adapter import celery_worker, redis_store
 from adapter.admission import WORKERS, Room
 from adapter.config import RECORDS_LINK, Settings
 from adapter.errors import NotFound, StoreFull
+from adapter.keys import Key, Quota
 from adapter.models import JobError
 from adapter.redis_store import OWNERS
 from adapter.store import JOBS, Records
+from api.rate import RateLimiter
 from api.readiness import Readiness
 from tests.adapter.test_store import create, job
 from tests.faults.victim import until
@@ -82,6 +84,20 @@ def test_a_full_store_still_knows_who_lives_and_heals(records: Records, full: Ca
     assert records.room().workers == 1
     assert records.lock("reaper", 60)
     assert not records.lock("reaper", 60)
+
+
+def test_a_key_with_a_rate_may_ask_a_full_store(client: redis.Redis, redis_url: str, full: Callable[[], None]) -> None:
+    """Where requests cannot be counted, models can still be asked, and deleted."""
+    key = Key(id="key_full", owner="anna", quota=Quota(requests_per_minute=1))
+
+    async def ask() -> list[object]:
+        limiter = RateLimiter(redis_url)
+        found = [await limiter.hit(key) for _ in range(2)]
+        await limiter.close()
+        return found
+
+    full()
+    assert asyncio.run(ask()) == [(True, None)] * 2
 
 
 def test_what_redis_says_of_room_is_understood() -> None:

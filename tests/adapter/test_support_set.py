@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adapter.errors import Unprocessable
-from adapter.support_set import canonical, check_labels, decode, encode
+from adapter.support_set import MAX_LABEL_LENGTH, canonical, check_labels, decode, encode
 from meta_models.manifest import Limits
 
 RNG = np.random.default_rng(0)
@@ -86,6 +86,11 @@ def test_unusable_labels_are_refused(labels: list[str], code: str) -> None:
     with pytest.raises(Unprocessable) as refused:
         check_labels(labels, Limits())
     assert refused.value.code == code
+
+
+def test_as_much_as_the_limits_say_is_taken() -> None:
+    longest, crowd = "b" * MAX_LABEL_LENGTH, Limits(max_classes=3, max_examples_per_class=4, max_examples=6)
+    check_labels([*4 * ["a"], longest, "c"], crowd)
 
 
 def test_every_bad_label_is_named() -> None:

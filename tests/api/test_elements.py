@@ -47,6 +47,7 @@ def test_what_is_named_with_the_highest_quality_is_sent(accept: str, wanted: str
         ("wait=2.5", 2.5),
         ("wait=3; x=y", 3),
         ('wait="4"', 4),
+        ('wait=""', DEFAULT_WAIT_SECONDS),
         ('x="wait=9, respond-async", Wait = 5', 5),
         ("wait=6, wait=7", 6),
         ("respond-async", 0),

@@ -12,7 +12,7 @@ import redis
 
 from adapter.config import Settings
 from adapter.errors import Unauthorized
-from adapter.keys import KeyCopy, KeyStore
+from adapter.keys import LOCAL, Key, KeyCopy, KeyStore, keys_of_settings
 from api.keyring import Keyring
 
 
@@ -45,3 +45,22 @@ def test_a_key_with_the_word_of_its_header_is_told_to_come_alone() -> None:
     assert asyncio.run(keyring.holder("il_1_x")).owner == "anna"
     with pytest.raises(Unauthorized, match="give the key alone"):
         asyncio.run(keyring.holder("Bearer il_1_x"))
+
+
+def test_what_lasts_goes_on_while_its_key_opens() -> None:
+    """Without a key anyone may listen until there is one; those of the environment have no end."""
+    text = f"anna:{hashlib.sha256(b'il_1_x').hexdigest()}"
+    valid, ended = Key(id="key_1", owner="bert"), Key(id="key_2", owner="bert", revoked_ms=1)
+
+    def opens(key: Key, *there: Key, fixed: str = "") -> bool:
+        copy = Mock(return_value=KeyCopy(0, {one.id: one for one in there}))
+        store = Mock(spec=KeyStore, changes=Mock(return_value=0), copy=copy)
+        return asyncio.run(Keyring(Settings(api_keys=fixed), store).still_opens(key))
+
+    assert opens(LOCAL)
+    assert not opens(LOCAL, valid)
+    assert not opens(LOCAL, fixed=text)
+    assert opens(*keys_of_settings(text), fixed=text)
+    assert opens(valid, valid, ended)
+    assert not opens(ended, valid, ended)
+    assert not opens(valid, ended)

@@ -119,7 +119,9 @@ def test_adding_again_changes_nothing(http: httpx.Client) -> None:
     first = made(add(http, path, more))
     again = add(http, path, more)
     assert made(again) == first
-    assert again.headers["idempotent-replayed"] == "true"
+    same = http.patch(f"{path}/classes/new", json={"name": "new"})
+    assert made(same, 200) == first
+    assert again.headers["idempotent-replayed"] == same.headers["idempotent-replayed"] == "true"
     assert http.get(path).json()["latest_version"] == 2
 
 

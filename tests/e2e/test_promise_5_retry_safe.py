@@ -143,6 +143,43 @@ def test_a_duplicate_of_a_model_that_is_deleted_meanwhile_is_adapted_anew(http: 
     assert http.delete(joined.result().headers["location"]).status_code == 204
 
 
+def test_a_change_that_is_sent_again_is_made_once(http: httpx.Client) -> None:
+    """Whatever was changed since: without its key the example would come back."""
+    path = f"/v1/models/{adapt(http, drawn(2, 1, first=2710))['id']}"
+
+    def add(key: str, kind: int, **more: str) -> httpx.Response:
+        headers = {"Idempotency-Key": key, "Prefer": "wait=60", **more}
+        body = {"examples": support_of([("new", png(kind, 0))])}
+        return http.post(f"{path}/examples", json=body, headers=headers)
+
+    tag = {"If-Match": http.get(path).headers["etag"]}
+    first = add("change", 2713, **tag)
+    assert first.status_code == 201, first.text
+    assert "idempotent-replayed" not in first.headers
+    nothing = add("nothing", 2713)
+    assert (nothing.json()["version"], nothing.headers["idempotent-replayed"]) == (2, "true")
+    removed = http.delete(f"{path}/classes/new", headers={"Prefer": "wait=60", "If-Match": first.headers["etag"]})
+    assert removed.status_code == 200, removed.text
+    for again in (add("change", 2713, **tag), add("nothing", 2713)):
+        assert (again.status_code, again.json()["version"]) == (201, 2), again.text
+        assert again.headers["idempotent-replayed"] == "true"
+        assert again.headers["etag"].startswith('"3-'), "the model's, as it is now"
+    assert_problem(add("change", 2714), 409, "idempotency_key_in_use")
+    assert http.get(path).json()["latest_version"] == 3
+
+
+def test_a_change_that_was_stopped_may_be_tried_again_with_its_key(http: httpx.Client) -> None:
+    slow = {"inner_steps": 50, "inner_lr": 0.001}
+    path = f"/v1/models/{adapt(http, drawn(2, 1, first=2720), meta_model='omniglot-maml', adaptation=slow)['id']}"
+    headers = {"Idempotency-Key": "stopped", "Prefer": "respond-async"}
+    body = {"examples": support_of(drawn(4, 8, first=2723))}
+    for version in (2, 3):
+        begun = http.post(f"{path}/examples", json=body, headers=headers)
+        assert (begun.status_code, begun.json()["version"]) == (202, version), begun.text
+        assert http.post(f"{path}/cancel").status_code == 200
+    assert http.delete(path).status_code == 204
+
+
 def test_deleted_content_can_be_adapted_again(http: httpx.Client) -> None:
     examples = drawn(2, 1, first=2690)
     first = adapt(http, examples)
