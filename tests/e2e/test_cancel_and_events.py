@@ -125,6 +125,19 @@ def test_an_older_adaptation_goes_on_behind_a_canceled_one(http: httpx.Client) -
     assert http.post(f"{path}/cancel").json()["status"] == "canceled"
 
 
+def test_a_cancel_that_is_sent_again_stops_nothing_else(http: httpx.Client) -> None:
+    """Its key names what it stopped."""
+    path = http.post("/v1/models", json=slow(3200, steps=50), headers=ASYNC).headers["location"]
+    http.post(f"{path}/examples", json={"examples": support_of(drawn(1, 1, first=3210))}, headers=ASYNC)
+    for _ in range(2):
+        assert http.post(f"{path}/cancel", headers={"Idempotency-Key": "stop"}).status_code == 200
+        assert http.get(f"{path}/versions/2").json()["status"] == "canceled"
+        assert http.get(f"{path}/versions/1").json()["status"] in ("queued", "adapting")
+    assert http.post(f"{path}/cancel", headers={"Idempotency-Key": "stop all"}).status_code == 200
+    assert http.get(f"{path}/versions/1").json()["status"] == "canceled"
+    http.delete(path)
+
+
 def test_whoever_waits_for_a_canceled_model_hears_of_it(http: httpx.Client) -> None:
     body = slow(3150, steps=50)
 
