@@ -98,6 +98,13 @@ def test_an_address_that_does_not_answer_is_passed_over(monkeypatch: pytest.Monk
         assert post(f"http://rebinding.example:{receiver.port}/", Reach("127.0.0.0/8")) == 204
 
 
+def test_that_no_address_answers_is_told() -> None:
+    with receiving() as receiver:
+        port = receiver.port
+    with pytest.raises(httpcore.ConnectError):
+        post(f"http://127.0.0.1:{port}/", Reach("127.0.0.1"))
+
+
 def test_unix_sockets_are_out_of_reach() -> None:
     with pytest.raises(AddressRefusedError):
         asyncio.run(CheckedBackend(Reach("0.0.0.0/0")).connect_unix_socket("/tmp/redis.sock"))  # noqa: S108

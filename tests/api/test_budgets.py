@@ -119,6 +119,7 @@ CROWDS: dict[str, tuple[Callable[[Request], Awaitable[object]], Sequence[File]]]
     "files": (read_adapt, [("support[a]", ("a.png", b"x"))] * 6),
     "texts": (read_adapt, [("support[a]", (None, b"x"))] * 6),
     "queries": (read_queries, [("inputs", ("a.npy", rows(3)))] * 2),
+    "queries that are texts": (read_queries, [("inputs", (None, b"x"))] * 6),
     "queries beside a support set": (
         read_classify,
         [("support[a]", ("a.npy", rows(3))), ("inputs", ("b.npy", rows(3)))],

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from fastapi import Request
 
-from adapter.errors import TooLarge
+from adapter.errors import MalformedRequest, TooLarge
 from api.forms import MAX_PARTS, opened
 
 PART = b'--XX\r\nContent-Disposition: form-data; name="inputs"\r\n\r\n'
@@ -36,3 +36,8 @@ def test_as_many_parts_as_may_be() -> None:
 def test_what_only_begins_like_a_boundary_is_counted_too() -> None:
     with pytest.raises(TooLarge, match="more than 10000 parts"):
         n_parts(PART + b"\r\n--XXz" * (2 * MAX_PARTS + 1) + b"\r\n--XX--\r\n")
+
+
+def test_a_part_without_a_head_is_told() -> None:
+    with pytest.raises(MalformedRequest, match="the multipart body is damaged"):
+        n_parts(b"--XX\r\nno head\r\n\r\na text\r\n--XX--\r\n")

@@ -84,6 +84,17 @@ def test_an_empty_text_is_an_input() -> None:
         read(read_adapt, form(*SUPPORT, ("nmae", (None, b""))))
 
 
+def test_an_empty_file_and_one_without_a_name_are_inputs() -> None:
+    """Left out, nobody would be told which example is wrong."""
+    given = read(read_adapt, browser(*SUPPORT, ("support[c]", ("c.png", b"")), ("support[d]", ("", b"z")))).support
+    assert [(p.pointer, p.content) for p in given[2:]] == [("support[c] c.png", b""), ("support[d]", b"z")]
+
+
+def test_queries_are_called_as_their_files() -> None:
+    asked = read(read_queries, form(QUERY, ("inputs", ("q.png", b"x")), ("inputs", ("two.npy", rows(2)))))
+    assert asked.ids == [None, "q.png", "two.npy", "two.npy"]
+
+
 def browser(*files: File) -> Request:
     """A form whose parts have the filename "" where that is given, which httpx leaves out."""
     lines = [
@@ -97,6 +108,40 @@ def browser(*files: File) -> Request:
 def test_labels_without_vectors_are_read_by_nobody() -> None:
     with pytest.raises(Unprocessable, match="part labels comes with part vectors"):
         read(read_adapt, form(*SUPPORT, ("labels", (None, b'["a"]'))))
+
+
+@pytest.mark.parametrize("name", ["archive", "vectors"])
+def test_many_inputs_come_as_a_file(name: str) -> None:
+    with pytest.raises(Unprocessable, match="must be a file") as told:
+        read(read_adapt, form(*SUPPORT, (name, (None, b"x"))))
+    assert told.value.code == "not_a_file"
+
+
+def test_inputs_of_another_request_are_refused() -> None:
+    with pytest.raises(Unprocessable, match=r"unknown part 'queries\[a\]'"):
+        read(read_adapt, form(*SUPPORT, ("queries[a]", (None, b"x"))))
+    with pytest.raises(Unprocessable, match="unknown part 'archive'"):
+        read(read_queries, form(QUERY, ("archive", ("a.zip", b"x"))))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "pointer"),
+    [
+        ("adaptation", b'{"inner_steps": "many"}', "/adaptation/inner_steps"),
+        ("webhook", b'{"ulr": "https://example.com"}', "/webhook/ulr"),
+        ("ttl_seconds", b"long", "/ttl_seconds"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(name: str, value: bytes, pointer: str) -> None:
+    with pytest.raises(Unprocessable) as told:
+        read(read_adapt, form(*SUPPORT, (name, (None, value))))
+    assert pointer in [error.get("pointer") for error in told.value.errors]
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "1.5", "many", "9" * 17])
+def test_how_many_scores_is_a_whole_number(given: str) -> None:
+    with pytest.raises(Unprocessable, match="top_k must be a whole number from 1"):
+        read(read_queries, form(QUERY, ("top_k", (None, given.encode()))))
 
 
 def test_a_setting_is_a_short_text(monkeypatch: pytest.MonkeyPatch) -> None:

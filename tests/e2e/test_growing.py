@@ -188,8 +188,9 @@ def test_renaming_never_adapts_again(http: httpx.Client, meta_model: str) -> Non
 
 def test_renaming_keeps_the_quality(http: httpx.Client) -> None:
     model = adapt(http, drawn(2, 3, first=4080), meta_model=PROTONET)
-    renamed = made(http.patch(f"/v1/models/{model['id']}/classes/class 1", json={"name": "z"}), 200)["quality"]
-    expected = model["quality"]
+    version = made(http.patch(f"/v1/models/{model['id']}/classes/class 1", json={"name": "z"}), 200)
+    assert version["change"]["old_examples"] is None, "nothing else changed"
+    renamed, expected = version["quality"], model["quality"]
     assert renamed["accuracy"] == expected["accuracy"]
     assert [c["name"] for c in renamed["per_class"]] == ["class 0", "z"]
 
