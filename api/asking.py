@@ -96,7 +96,7 @@ def check_if_match(if_match: str | None) -> None:
     Raises:
         MalformedRequest: it is none.
     """
-    if if_match is not None and if_match.strip() != "*" and not re.fullmatch(ETAGS, if_match.strip()):
+    if if_match is not None and not re.fullmatch(ETAGS, if_match.strip()):
         raise MalformedRequest(f"If-Match takes an ETag in quotes, not {if_match!r}", pointer="If-Match")
 
 

@@ -45,6 +45,7 @@ def test_figures_are_those_of_the_predictions(http: httpx.Client, path: str) -> 
     confidences = [r["confidence"] for r in results]
     bins = found["calibration"]["bins"]
     assert sum(b["n"] for b in bins) == 14
+    assert all(0 <= b["low"] <= b["confidence"] <= b["high"] <= 1 for b in bins)
     assert sum(b["n"] * b["confidence"] for b in bins) == pytest.approx(sum(confidences))
     error = sum(b["n"] / 14 * abs(b["confidence"] - b["accuracy"]) for b in bins)
     assert found["calibration"]["expected_calibration_error"] == pytest.approx(error)
@@ -55,8 +56,9 @@ def test_classes_are_reported_one_by_one(http: httpx.Client, path: str) -> None:
     assert (first["name"], first["n"], first["recall"]) == ("class 0", 6, pytest.approx(4 / 6))
     assert (first["precision"], first["mistaken_for"]) == (1.0, "class 1")
     assert first["f1"] == pytest.approx(0.8)
+    assert first["ci95"][0] < first["recall"] < first["ci95"][1]
     assert (second["n"], second["recall"], second["precision"]) == (4, 1.0, pytest.approx(4 / 6))
-    assert (third["recall"], third["precision"], third["mistaken_for"]) == (1.0, 1.0, None)
+    assert (third["recall"], third["precision"], third["f1"], third["mistaken_for"]) == (1.0, 1.0, 1.0, None)
 
 
 def test_a_class_without_queries_has_no_figures(http: httpx.Client, path: str) -> None:

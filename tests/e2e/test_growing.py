@@ -189,7 +189,8 @@ def test_renaming_never_adapts_again(http: httpx.Client, meta_model: str) -> Non
 def test_renaming_keeps_the_quality(http: httpx.Client) -> None:
     model = adapt(http, drawn(2, 3, first=4080), meta_model=PROTONET)
     version = made(http.patch(f"/v1/models/{model['id']}/classes/class 1", json={"name": "z"}), 200)
-    assert version["change"]["old_examples"] is None, "nothing else changed"
+    change = version["change"]
+    assert (change["added"], change["removed"], change["old_examples"]) == (0, 0, None), "nothing else changed"
     renamed, expected = version["quality"], model["quality"]
     assert renamed["accuracy"] == expected["accuracy"]
     assert [c["name"] for c in renamed["per_class"]] == ["class 0", "z"]
@@ -293,6 +294,7 @@ def test_a_canceled_change_is_dropped(http: httpx.Client) -> None:
     assert add(http, path, [("new", png(4143, i)) for i in range(8)], Prefer="respond-async").status_code == 202
     assert http.post(f"{path}/cancel").status_code == 200
     assert http.get(f"{path}/versions/2").json()["status"] == "canceled"
+    assert "only one that is ready" in assert_problem(http.patch(path, json={"stable": 2}), 422)["detail"]
     assert_problem(
         http.post(f"{path}/predictions", json={"inputs": inputs_json([0])}, params={"version": 2}), 409, "canceled"
     )

@@ -35,6 +35,15 @@ def test_life_counts_from_now(http: httpx.Client, path: str) -> None:
         assert (expires - datetime.now(UTC)).total_seconds() == pytest.approx(seconds, abs=10)
 
 
+def test_what_is_not_sent_stays(http: httpx.Client, path: str) -> None:
+    longest = http.get("/v1/limits").json()["max_ttl_seconds"]
+    changed = http.patch(path, json={"ttl_seconds": longest, "false_reject_rate": 0.1, "name": "kept"}).json()
+    assert changed["false_reject_rate"] == 0.1
+    for body in ({"name": "kept"}, {"false_reject_rate": 0.1}):
+        assert http.patch(path, json=body).json() == changed
+    http.patch(path, json={"ttl_seconds": None, "false_reject_rate": None})
+
+
 def test_adapted_tensors_live_as_long(server: Embedded, http: httpx.Client) -> None:
     """A store that does not evict would keep them for the life that the model had before."""
     model = adapt(http, drawn(2, 1, first=3030), ttl_seconds=90_000)
