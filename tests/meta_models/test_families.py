@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, cast
 
@@ -88,24 +89,29 @@ def test_a_committee_compares_by_cosine() -> None:
 
 
 def test_a_clients_step_size_scales_the_learned_ones(pool: ClassPool) -> None:
+    """Each weight's step is as long as its α, and backwards where that is negative (Li et al. 2017, eq. 3)."""
     algorithm, meta_params = build("meta-sgd")
-    e = episode(pool, [2] * 4)
-    meta_params[f"alpha.{CONV}"] *= 3
-    moved = [
-        adapt(algorithm, meta_params, e, InnerSettings(1, rate))[CONV] - meta_params[CONV] for rate in (0.01, 0.02)
-    ]
-    torch.testing.assert_close(moved[1], 2 * moved[0], atol=1e-6, rtol=1e-3)
+    e, alpha = episode(pool, [2] * 4), torch.randn_like(meta_params[CONV])
+    learned = {**meta_params, f"alpha.{CONV}": alpha}
+    plain, once, twice = (
+        adapt(algorithm, params, e, InnerSettings(1, rate))[CONV] - meta_params[CONV]
+        for params, rate in ((meta_params, 0.01), (learned, 0.01), (learned, 0.02))
+    )
+    torch.testing.assert_close(once, alpha * plain, atol=1e-6, rtol=1e-3)
+    torch.testing.assert_close(twice, 2 * once, atol=1e-6, rtol=1e-3)
 
 
-def test_curvature_mixes_filters(pool: ClassPool) -> None:
-    """A permutation as the output matrix moves each filter by another filter's gradient."""
+@pytest.mark.parametrize("mode", ["out", "in", "filter"])
+def test_curvature_mixes_each_mode_of_a_gradient(pool: ClassPool, mode: str) -> None:
+    """Park & Oliva 2019, eq. 7-9, with a matrix that is not its own transpose."""
     algorithm, meta_params = build("meta-curvature")
     e, one = episode(pool, [2] * 4), InnerSettings(1, 0.01)
     plain = adapt(algorithm, meta_params, e, one)[CONV] - meta_params[CONV]
-    order = torch.randperm(16)
-    mixed = {**meta_params, f"curvature.{CONV}.out": torch.eye(16)[order]}
-    moved = adapt(algorithm, mixed, e, one)[CONV] - meta_params[CONV]
-    torch.testing.assert_close(moved, plain[order], atol=1e-6, rtol=1e-3)
+    matrix = torch.randn_like(meta_params[f"curvature.{CONV}.{mode}"])
+    moved = adapt(algorithm, {**meta_params, f"curvature.{CONV}.{mode}": matrix}, e, one)[CONV] - meta_params[CONV]
+    product = {"out": "ij,jcf->icf", "in": "ij,ojf->oif", "filter": "ij,ocj->oci"}[mode]
+    expected = torch.einsum(product, matrix, plain.flatten(2)).view_as(plain)
+    torch.testing.assert_close(moved, expected, atol=1e-5, rtol=1e-3)
 
 
 @pytest.mark.parametrize("inner_scale", [None, 2.0])
@@ -121,6 +127,23 @@ def test_one_step_of_reptile_is_joint_training(inner_scale: float | None, pool: 
     logits = algorithm.head(inside(meta_params), start, torch.cat([e.support_inputs, e.query_inputs]))
     loss = (balanced_weights(labels, 4) * functional.cross_entropy(logits, labels, reduction="none")).sum()
     (expected,) = torch.autograd.grad(loss, weight)
+    torch.testing.assert_close(outer_gradient(algorithm, meta_params, e), expected, atol=1e-4, rtol=1e-3)
+
+
+def test_reptile_goes_to_where_steps_on_minibatches_lead(pool: ClassPool) -> None:
+    """Algorithm 1 of Nichol et al. 2018 by hand: (θ - φ) / (inner_lr · steps), φ after one step on each third."""
+    algorithm, meta_params = build("reptile")
+    e = episode(pool, [2] * 4)
+    inputs, labels = poured(e)
+    start = adapt(algorithm, meta_params, e, InnerSettings(0, 0.0))
+    fast = {name: t.clone() for name, t in start.items()}
+    for first in range(3):
+        fast = {name: t.detach().requires_grad_() for name, t in fast.items()}
+        x, y = inputs[first::3], labels[first::3]
+        losses = functional.cross_entropy(algorithm.head(meta_params, fast, x), y, reduction="none")
+        gradients = torch.autograd.grad((balanced_weights(y, 4) * losses).sum(), list(fast.values()))
+        fast = {name: fast[name] - 0.01 * g for name, g in zip(fast, gradients, strict=True)}
+    expected = (start[CONV] - fast[CONV].detach()) / (0.01 * 3)
     torch.testing.assert_close(outer_gradient(algorithm, meta_params, e), expected, atol=1e-4, rtol=1e-3)
 
 
@@ -143,6 +166,42 @@ def test_mamlpp_anneals_from_first_derivatives_and_all_steps(pool: ClassPool) ->
     late, late_first = outer_gradient(algorithm, meta_params, e), outer_gradient(first, meta_params, e)
     assert not torch.allclose(late, late_first, rtol=1e-3)
     assert not torch.allclose(early, late_first, rtol=1e-3)
+
+
+def test_each_step_of_mamlpp_has_step_sizes_and_a_normalisation_of_its_own(pool: ClassPool) -> None:
+    """LSLR, BNRS and BNWB: Antoniou et al. 2019, section 4."""
+    algorithm, meta_params = build("maml++")
+    e, bias = episode(pool, [2] * 4), "blocks.block1.norm.bias"
+    plain = [adapt(algorithm, meta_params, e, InnerSettings(n, 0.01)) for n in range(4)]
+
+    still = torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0])
+    halting = {n: t * still if n.startswith("rate.") else t for n, t in meta_params.items()}
+    torch.testing.assert_close(adapt(algorithm, halting, e, InnerSettings(2, 0.01)), plain[1])
+
+    moved = {**meta_params, f"step.{bias}": meta_params[f"step.{bias}"].clone()}
+    moved[f"step.{bias}"][2] += 1.0
+    none, one, two, three = (adapt(algorithm, moved, e, InnerSettings(n, 0.01)) for n in range(4))
+    torch.testing.assert_close((none, one), (plain[0], plain[1]))
+    shifted = {**plain[2], f"backbone.{bias}": plain[2][f"backbone.{bias}"] + 1}  # the answers alone
+    torch.testing.assert_close(two, shifted)
+    torch.testing.assert_close(three[f"backbone.{bias}"], plain[3][f"backbone.{bias}"])
+    assert not torch.allclose(three["prototypes"], plain[3]["prototypes"], atol=1e-4)  # the gradient of the third step
+
+
+@pytest.mark.parametrize(("progress", "importance"), [(0.0, (2, 2, 2)), (0.15, (1, 1, 4)), (0.3, (0, 0, 6))])
+def test_mamlpp_leaves_the_query_losses_of_early_steps_behind(
+    pool: ClassPool, progress: float, importance: tuple[int, int, int]
+) -> None:
+    """MSL: all steps alike, then the last one more and more (Antoniou et al. 2019, section 4)."""
+    algorithm, meta_params = build("maml++")
+    e = episode(pool, [2] * 4)
+    fast = (adapt(algorithm, meta_params, e, InnerSettings(taken, 0.01)) for taken in (1, 2, 3))
+    losses = [
+        functional.cross_entropy(predict(algorithm, meta_params, f, e.query_inputs), e.query_labels) for f in fast
+    ]
+    loss, _ = meta_loss(algorithm, meta_params, e, training=False, progress=progress)
+    expected = sum(share * one for share, one in zip(importance, losses, strict=True)) / 6
+    torch.testing.assert_close(loss.detach(), expected)
 
 
 def test_mamlpp_gathers_statistics_in_training_only(pool: ClassPool) -> None:
@@ -169,6 +228,41 @@ def test_the_lstm_can_be_gradient_descent(pool: ClassPool) -> None:
     meta_params = {**meta_params, **plain, "gates.weight": torch.zeros(2, 23), "gates.bias": torch.tensor([50.0, 0.0])}
     e = episode(pool, [3] * 4)
     torch.testing.assert_close(adapt(learned, meta_params, e), adapt(anil, plain, e))
+
+
+def test_the_lstm_reads_each_coordinate_as_its_papers_say(pool: ClassPool) -> None:
+    """Two steps by torch's own cell: gradient and loss go in as logarithm and sign (Andrychowicz et al. 2016, appendix
+    A), the gates see its output, the weight and themselves a step earlier (Ravi & Larochelle 2017, eq. 3-5)."""
+    learned, meta_params = build("lstm-optimizer")
+    cell, gates = torch.nn.LSTMCell(4, 20), torch.nn.Linear(23, 2)
+    cell.load_state_dict(
+        {
+            "weight_ih": meta_params["lstm.input"],
+            "weight_hh": meta_params["lstm.recurrent"],
+            "bias_ih": meta_params["lstm.bias"],
+            "bias_hh": torch.zeros(80),
+        }
+    )
+    torch.nn.init.normal_(gates.weight)
+    meta_params = {**meta_params, "gates.weight": gates.weight, "gates.bias": gates.bias}
+    update, state = learned._update(meta_params, InnerSettings(2, 0.1)), None
+
+    def seen(value: float) -> list[float]:
+        return (
+            [math.log(abs(value)) / 10, math.copysign(1, value)]
+            if abs(value) >= math.exp(-10)
+            else [-1, math.exp(10) * value]
+        )
+
+    w = torch.tensor([0.3, -0.7, 1.1])
+    expected, hidden, before = w, (torch.zeros(3, 20), torch.zeros(3, 20)), torch.zeros(3, 2)
+    for loss, gradient in ((1.5, [0.2, -3.0, 1e-5]), (0.9, [-1e-6, 0.0, 2.0])):
+        moved, state = update({"w": w}, {"w": torch.tensor(gradient)}, torch.tensor(loss), state)
+        hidden = cell(torch.tensor([[*seen(g), *seen(loss)] for g in gradient]), hidden)
+        keep, write = gates(torch.cat([hidden[0], expected[:, None], before], dim=1)).sigmoid().unbind(1)
+        before = torch.stack([keep, 2 * write], dim=1)
+        expected, w = keep * expected - 0.1 * 2 * write * torch.tensor(gradient), moved["w"]
+        torch.testing.assert_close(w, expected)
 
 
 def test_cnaps_starts_near_prototypes_and_reads_the_support_set(pool: ClassPool) -> None:
