@@ -1,0 +1,97 @@
+"""How long the client waits before it asks again, for an answer, and for what it does not; how much it asks at once."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
+
+import pytest
+
+from innerloop import Client
+from innerloop.client import clients, errors, steps
+from tests.drawings import png
+from tests.local_server import listening
+
+DONE = (200, {}, b'{"data": []}')
+
+
+class Server:
+    """Prepared answers in turn, after as long as it `takes`; what it was asked, and what the client slept."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[int, dict[str, str], bytes]] = []
+        self.asked: list[bytes] = []
+        self.slept: list[float] = []
+        self.takes, self.url = 0.0, ""
+
+    def answer(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        self.asked.append(body)
+        time.sleep(self.takes)
+        return self.answers[len(self.asked) - 1]
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    made = Server()
+    monkeypatch.setattr(clients, "time", SimpleNamespace(sleep=made.slept.append))
+    with listening(made.answer) as port:
+        made.url = f"http://127.0.0.1:{port}"
+        yield made
+
+
+def busy(status: int, seconds: str) -> tuple[int, dict[str, str], bytes]:
+    told = {
+        "code": "queue_full" if status == 503 else "rate_limited",
+        "status": status,
+        "detail": "…",
+        "retryable": True,
+    }
+    return status, {"Retry-After": seconds}, json.dumps(told).encode()
+
+
+def test_the_server_says_how_long(server: Server) -> None:
+    server.answers = [busy(503, "7"), busy(429, "60"), DONE]
+    with Client(server.url) as client:
+        assert client.meta_models() == []
+    first, second = server.slept
+    assert 7 <= first <= 8
+    assert 60 <= second <= 61
+
+
+def test_more_than_a_minute_is_the_callers_to_wait(server: Server) -> None:
+    server.answers = [busy(429, "61")]
+    with Client(server.url) as client, pytest.raises(errors.RateLimited) as told:
+        client.meta_models()
+    assert (told.value.retry_after, len(server.asked), server.slept) == (61, 1, [])
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_a_proxy_before_a_server_that_starts_is_asked_again(server: Server, status: int) -> None:
+    server.answers = [(status, {}, b"<html>Bad Gateway</html>"), DONE]
+    with Client(server.url) as client:
+        assert client.meta_models() == []
+    assert len(server.slept) == 1
+
+
+def test_an_answer_that_takes_too_long_would_again(server: Server) -> None:
+    server.answers, server.takes = [DONE, DONE], 0.5
+    with Client(server.url, timeout=0.1) as client, pytest.raises(TimeoutError, match="within the client's timeout"):
+        client.meta_models()
+    assert len(server.asked) == 1
+
+
+def test_an_adaptation_that_is_waited_for_may_take_longer_than_other_answers(server: Server) -> None:
+    server.answers, server.takes = [(201, {}, b'{"id": "mdl_1", "status": "ready"}')], 0.5
+    with Client(server.url, timeout=0.1) as client:
+        assert client.adapt([("a", png(1, 1))], wait=1)["status"] == "ready"
+
+
+def test_a_request_holds_no_more_bytes_than_it_should(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for an input that is larger by itself."""
+    monkeypatch.setattr(steps, "BATCH_BYTES", 20)
+    inputs = [b"\xffPNG" + bytes(n - 4) for n in (10, 10, 4, 30, 5)]
+    assert [[len(one) for one in part] for part in steps.batches(inputs, 100)] == [[10, 10], [4], [30], [5]]
