@@ -13,10 +13,11 @@ from typer.testing import CliRunner
 
 from innerloop.cli import app
 from meta_models import benchmark, costs, produce, report, sources
+from meta_models import evaluate as evaluation
 from meta_models.catalogue import ZOO, Catalogue, Published
 from meta_models.datasets import ClassPool, DataError, Omniglot
 from meta_models.episodes import EpisodeSpec
-from meta_models.evaluate import evaluate
+from meta_models.evaluate import Accuracy, evaluate
 from meta_models.manifest import read_manifest
 from meta_models.recipe import Recipe, load_recipe
 from meta_models.sources import split
@@ -179,6 +180,21 @@ def test_a_page_without_a_place_for_figures_is_left_alone(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="lacks the lines"):
         report.write([], [], [], page, tmp_path / "x.png")
     assert page.read_text() == "mine"
+
+
+def test_every_pool_counts_the_same(pool: ClassPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Independent means: the variance of their mean is the sum of theirs by the square of their number."""
+    found, asked = [Accuracy(0.5, 0.03, 10), Accuracy(0.9, 0.04, 10)], []
+
+    def answer(_: object, of: ClassPool, spec: EpisodeSpec, *__: object, **___: object) -> Accuracy:
+        asked.append((of.n_classes, spec.n_way))
+        return found[len(asked) - 1]
+
+    monkeypatch.setattr(evaluation, "evaluate", answer)
+    small = pool.subset(pool.class_groups == 0)
+    both = evaluation.evaluate_all(None, (pool, small), EpisodeSpec(12, 1, 1), 10, 0, features=(pool.inputs,) * 2)
+    assert (both.mean, both.ci95, both.n_episodes) == pytest.approx((0.7, 0.025, 20))
+    assert asked == [(24, 12), (8, 8)]
 
 
 def test_counts_unbalance_the_support_set(pool: ClassPool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -82,6 +82,37 @@ def test_quarter_turns_make_four_times_the_classes(pool: ClassPool) -> None:
     assert turned.n_classes == 4 * pool.n_classes
     first, quarter = turned.class_examples[0][0], turned.class_examples[pool.n_classes][0]
     assert np.array_equal(np.rot90(turned.inputs[first], axes=(1, 2)), turned.inputs[quarter])
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"n_groups": 0}, "n_groups of an episode is 0"),
+        ({"within_group": 1.5}, "shares, from 0 to 1"),
+        ({"label_noise": (0.5, 0.2)}, "shares, from 0 to 1"),
+        ({"label_noise": (0.5, 1.2)}, "shares, from 0 to 1"),
+    ],
+)
+def test_what_is_no_episode_is_refused(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        EpisodeSpec(5, 1, 1, **changes)
+
+
+@pytest.mark.parametrize(
+    ("spec", "n_way"),
+    [
+        (EpisodeSpec(30, 1, 1), 24),
+        (EpisodeSpec(30, 1, 1, within_group=0.5), 24),
+        (EpisodeSpec(30, 1, 1, within_group=1), 8),
+        (EpisodeSpec(20, 1, 1, within_group=1, n_groups=3), 20),
+        (EpisodeSpec(30, 1, 1, instances=True), 30),
+        (EpisodeSpec(5, 1, 1, within_group=1), 5),
+    ],
+)
+def test_an_episode_has_no_more_classes_than_its_pool_or_group(pool: ClassPool, spec: EpisodeSpec, n_way: int) -> None:
+    fitting = spec.for_pool(pool)
+    assert fitting.n_way == n_way
+    assert sample_episode(pool, fitting, 0, 0).n_way == n_way
 
 
 def test_label_noise_keeps_counts_and_misleads(pool: ClassPool) -> None:

@@ -265,6 +265,20 @@ def test_the_lstm_reads_each_coordinate_as_its_papers_say(pool: ClassPool) -> No
         torch.testing.assert_close(w, expected)
 
 
+def test_views_are_weighted_means_of_what_their_maps_show(pool: ClassPool) -> None:
+    """One view of itself, one turned by a quarter, weighing 1 : 3."""
+    algorithm, meta_params = build("views")
+    inputs = episode(pool, [2] * 3).query_inputs
+    quarter = torch.tensor([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
+    maps = torch.stack([torch.eye(2, 3), quarter, quarter])
+    weighted = {**meta_params, "views.maps": maps, "views.log_weights": torch.tensor([1.0, 3.0, 0.0]).log()}
+    upright, turned = (
+        functional.normalize(with_backbone(algorithm.backbone, meta_params, seen), dim=-1)
+        for seen in (inputs, inputs.rot90(-1, (2, 3)))
+    )
+    torch.testing.assert_close(algorithm.body(weighted, inputs), (upright + 3 * turned) / 4, atol=1e-4, rtol=1e-3)
+
+
 def test_cnaps_starts_near_prototypes_and_reads_the_support_set(pool: ClassPool) -> None:
     (cnaps, meta_params), (protonet, _) = build("cnaps"), build("protonet-cosine")
     rows = [adapt(cnaps, meta_params, episode(pool, counts)) for counts in ([3] * 4, [1] * 5)]

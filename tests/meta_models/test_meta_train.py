@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from meta_models import checkpoint
 from meta_models.algorithms import ALGORITHMS, Episode, Tensors, meta_loss
 from meta_models.algorithms.pretrain import Pretrain, distance
 from meta_models.algorithms.protonet import ProtoNet
@@ -232,6 +233,23 @@ def test_a_checkpoint_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     path = tmp_path / "none" / CHECKPOINT
     with pytest.raises(OSError, match=f"{path} cannot be written: .*No such file"):
         save(TrainState(1, 0.0, {"w": torch.zeros(2)}, {}, {}), path)
+
+
+def test_a_save_that_is_interrupted_leaves_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, state = tmp_path / CHECKPOINT, TrainState(1, 0.0, {"w": torch.zeros(2)}, {}, {})
+    save(state, path)
+    kept = path.read_bytes()
+
+    def torn(_: object, file: Path, **__: object) -> None:
+        file.write_bytes(kept[:10])
+        raise Interrupted
+
+    monkeypatch.setattr(checkpoint, "save_file", torn)
+    with pytest.raises(Interrupted):
+        save(state, path)
+    assert path.read_bytes() == kept
 
 
 def taught() -> Recipe:

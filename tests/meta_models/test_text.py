@@ -220,6 +220,21 @@ class TestNames:
         means = torch.stack([examples[labels == c].mean(0) for c in range(3)])
         torch.testing.assert_close(found, functional.normalize(means, dim=-1))
 
+    def test_it_is_half_a_prototype_and_half_a_row_of_ridge_regression(self) -> None:
+        """By the class's docstring, with classes of 1, 2 and 5 examples and names that are fully trusted."""
+        examples, _ = self.noisy(3)
+        examples, labels = examples[:8], torch.tensor([0, 1, 1, 2, 2, 2, 2, 2])
+        params = {**self.params, "log_worth": torch.tensor(1.5).log(), "margin": torch.tensor(-9.0)}
+        found = self.algorithm.adapt(params, torch.stack([examples, self.axes[labels]], 1), labels, 3)["weights"]
+        counts = torch.tensor([[1.0], [2.0], [5.0]])
+        members = functional.one_hot(labels).float()
+        prototypes = functional.normalize(members.T @ examples + 1.5 * self.axes, dim=-1)
+        rows, targets = torch.cat([examples, self.axes]), torch.cat([members, torch.eye(3)])
+        weights = torch.cat([8 / (3 * counts[labels]), torch.full((3, 1), 1.5)])  # an example's 1 on average
+        square = rows.T @ (weights * rows) + 0.3 * torch.eye(8)
+        ridge = torch.linalg.solve(square, rows.T @ (weights * targets)).T
+        torch.testing.assert_close(found, (prototypes + ridge) / 2, atol=1e-4, rtol=1e-4)
+
     def test_what_names_are_worth_is_learned(self) -> None:
         examples, labels = self.noisy(2)
         started = {**self.params, "margin": torch.tensor(0.6)}  # where some doubt is left
