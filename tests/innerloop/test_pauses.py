@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -9,10 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from innerloop import Client
+from innerloop import AsyncClient, Client
 from innerloop.client import clients, errors, steps
 from tests.drawings import png
-from tests.local_server import listening
+from tests.local_server import Answer, listening
 
 DONE = (200, {}, b'{"data": []}')
 
@@ -21,15 +22,15 @@ class Server:
     """Prepared answers in turn, after as long as it `takes`; what it was asked, and what the client slept."""
 
     def __init__(self) -> None:
-        self.answers: list[tuple[int, dict[str, str], bytes]] = []
+        self.answers: list[Answer | None] = []
         self.asked: list[bytes] = []
+        self.headers: list[Mapping[str, str]] = []
         self.slept: list[float] = []
         self.takes, self.url = 0.0, ""
 
-    def answer(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
+    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
         self.asked.append(body)
+        self.headers.append(headers)
         time.sleep(self.takes)
         return self.answers[len(self.asked) - 1]
 
@@ -37,7 +38,12 @@ class Server:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     made = Server()
+
+    async def sleep(seconds: float) -> None:
+        made.slept.append(seconds)
+
     monkeypatch.setattr(clients, "time", SimpleNamespace(sleep=made.slept.append))
+    monkeypatch.setattr(clients, "asyncio", SimpleNamespace(sleep=sleep))
     with listening(made.answer) as port:
         made.url = f"http://127.0.0.1:{port}"
         yield made
@@ -67,6 +73,26 @@ def test_more_than_a_minute_is_the_callers_to_wait(server: Server) -> None:
     with Client(server.url) as client, pytest.raises(errors.RateLimited) as told:
         client.meta_models()
     assert (told.value.retry_after, len(server.asked), server.slept) == (61, 1, [])
+
+
+def test_who_awaits_is_as_patient(server: Server) -> None:
+    """A server that is busy, a connection that breaks, and a model that is not ready yet."""
+    queued, ready = ({"id": "mdl_1", "status": status} for status in ("queued", "ready"))
+    answers = [(202, {}, json.dumps(queued).encode()), (200, {}, json.dumps(ready).encode())]
+    server.answers = [busy(503, "7"), None, *answers, (404, {}, b'{"code": "not_found", "status": 404}')]
+
+    async def job() -> None:
+        async with AsyncClient(server.url) as client:
+            assert await client.adapt([("a", png(1, 1))]) == ready
+            with pytest.raises(errors.NotFound):
+                await client.model("mdl_none")
+
+    asyncio.run(job())
+    again, lost, polled = server.slept
+    assert 7 <= again <= 8
+    assert 0.1 <= lost <= 0.4
+    assert polled == pytest.approx(0.1)
+    assert len({headers.get("Idempotency-Key") for headers in server.headers[:3]} - {None}) == 1
 
 
 @pytest.mark.parametrize("status", [502, 504])
