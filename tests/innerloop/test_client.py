@@ -223,6 +223,7 @@ def test_pauses_are_spread_and_bounded() -> None:
     assert 0 <= min(drawn_pauses) < 0.05
     assert max(drawn_pauses) <= LONGEST_PAUSE
     assert max(jitter(0) for _ in range(50)) <= FIRST_PAUSE
+    assert FIRST_PAUSE < max(jitter(3) for _ in range(50)) <= 8 * FIRST_PAUSE
     assert min(jitter(0, retry_after=7) for _ in range(50)) >= 7
 
 

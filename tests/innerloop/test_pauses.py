@@ -104,7 +104,7 @@ def test_a_proxy_before_a_server_that_starts_is_asked_again(server: Server, stat
 
 
 def test_an_answer_that_takes_too_long_would_again(server: Server) -> None:
-    server.answers, server.takes = [DONE, DONE], 0.5
+    server.answers, server.takes = [None, DONE], 0.5
     with Client(server.url, timeout=0.1) as client, pytest.raises(TimeoutError, match="within the client's timeout"):
         client.meta_models()
     assert len(server.asked) == 1

@@ -13,6 +13,7 @@ from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.recipe import load_recipe
 from meta_models.sources import check_examples
 from meta_models.splits import Splits
+from meta_models.training_episodes import draw
 
 
 def test_support_and_query_share_no_example(pool: ClassPool) -> None:
@@ -113,6 +114,20 @@ def test_an_episode_has_no_more_classes_than_its_pool_or_group(pool: ClassPool, 
     fitting = spec.for_pool(pool)
     assert fitting.n_way == n_way
     assert sample_episode(pool, fitting, 0, 0).n_way == n_way
+
+
+def test_pools_and_kinds_of_episodes_take_turns(pool: ClassPool) -> None:
+    """Each class of an episode is named by itself and the symmetry that it is seen under."""
+    kinds = [{"n_way": n_way, "n_shot": 2, "n_query": 1, "symmetries": True} for n_way in (3, 5)]
+    recipe = load_recipe("own-drawings").model_copy(update={"episodes": kinds})
+    pools = tuple(pool.subset(pool.class_groups == group) for group in (0, 1))
+    for number, (of, n_way) in enumerate([(0, 3), (1, 3), (0, 5), (1, 5), (0, 3)]):
+        drawn = draw(pools, recipe, number)
+        assert len(drawn.class_ids) == n_way
+        for i, named in enumerate(drawn.class_ids.tolist()):
+            own = [2 * i, 2 * i + 1, 2 * n_way + i]  # its support examples and its query
+            assert set(drawn.rows[own].tolist()) <= set(pools[of].class_examples[named // 8])
+            assert set(drawn.turns[own].tolist()) == {named % 8}
 
 
 def test_label_noise_keeps_counts_and_misleads(pool: ClassPool) -> None:
