@@ -189,6 +189,7 @@ def raises(kind: type[Exception], words: str, call: Callable[[Client], Any]) -> 
         raises(TypeError, "that of row 0 is nan", lambda c: c.adapt_vectors(np.eye(2), [np.nan, 1])),
         raises(TypeError, r"found dict; of a model it is model\['id'\]", lambda c: c.delete({"id": "m"})),
         raises(ValueError, "timeout is a number of seconds", lambda c: Client(timeout=None)),
+        raises(ValueError, "above 0, not 0", lambda c: Client(timeout=0)),
         raises(ValueError, "tries is at least 1", lambda c: Client(tries=0)),
     ],
 )
