@@ -103,6 +103,12 @@ def test_a_proxy_before_a_server_that_starts_is_asked_again(server: Server, stat
     assert len(server.slept) == 1
 
 
+def test_an_answer_that_was_damaged_on_the_way_is_asked_for_again(server: Server) -> None:
+    server.answers = [(200, {"Content-Encoding": "gzip"}, b"no gzip"), DONE]
+    with Client(server.url) as client:
+        assert client.meta_models() == []
+
+
 def test_an_answer_that_takes_too_long_would_again(server: Server) -> None:
     server.answers, server.takes = [None, DONE], 0.5
     with Client(server.url, timeout=0.1) as client, pytest.raises(TimeoutError, match="within the client's timeout"):
