@@ -250,6 +250,19 @@ def test_zero_steps_of_maml_are_a_prototypical_network(pool: ClassPool) -> None:
     )
 
 
+def test_a_mirrored_feature_is_the_mean_of_both_sides(pool: ClassPool) -> None:
+    """Once the backbone is trained, not before."""
+    torch.manual_seed(0)
+    plain, mirrored = (build_algorithm(VARIANTS[f"protonet-{one}"], BACKBONE, SHAPE) for one in ("cosine", "mirror"))
+    meta_params, inputs = plain.init(), episode(pool, [2] * 3).query_inputs
+    sides = [functional.normalize(plain.body(meta_params, x), dim=-1) for x in (inputs, inputs.flip(3))]
+    torch.testing.assert_close(mirrored.body(meta_params, inputs), (sides[0] + sides[1]) / 2)
+    trained = [
+        one.body({n: t.clone() for n, t in meta_params.items()}, inputs, training=True) for one in (plain, mirrored)
+    ]
+    torch.testing.assert_close(trained[1], trained[0])
+
+
 def test_euclidean_logits_are_minus_squared_distances(pool: ClassPool) -> None:
     torch.manual_seed(0)
     algorithm = build_algorithm(VARIANTS["protonet-euclidean"], BACKBONE, SHAPE)

@@ -288,6 +288,18 @@ def test_cnaps_starts_near_prototypes_and_reads_the_support_set(pool: ClassPool)
     assert not torch.equal(rows[0][norm], rows[1][norm])
 
 
+def test_no_class_counts_by_its_size_in_what_cnaps_reads(pool: ClassPool) -> None:
+    algorithm, meta_params = build("cnaps")
+    loud = {n: 1000 * t if n.startswith("film.") and n.endswith("weight") else t for n, t in meta_params.items()}
+    one, other = episode(pool, [1, 1]).support_inputs.split(1)
+    even, uneven = (
+        algorithm.adapt(loud, torch.cat([one, *[other] * n]), torch.tensor([0, *[1] * n]), 2) for n in (1, 4)
+    )
+    norm = "backbone.blocks.block1.norm.weight"
+    assert (even[norm] - meta_params[norm]).abs().max() > 1e-3
+    torch.testing.assert_close(uneven, even, atol=1e-4, rtol=1e-4)
+
+
 def test_reweighting_learns_to_see_wrong_labels(pool: ClassPool) -> None:
     algorithm, meta_params = build("reweight")
     inputs = torch.from_numpy(pool.inputs).float() / 255
@@ -322,7 +334,12 @@ def test_reweighting_learns_to_see_wrong_labels(pool: ClassPool) -> None:
 
 def test_weights_of_examples_average_to_one(pool: ClassPool) -> None:
     algorithm, meta_params = build("reweight")
-    weights = adapt(algorithm, meta_params, episode(pool, [1, 4, 7]))["example_weights"]
+    e = episode(pool, [1, 4, 7])
+    adapted = adapt(algorithm, meta_params, e, InnerSettings(0, 0.1))
+    weights = adapted["example_weights"]
+    directions = functional.normalize(algorithm.body(meta_params, e.support_inputs), dim=-1)
+    means = torch.stack([part.sum(0) for part in (weights[:, None] * directions).split([1, 4, 7])])
+    torch.testing.assert_close(adapted["prototypes"], functional.normalize(means, dim=-1))
     torch.testing.assert_close(torch.stack([part.mean() for part in weights.split([1, 4, 7])]), torch.ones(3))
 
 
@@ -336,16 +353,22 @@ def test_pretraining_says_what_it_lacks(pool: ClassPool) -> None:
         meta_loss(algorithm, meta_params, nameless, training=True)
 
 
-def test_contrast_of_two_views_is_nt_xent(pool: ClassPool) -> None:
+@pytest.mark.parametrize("n_views", [2, 3])
+def test_contrast_of_views_is_nt_xent(pool: ClassPool, n_views: int) -> None:
+    """Chen et al. 2020, eq. 1, the mean over the other views of an image; and how often the nearest is one of them."""
     algorithm, meta_params = build("contrastive")
-    e = episode(pool, [1] * 6, n_query=1)
-    loss, _ = meta_loss(algorithm, meta_params, e, training=False)
+    e = episode(pool, [1] * 6, n_query=n_views - 1)
+    loss, accuracy = meta_loss(algorithm, meta_params, e, training=False)
     inputs, _ = poured(e)
     features = with_backbone(algorithm.backbone, meta_params, inputs)
     hidden = torch.relu(features @ meta_params["outer.first"].T + meta_params["outer.first_bias"])
     z = functional.normalize(hidden @ meta_params["outer.last"].T, dim=-1)
     others = (10 * z @ z.T).fill_diagonal_(float("-inf"))
-    torch.testing.assert_close(loss, functional.cross_entropy(others, torch.arange(12).roll(6)))
+    labels = torch.cat([e.support_labels, e.query_labels])
+    theirs = [(labels == labels[i]).nonzero()[:, 0] for i in range(len(labels))]
+    losses = [-others.log_softmax(1)[i, of[of != i]].mean() for i, of in enumerate(theirs)]
+    torch.testing.assert_close(loss, torch.stack(losses).mean())
+    assert float(accuracy) == pytest.approx(float((labels[others.argmax(1)] == labels).float().mean()))
 
 
 @pytest.mark.parametrize("variant", ["pretrain-head", "contrastive"])
