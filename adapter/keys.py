@@ -1,7 +1,7 @@
 """API keys: who may do what, and how much. Kept in the records store, by their hash.
 
 il:keys          hash    id to the key's record
-il:keys:changes  string  grows with every change: whoever holds a copy compares it
+il:keys:changes  string  another number after every change: whoever holds a copy compares it
 il:keys:used     hash    id to the time of its last use
 """
 
@@ -97,7 +97,7 @@ LOCAL = Key(id="local", owner="local")
 
 @dataclass(frozen=True)
 class KeyCopy:
-    """All keys by id, as they were after so many changes."""
+    """All keys by id, as they were after the change of that number."""
 
     changes: int
     keys: Mapping[str, Key]
@@ -170,7 +170,7 @@ class KeyStore:
         return Key.model_validate_json(found)
 
     def changes(self) -> int:
-        """How often keys were created or revoked."""
+        """The number of the last change; 0 where there was none."""
         return int(cast("bytes | None", self.client.get(CHANGES)) or 0)
 
     def copy(self) -> KeyCopy:
@@ -187,7 +187,8 @@ class KeyStore:
     def _write(self, key: Key) -> None:
         with self.client.pipeline(transaction=True) as both:
             both.hset(KEYS, key.id, key.model_dump_json())
-            both.incr(CHANGES)
+            # No count: a Redis that lost the latest change would come to the same one by another.
+            both.set(CHANGES, secrets.randbits(48))
             both.execute()
 
 

@@ -7,6 +7,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,10 +18,12 @@ import pytest
 import redis
 
 from adapter.config import Settings
-from adapter.keys import LOCAL, Quota
+from adapter.errors import Unauthorized
+from adapter.keys import LOCAL, KeyStore, Quota
 from adapter.queue import Publisher
 from adapter.redis_store import QUEUE
 from adapter.store import Records, Weights, connect
+from api.keyring import FRESH_SECONDS, Keyring
 from api.rate import RateLimiter
 from innerloop.embedded import redis_server
 from tests.faults.victim import until
@@ -104,6 +107,21 @@ def test_rates(pair: Pair) -> None:
 
     assert asyncio.run(ask())
     assert pair.new.dbsize() == 1
+
+
+def test_keys(pair: Pair) -> None:
+    """The new master lacks the latest key, and another one is made there before anybody looks."""
+    keys = KeyStore(connect(pair.url))
+    keyring = Keyring(Settings(), keys)
+    _, lost = keys.create("anna")
+    assert asyncio.run(keyring.holder(lost)).owner == "anna"
+    pair.fail_over()
+    _, made = KeyStore(pair.new).create("bert")
+    time.sleep(FRESH_SECONDS)
+    keys.client.connection_pool.disconnect()
+    assert asyncio.run(keyring.holder(made)).owner == "bert"
+    with pytest.raises(Unauthorized):
+        asyncio.run(keyring.holder(lost))
 
 
 def test_a_worker_goes_on(pair: Pair) -> None:
