@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from adapter.errors import AdaptationTimeout
+from adapter.errors import AdaptationTimeout, NotFound, StoreUnavailable
 from adapter.models import ModelRecord
 from api import adaptation, prediction
 from api.arrays import NPZ
@@ -65,8 +66,11 @@ async def classify(request: Request, s: S, who: MayAdapt) -> Response:
             raise AdaptationTimeout("adapting takes too long for one request; use POST /v1/models", retry_after=5)
         adapted = await adaptation.adapted_tensors(s, record)
         results = await s.in_compute(prediction.answer, s, record, adapted, batch)
+    except NotFound as error:  # nobody else knows of it: its Redis failed over, and lacks what came last
+        raise StoreUnavailable("the store lost this request's support set; send the same again") from error
     finally:
-        await s.in_store(s.records.delete, who.owner, accepted.id)
+        with suppress(NotFound):
+            await s.in_store(s.records.delete, who.owner, accepted.id)
         await s.in_weights(s.weights.delete, who.owner, [prepared.spec.weights])
     s.meter.predicted(who, record.spec.meta_model, len(results))
     return _json(_classified(record, results))

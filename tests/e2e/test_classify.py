@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import httpx
 import pytest
+import redis
 
+from adapter.redis_store import DONE_CHANNEL
+from innerloop.embedded import Embedded, records_url
 from tests.asking import META_MODELS, adapt, assert_problem, best, drawn, measured, predict, support_of
 from tests.drawings import b64, inputs_json, png
 
@@ -69,3 +75,29 @@ def test_bad_requests(http: httpx.Client) -> None:
     ]
     for body, code in refused:
         assert_problem(http.post("/v1/classify", json=body), 422, code)
+
+
+def test_what_its_redis_lost_is_to_be_sent_again(http: httpx.Client, server: Embedded) -> None:
+    """As a failover to a master without the latest writes does it."""
+    with redis.Redis.from_url(records_url(server.settings)) as records:
+        over = threading.Event()
+
+        def lose() -> None:
+            while not over.is_set():
+                for record in records.scan_iter("il:local:model:*", count=1000):
+                    if b'"ephemeral":true' in (records.hget(record, "spec") or b""):
+                        records.delete(record)
+                        records.publish(DONE_CHANNEL, b"local/" + record.rpartition(b":")[2])
+                time.sleep(0.005)
+
+        losing = threading.Thread(target=lose)
+        losing.start()
+        try:
+            body = {"support": support_of(drawn(5, 5, first=2840)), "inputs": inputs_json([2840])}
+            settings = {"meta_model": "omniglot-maml", "adaptation": {"inner_steps": 20}}
+            answer = http.post("/v1/classify", json={**body, **settings})
+        finally:
+            over.set()
+            losing.join()
+    assert_problem(answer, 503, "store_unavailable")
+    assert answer.headers["retry-after"] == "1"
