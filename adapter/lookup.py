@@ -7,7 +7,7 @@ out of it what expired."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast
 
@@ -116,9 +116,7 @@ class Lookup(RedisStore):
             ids = [model_id for model_id, _ in page]
             last, at = page[-1]
             found = [self._version(owner, i, f) for i, f in zip(ids, self._several(owner, ids), strict=True)]
-            gone = [i for i, record in zip(ids, found, strict=True) if record is None or record.status == "expired"]
-            if gone:
-                self.client.zrem(f"il:{owner}:models", *gone)
+            self._unlist(owner, dict(zip(ids, found, strict=True)))
             records += [r for r in found if r is not None and r.status != "expired"]
         return records[:limit], len(records) > limit
 
@@ -161,6 +159,16 @@ class Lookup(RedisStore):
         below = "+inf" if at is None else f"({at}"
         pages += self.client.zrevrangebyscore(key, below, "-inf", 0, most, withscores=True)
         return [(i.decode(), int(ms)) for i, ms in pages if int(ms) != at or i.decode() < last]
+
+    def _unlist(self, owner: str, found: Mapping[str, ModelRecord | None]) -> None:
+        """Take out of the list what is over by Redis's clock: where this machine's is ahead, others show it still."""
+        gone = [model_id for model_id, record in found.items() if record is None]
+        expired = [record for record in found.values() if record is not None and record.status == "expired"]
+        if expired:
+            seconds, _ = self.client.time()
+            gone += [record.id for record in expired if record.expires_ms <= 1000 * seconds]
+        if gone:
+            self.client.zrem(f"il:{owner}:models", *gone)
 
     def _fields(self, owner: str, record_id: str) -> dict[bytes, bytes]:
         return cast("dict[bytes, bytes]", self.client.hgetall(record_key(owner, record_id)))

@@ -9,6 +9,7 @@ import pytest
 import redis
 import safetensors.numpy
 
+from adapter import lookup
 from adapter.errors import Expired, IdempotencyKeyInUse, NotFound, QueueFull, Unprocessable
 from adapter.models import Adaptation, ClassCount, JobError, ModelRecord, ModelSpec
 from adapter.redis_store import now_ms
@@ -205,6 +206,23 @@ def test_expired_answers_expired(records: Records) -> None:
     assert records.claim(job(model_id)) is None
     assert records.client.zcard(JOBS) == 0, "nobody is told of its job again"
     assert records.create("anna", spec(), b"s", 100).is_new
+
+
+def test_a_fast_clock_takes_nothing_out_of_the_list(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API that reads a model as expired before its time hides it from its own listings only."""
+    model_id, over = create(records), create(records, digest="sha256:over")
+    records.client.hset(f"il:anna:model:{over}", "expires_ms", now_ms() - 2000)
+    monkeypatch.setattr(lookup, "now_ms", lambda: now_ms() + 300_000)
+    assert records.list("anna", 10, None) == ([], False)
+    monkeypatch.undo()
+    assert [record.id for record in records.list("anna", 10, None)[0]] == [model_id]
+    assert records.client.zrange("il:anna:models", 0, -1) == [model_id.encode()], "what is over has left it"
+
+
+def test_a_fast_clock_ends_nothing_that_is_asked_once(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = records.create("anna", spec(ephemeral=True), b"s", 100).id
+    monkeypatch.setattr(lookup, "now_ms", lambda: now_ms() + 300_000)
+    assert records.get("anna", once).status == "queued"
 
 
 def test_expired_models_leave_the_list_when_a_quota_is_looked_at(records: Records) -> None:
