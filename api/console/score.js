@@ -34,12 +34,13 @@ export function drawScore({ n, right, ci95, others, rejected, perClass }) {
   return h(
     "div",
     {},
-    h("p", {}, h("b", { className: "large" }, percent(right / n)), ` of ${plural(n, "answer")} right; 95% interval ${percent(ci95[0])} to ${percent(ci95[1])}`),
+    n > 0 && h("p", {}, h("b", { className: "large" }, percent(right / n)), ` of ${plural(n, "answer")} right; 95% interval ${percent(ci95[0])} to ${percent(ci95[1])}`),
     others > 0 && h("p", { className: "faint" }, `Of ${others} in folders of no class of this model ${rejected} found unlike every class.`),
-    table(
-      ["Class", "Asked", "Right", "Mistaken for"],
-      perClass.map((c) => [c.name, c.n, percent(c.right / c.n), c.mistakenFor]),
-    ),
+    n > 0 &&
+      table(
+        ["Class", "Asked", "Right", "Mistaken for"],
+        perClass.map((c) => [c.name, c.n, percent(c.right / c.n), c.mistakenFor]),
+      ),
   );
 }
 

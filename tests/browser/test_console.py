@@ -206,6 +206,24 @@ def test_files_in_the_folders_of_classes_are_judged(page: Page, tmp_path: Path) 
     expect(page.get_by_label("Wrong ones only")).to_be_hidden()
 
 
+def test_what_is_read_before_the_first_of_a_class_stops_nothing(page: Page, tmp_path: Path) -> None:
+    drawings(page, "late")
+    (tmp_path / "test" / "elsewhere").mkdir(parents=True)
+    (tmp_path / "test" / "zig").mkdir()
+    for i in range(50):
+        shutil.copy(DRAWINGS / "loop-1.png", tmp_path / "test" / "elsewhere" / f"{i}.png")
+    shutil.copy(DRAWINGS / "zig-2.png", tmp_path / "test" / "zig")
+    (tmp_path / "test" / "zig" / "bad.png").write_bytes(b"no picture")
+    page.locator(".drop input[webkitdirectory]").set_input_files(str(tmp_path / "test"))
+    expect(page.locator(".answers > li")).to_have_count(52)
+    expect(page.get_by_text("of 1 answer right; 95% interval 21% to 100%")).to_be_visible()
+    (tmp_path / "test" / "zig" / "zig-2.png").unlink()
+    page.locator(".drop input[webkitdirectory]").set_input_files(str(tmp_path / "test" / "zig"))
+    expect(page.locator(".answers > li")).to_have_count(1)
+    expect(page.locator(".answers .problem")).to_contain_text("not an image")
+    expect(page.locator("#model .problem")).to_have_count(1)
+
+
 def test_a_phones_pictures_are_drawn_smaller_before_they_are_sent(
     page: Page, http: httpx.Client, tmp_path: Path
 ) -> None:
