@@ -24,7 +24,7 @@ async function inside(entry, label) {
   for (;;) {
     const some = await new Promise((done, fail) => reader.readEntries(done, fail)); // a hundred at a time
     if (!some.length) break;
-    found.push(...some);
+    found.push(...some.filter(({ name }) => !CLUTTER.test(name)));
   }
   found.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
   const own = found.some((one) => one.isDirectory) ? "" : entry.name;
@@ -38,7 +38,8 @@ export function chosenFolder(files) {
     .sort(order)
     .map((file) => ({ file, path: file.webkitRelativePath.split("/") }))
     .filter(({ path }) => !path.some((part) => CLUTTER.test(part)));
-  const above = new Set(found.map(({ path }) => path.slice(0, -2).join("/"))); // folders of folders
+  const over = ({ path }) => path.slice(0, -2).map((_, i) => path.slice(0, i + 1).join("/"));
+  const above = new Set(found.flatMap(over)); // folders of folders
   return found.map(({ file, path }) => ({ file, label: above.has(path.slice(0, -1).join("/")) ? "" : path.at(-2) }));
 }
 

@@ -288,7 +288,7 @@ def test_what_is_dropped_finds_its_class(page: Page) -> None:
     drop(page, ".class", {"letters": {"ka": {"1.png": None}, "na": {"1.png": None}, "stray.png": None}})
     expect(page.locator("#new .problem")).to_contain_text("1 file in no class's folder")
     assert counts(page) == [("ka", "1"), ("na", "1")]
-    drop(page, "#new", {"na": {"2.png": None}})
+    drop(page, "#new", {"na": {"2.png": None, ".ipynb_checkpoints": {"2.png": None}}})
     expect(page.locator(".class:nth-child(2) .count")).to_have_text("2")
     page.get_by_role("button", name="Start over").click()
     drop(page, ".class", {"a.wav": None})

@@ -81,6 +81,20 @@ def test_texts_vectors_and_recordings_are_what_the_server_reads() -> None:
     np.testing.assert_allclose(samples, [0, 0.5, -1, 1], atol=1e-4)
 
 
+def test_a_folder_above_others_is_no_class_however_deep_they_lie() -> None:
+    script = f"""
+        import {{ chosenFolder }} from {json.dumps((FOLDER / "inputs.js").as_uri())};
+        const paths = ["set/readme.png", "set/train/ka/1.png", "set/train/na/1.png", "set/train/na/.cache/1.png"];
+        const found = chosenFolder(paths.map((path) => ({{ webkitRelativePath: path }})));
+        console.log(JSON.stringify(found.map(({{ file, label }}) => [file.webkitRelativePath, label])));
+    """
+    assert json.loads(run_node(["--input-type=module", "-e", script]).stdout) == [
+        ["set/readme.png", ""],
+        ["set/train/ka/1.png", "ka"],
+        ["set/train/na/1.png", "na"],
+    ]
+
+
 def test_labelled_answers_are_counted_as_by_the_api() -> None:
     script = f"""
         import {{ tally }} from {json.dumps((FOLDER / "score.js").as_uri())};
