@@ -7,6 +7,7 @@ const KINDS = {
 const HEAVY = 2 ** 21; // bytes of a picture that is sent as it is
 const SIDE = 2048; // pixels of one that is not
 const SMALL_SIDE = 640; // where many share a request
+const LEAST_SIDE = 160; // below which none is drawn for want of room
 const CLUTTER = /^(\..*|__MACOSX|thumbs\.db|desktop\.ini)$/i;
 
 // Files that were dropped, each with the name of the folder it lies in; none where that holds folders itself.
@@ -84,15 +85,24 @@ async function lighter(file, room) {
   if (file.size <= Math.min(room, HEAVY) || kindOf(file) !== "image") return file;
   const picture = await createImageBitmap(file).catch(() => null); // what a browser cannot read the server may
   if (!picture) return file;
-  const side = room < HEAVY / 2 ? SMALL_SIDE : SIDE;
+  const most = Math.min(room, HEAVY);
+  let side = room < HEAVY / 2 ? SMALL_SIDE : SIDE;
+  let drawn = await drawnSmaller(picture, side, file.type);
+  while (drawn.size > most && side / 2 >= LEAST_SIDE) {
+    side /= 2; // a PNG takes several times what a JPEG does
+    drawn = await drawnSmaller(picture, side, file.type);
+  }
+  picture.close();
+  return drawn.size < file.size ? drawn : file;
+}
+
+async function drawnSmaller(picture, side, type) {
   const scale = Math.min(1, side / Math.max(picture.width, picture.height));
   const canvas = new OffscreenCanvas(Math.max(1, scale * picture.width), Math.max(1, scale * picture.height));
   const pen = canvas.getContext("2d");
   pen.imageSmoothingQuality = "high";
   pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
-  picture.close();
-  const drawn = await canvas.convertToBlob({ type: file.type, quality: 0.9 });
-  return drawn.size < file.size ? drawn : file;
+  return canvas.convertToBlob({ type, quality: 0.9 });
 }
 
 // A vector as a .npy file of 64-bit numbers.

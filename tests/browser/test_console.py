@@ -239,21 +239,27 @@ def test_a_phones_pictures_are_drawn_smaller_before_they_are_sent(
     model = adapt(page)  # 48 megapixels, of which the server takes 25
     sources = [e["source"] for e in http.get(f"/v1/models/{model}/examples").json()["data"]]
     assert sources == ["support[class 1] left.jpg", "support[class 2] right.jpg"]
+    Image.fromarray(rng.integers(0, 256, (1000, 1000, 3), dtype=np.uint8)).save(tmp_path / "many.png")
     made = page.evaluate(
-        """async (encoded) => {
+        """async ([photo, png]) => {
           const { append } = await import("./console/inputs.js");
-          const bytes = Uint8Array.from(atob(encoded), (c) => c.charCodeAt(0));
-          const file = new File([bytes], "a.jpg", { type: "image/jpeg" });
+          const bytes = (encoded) => Uint8Array.from(atob(encoded), (c) => c.charCodeAt(0));
+          const file = new File([bytes(photo)], "a.jpg", { type: "image/jpeg" });
+          const many = new File([bytes(png)], "many.png", { type: "image/png" });
           const form = new FormData();
-          await append(form, "inputs", { file }, 1e5);
+          await append(form, "inputs", { file }, 5e5);
           await append(form, "inputs", { file: new File(["x".repeat(3e6)], "b.png", { type: "image/png" }) });
-          const [first, second] = form.getAll("inputs");
+          await append(form, "inputs", { file: many });
+          await append(form, "inputs", { file: many }, 1e5);
+          const [first, second, ...rest] = form.getAll("inputs");
           const { width, height } = await createImageBitmap(first);
-          return [first.name, first.type, width, height, second.size];
+          return [first.name, first.type, width, height, second.size, ...rest.map((one) => one.size)];
         }""",
-        base64.b64encode((tmp_path / "left.jpg").read_bytes()).decode(),
+        [base64.b64encode((tmp_path / name).read_bytes()).decode() for name in ("left.jpg", "many.png")],
     )
-    assert made == ["a.jpg", "image/jpeg", 480, 640, 3_000_000]
+    assert made[:5] == ["a.jpg", "image/jpeg", 480, 640, 3_000_000]
+    assert 1e5 < made[5] <= 2**21
+    assert made[6] <= 1e5
 
 
 DROP = """([selector, tree]) => {
