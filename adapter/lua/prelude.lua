@@ -17,9 +17,9 @@ end
 
 local function drop(stored, sizes, id)
   local bytes = redis.call('HGET', sizes, id)
-  if bytes then redis.call('HINCRBY', sizes, 'total', -bytes) end
+  redis.call('ZREM', stored, id) -- what begins by freeing memory may go on where the store is full
   redis.call('HDEL', sizes, id)
-  redis.call('ZREM', stored, id)
+  if bytes then redis.call('HINCRBY', sizes, 'total', -bytes) end
   if redis.call('ZCARD', stored) == 0 then redis.call('DEL', sizes) end
 end
 

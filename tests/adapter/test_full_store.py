@@ -78,6 +78,16 @@ def test_a_full_store_lets_go_of_models(records: Records, full: Callable[[], Non
         records.delete("anna", model_id)
 
 
+def test_a_full_store_says_what_is_kept_once_models_have_expired(
+    records: Records, client: redis.Redis, full: Callable[[], None]
+) -> None:
+    over, there = create(records), create(records, digest="sha256:2")
+    client.zadd("il:anna:stored", {over: 1})
+    size = int(client.hget("il:anna:sizes", there) or 0)
+    full()
+    assert records.stored("anna") == (1, size)
+
+
 def test_a_full_store_still_knows_who_lives_and_heals(records: Records, full: Callable[[], None]) -> None:
     full()
     records.beat("host:1")
