@@ -10,6 +10,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import torch
 from celery.signals import (
     worker_process_init,
     worker_process_shutdown,
@@ -59,6 +60,15 @@ def test_a_worker_without_the_gpu_that_it_was_given_ends(
         worker_process_init.send(sender=None)
     assert notice.failed
     assert "INNERLOOP_DEVICE is cuda:99, and torch sees" in caplog.text
+
+
+def test_a_worker_computes_on_as_many_threads_as_it_is_told(redis_url: str) -> None:
+    before = torch.get_num_threads()
+    try:
+        Worker(Settings(redis_url=redis_url, device="cpu", worker_threads=before + 1))
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def queued(records: Records, inner_steps: int = 1, n_shot: int = 1) -> str:
@@ -213,11 +223,17 @@ def test_a_choice_among_one_kind_leaves_the_support_set_as_it_is(
         raise AssertionError("encoded again")
 
     monkeypatch.setattr(support_set, "encode", encode)
-    assert Worker(Settings(redis_url=redis_url, device="cpu")).run(f"anna/{model}")
+    worker = Worker(Settings(redis_url=redis_url, device="cpu"))
+    assert worker.run(f"anna/{model}")
     record = records.get("anna", model)
     assert record.status == "ready"
     assert record.spec.selection is not None
     assert (records.support("anna", model), records.client.hgetall("il:anna:sizes")) == before
+    worker.weights.delete("anna", [record.spec.weights])
+    assert records.request_restore(record)
+    monkeypatch.setattr(worker, "_choose", Mock(side_effect=AssertionError("chosen again")))
+    assert worker.run(f"anna/{model}")
+    assert records.get("anna", model).spec == record.spec
 
 
 def test_a_choice_of_another_kind_takes_the_support_set_along(records: Records, redis_url: str) -> None:
