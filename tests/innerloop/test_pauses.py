@@ -125,5 +125,5 @@ def test_an_adaptation_that_is_waited_for_may_take_longer_than_other_answers(ser
 def test_a_request_holds_no_more_bytes_than_it_should(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """But for an input that is larger by itself."""
     monkeypatch.setattr(steps, "BATCH_BYTES", 20)
-    inputs = [b"\xffPNG" + bytes(n - 4) for n in (10, 10, 4, 30, 5)]
-    assert [[len(one) for one in part] for part in steps.batches(inputs, 100)] == [[10, 10], [4], [30], [5]]
+    inputs = [b"\xffPNG" + bytes(n - 4) for n in (10, 10, 4, 4, 30, 5)]
+    assert [[len(one) for one in part] for part in steps.batches(inputs, 100)] == [[10, 10], [4, 4], [30], [5]]
