@@ -61,7 +61,9 @@ def test_the_default_of_vectors_is_their_best_meta_model(http: httpx.Client) -> 
 
 def test_every_way_to_send_a_support_set_makes_the_same_model(http: httpx.Client) -> None:
     support, labels, _, _ = wine(3, 1, seed=1)
+    support[0, 0] = 0.0
     model = adapt(http, support, labels)
+    signed = np.where(support == 0, -support, support)  # minus zero is zero
     whole = {"vectors": ("v.npy", npy(support)), "labels": ("l.json", json.dumps(labels).encode())}
     by_class = [
         (f"support[{name}]", (f"{name}.npy", npy(support[[i for i, own in enumerate(labels) if own == name]])))
@@ -73,7 +75,8 @@ def test_every_way_to_send_a_support_set_makes_the_same_model(http: httpx.Client
         "vectors": ("v.npy", npy(np.asfortranarray(support))),
         "labels": ("l.json", json.dumps(labels).encode()),
     }
-    for parts in (whole, by_class, one_by_one, doubles, fortran):
+    negative = {"vectors": ("v.npy", npy(signed)), "labels": ("l.json", json.dumps(labels).encode())}
+    for parts in (whole, by_class, one_by_one, doubles, fortran, negative):
         again = http.post("/v1/models", files=parts, headers=WAIT)
         assert again.json()["id"] == model["id"], again.text
     turned = http.post("/v1/models", json={"support": support_json(support, labels)[::-1]}, headers=WAIT)
