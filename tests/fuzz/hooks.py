@@ -74,10 +74,20 @@ def filter_failure(context: HookContext, failure: Failure, case: Case, response:
     """The coverage phase fills If-Match, whose pattern it cannot meet, with rubbish, and calls the request valid.
 
     A form has no other values than texts: an object in place of a list of inputs arrives as one field, which is a text
-    and is answered as one.
+    and is answered as one. An input that nobody can read is refused in its place, among the others' answers.
     """
     sent = case.headers.get("if-match")
     if isinstance(failure, RejectedPositiveData) and sent is not None and not re.fullmatch(ETAGS, sent):
         return False
     form = case.body if case.media_type == "multipart/form-data" and isinstance(case.body, dict) else {}
-    return not (isinstance(failure, AcceptedNegativeData) and not isinstance(form.get("inputs", []), list))
+    if not isinstance(failure, AcceptedNegativeData):
+        return True
+    return isinstance(form.get("inputs", []), list) and not _refused_in_place(response)
+
+
+def _refused_in_place(response: Response) -> bool:
+    """Whether the answer has an error in an input's place."""
+    if response.headers.get("content-type") != ["application/json"]:
+        return False
+    answer = response.json()
+    return bool(answer.get("unreadable")) or any("error" in result for result in answer.get("results", ()))
