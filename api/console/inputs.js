@@ -4,7 +4,7 @@ const KINDS = {
   image: /\.(png|jpe?g|webp|gif|bmp|tiff?|heic|avif)$/i,
   audio: /\.(wav|flac|ogg|mp3|webm|m4a)$/i,
 };
-const HEAVY = 2 ** 21; // bytes of a picture that is sent as it is
+export const HEAVY = 2 ** 21; // bytes of a picture that is sent as it is
 const SIDE = 2048; // pixels of one that is not
 const SMALL_SIDE = 640; // where many share a request
 const LEAST_SIDE = 160; // below which none is drawn for want of room

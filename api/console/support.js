@@ -2,7 +2,7 @@
 
 import { fill, h, plural, problem, shown } from "./dom.js";
 import { drawMany, recorder } from "./draw.js";
-import { append, chosenFolder, dropped, isZip, kindOf, lines } from "./inputs.js";
+import { append, chosenFolder, dropped, HEAVY, isZip, kindOf, lines } from "./inputs.js";
 
 const KINDS = { image: "Pictures", text: "Texts", audio: "Sounds", vector: "Vectors" };
 const HINTS = {
@@ -239,7 +239,9 @@ export function supportSet(place, zone, onkind) {
     const odd = names.find((name) => ESCAPED.test(name));
     if (odd) throw new Error(`${JSON.stringify(odd)}: a form cannot carry a name with %22, %0D or %0A.`);
     const made = new FormData();
-    const room = REQUEST / used.reduce((n, { examples }) => n + examples.length, 0);
+    const all = used.flatMap(({ examples }) => examples);
+    const bytes = all.reduce((sum, { file }) => sum + Math.min(file?.size || 0, HEAVY), 0);
+    const room = bytes > REQUEST ? REQUEST / all.length : HEAVY;
     for (const { label, examples } of used) {
       for (const example of examples) await append(made, `support[${label.trim()}]`, example, room);
     }
