@@ -120,9 +120,10 @@ export function asking(place, model, taught, signal) {
       const rows = results.length !== some.length; // of one file
       results.forEach((result, i) => {
         const input = some[rows ? 0 : i];
-        found.push({ label: input.label, result });
+        const one = { label: input.label, result };
+        found.push(one);
         const asked = rows ? h("span", { className: "text" }, `${input.file.name}, row ${i + 1}`) : shown(input);
-        const right = isRight({ label: input.label, result });
+        const right = isRight(one);
         const meant = !right && classes.includes(input.label) && h("p", { className: "faint" }, `in the folder of ${input.label}`);
         answers.append(h("li", { className: right ? "right" : "" }, asked, h("div", {}, verdict(result), meant, !rows && teaching(input, result))));
       });
