@@ -191,7 +191,7 @@ class ModelRecord:
 
     @property
     def job_name(self) -> str:
-        return f"{self.owner}/{self.record_id}"
+        return job_name(self.owner, self.id, self.version)
 
     @property
     def is_open(self) -> bool:
@@ -238,6 +238,11 @@ def new_model_id() -> str:
 def record_id(model_id: str, version: int) -> str:
     """A version is stored as a model of its own: the first under the model's id, the others as `id.version`."""
     return model_id if version == 1 else f"{model_id}.{version}"
+
+
+def job_name(owner: str, model_id: str, version: int = 1) -> str:
+    """What the queue and whoever waits call the adaptation of a version."""
+    return f"{owner}/{record_id(model_id, version)}"
 
 
 def _text(fields: Mapping[bytes, bytes]) -> dict[str, str]:

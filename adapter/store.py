@@ -39,7 +39,7 @@ from adapter.events import Events
 from adapter.jobs import Claim, Jobs
 from adapter.keys import LOCAL, Key
 from adapter.lookup import CURSOR, Lookup, WhichVersion, cursor_after
-from adapter.models import ModelSpec, new_model_id
+from adapter.models import ModelSpec, job_name, new_model_id
 from adapter.redis_store import (
     DONE_CHANNEL,
     JOBS,
@@ -138,7 +138,7 @@ class Records(Lookup, Admission, Jobs, Versions, Events, Tally):
             ],
             [
                 model_id,
-                f"{owner}/{model_id}",
+                job_name(owner, model_id),
                 spec.model_dump_json(),
                 support,
                 ttl_seconds * 1000,
@@ -202,7 +202,7 @@ class Records(Lookup, Admission, Jobs, Versions, Events, Tally):
                 MESSAGES,
                 f"il:deleted:{secrets.token_hex(8)}",
             ],
-            [model_id, f"{owner}/{model_id}", DONE_CHANNEL, revision or ""],
+            [model_id, job_name(owner, model_id), DONE_CHANNEL, revision or ""],
         )
         if existed == -1:
             raise LostUpdate(f"model {model_id} was changed meanwhile; read it again and try anew")

@@ -17,7 +17,7 @@ from adapter import redis_store
 from adapter.admission import queue_full
 from adapter.errors import IdempotencyKeyInUse, LostUpdate, NotFound, Unprocessable
 from adapter.keys import LOCAL, Key
-from adapter.models import ModelRecord, ModelSpec, Status, record_id
+from adapter.models import ModelRecord, ModelSpec, Status, job_name, record_id
 from adapter.redis_store import (
     DONE_CHANNEL,
     JOBS,
@@ -104,7 +104,7 @@ class Versions(RedisStore):
             ],
             [
                 model_id,
-                f"{owner}/{version_id}",
+                job_name(owner, model_id, number),
                 number,
                 base.head.revision,
                 spec.model_dump_json(),

@@ -23,7 +23,7 @@ from adapter.errors import (
     Unprocessable,
 )
 from adapter.keys import Key
-from adapter.models import AUTO, Adaptation, ClassCount, ModelRecord, ModelSpec, Origin, new_model_id, record_id
+from adapter.models import AUTO, Adaptation, ClassCount, ModelRecord, ModelSpec, Origin, job_name, new_model_id
 from adapter.redis_store import now_ms
 from adapter.store import Arrays, Created
 from adapter.support_set import SupportSet
@@ -190,7 +190,7 @@ async def accept(
         QuotaExceeded: the API key may not.
     """
     fingerprint, model_id = _fingerprint(prepared, webhook), new_model_id()
-    job = f"{who.owner}/{model_id}"
+    job = job_name(who.owner, model_id)
 
     def write() -> Created:
         services.records.require_worker()
@@ -266,7 +266,7 @@ async def settle(
     Raises:
         NotFound: deleted meanwhile.
     """
-    with services.waiter.expect(f"{owner}/{record_id(model_id, version)}") as woken:
+    with services.waiter.expect(job_name(owner, model_id, version)) as woken:
         while True:
             record = await services.in_store(services.records.get, owner, model_id, version)
             left = deadline - within(0)

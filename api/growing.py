@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from adapter import growth, support_set
 from adapter.errors import LostUpdate, NotFound, NotReady, TooLarge, Unprocessable
 from adapter.keys import Key
-from adapter.models import ModelRecord, Origin, OriginKind, record_id
+from adapter.models import ModelRecord, Origin, OriginKind, job_name
 from adapter.quality import Quality, compare
 from adapter.support_set import SupportSet
 from adapter.versions import Idempotency
@@ -108,7 +108,7 @@ async def _turn(services: Services, who: Key, model_id: str) -> AsyncGenerator[N
     Raises:
         NotReady: too many are before this one.
     """
-    turn = services.turns.setdefault(f"{who.owner}/{model_id}", asyncio.Lock())
+    turn = services.turns.setdefault(job_name(who.owner, model_id), asyncio.Lock())
     try:
         await asyncio.wait_for(turn.acquire(), TURN_SECONDS)
     except TimeoutError as error:
@@ -221,5 +221,5 @@ def _store(
     services.records.require_room(len(support))
     number = services.records.grow(base, spec, support, quality=known, key=who, idempotency=idempotency)
     if known is None:
-        services.publisher.nudge(f"{base.owner}/{record_id(base.id, number)}")
+        services.publisher.nudge(job_name(base.owner, base.id, number))
     return number
