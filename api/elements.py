@@ -1,14 +1,15 @@
-"""Headers that are lists, of tokens with parameters: `Accept` and `Prefer`."""
+"""Headers that are lists: `Accept` and `Prefer`, of tokens with parameters, and `If-Match`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 _QUOTED = r'"(?:[^"\\]|\\.)*"?'
 """To the end where it has none, so that reading takes no longer than the header is long."""
 _ELEMENTS = re.compile(rf'(?:[^,"]|{_QUOTED})+')
 _MEMBERS = re.compile(rf'(?:[^;"]|{_QUOTED})+')
+_LISTS = (b"accept", b"if-match", b"prefer")
 _QUALITY = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 
 
@@ -19,6 +20,16 @@ def elements(header: str) -> Iterator[list[tuple[str, str]]]:
         members = [_member(member) for member in _MEMBERS.findall(element)]
         if members and members[0][0]:
             yield members
+
+
+def joined(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers with each list in one line: several lines say the same (RFC 9110, section 5.3)."""
+    headers = list(headers)
+    lists = {name: [value for other, value in headers if other == name] for name in _LISTS}
+    if all(len(lines) < 2 for lines in lists.values()):
+        return headers
+    others = [(name, value) for name, value in headers if name not in lists]
+    return [*others, *((name, b", ".join(lines)) for name, lines in lists.items() if lines)]
 
 
 def preferred(accept: str, *offered: str) -> str:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from adapter.config import Settings
 from adapter.errors import InnerloopError, MalformedRequest, RequestTimeout, Stopping, TooLarge, UnsupportedMediaType
 from api import problems
+from api.elements import joined
 from api.room import LARGE, LARGEST_AT_ONCE, Room
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
@@ -31,6 +32,7 @@ class Boundary:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope["headers"] = joined(scope["headers"])
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(8)}"

@@ -6,7 +6,7 @@ import pytest
 
 from adapter.errors import MalformedRequest
 from api.asking import DEFAULT_WAIT_SECONDS, wait_seconds
-from api.elements import preferred
+from api.elements import joined, preferred
 
 JSON, NPZ = "application/json", "application/x-npz"
 
@@ -64,3 +64,14 @@ def test_seconds_to_wait(prefer: str | None, seconds: float) -> None:
 def test_what_is_no_number_of_seconds(wait: str) -> None:
     with pytest.raises(MalformedRequest, match="takes seconds"):
         wait_seconds(f"respond-async, wait={wait}")
+
+
+def test_several_lines_of_a_list_are_one() -> None:
+    """Those of other headers stay as they are, and so does their order."""
+    prefer = [(b"prefer", b"respond-async"), (b"prefer", b"wait=3")]
+    headers = [prefer[0], (b"host", b"here"), prefer[1], (b"accept", JSON.encode()), (b"host", b"there")]
+    found = joined(headers)
+    assert [value for name, value in found if name == b"host"] == [b"here", b"there"]
+    assert dict(found) | {b"host": b""} == {b"host": b"", b"prefer": b"respond-async, wait=3", b"accept": JSON.encode()}
+    assert len(found) == 4
+    assert joined(headers[:2]) == headers[:2]
