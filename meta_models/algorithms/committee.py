@@ -10,8 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from meta_models.algorithms.protocol import Episode, Tensors, init_backbone, loss_of_features, with_backbone
+from meta_models.algorithms.protocol import (
+    Episode,
+    Tensors,
+    full_precision,
+    init_backbone,
+    n_features,
+    query_loss,
+    with_backbone,
+)
 from meta_models.algorithms.protonet import ProtoNet
+from meta_models.algorithms.set_to_set import init_set_to_set, set_to_set
 
 
 @dataclass(frozen=True)
@@ -19,22 +28,30 @@ class Committee(ProtoNet):
     """A Prototypical Network whose feature is those of `members` networks, each of unit length, one after another.
 
     To one example a class the cosine is the mean of the members'. What makes them differ is where they began: each
-    learns from its own answers.
+    learns from its own answers. With `context` the prototypes of an episode see one another while a member learns,
+    which makes better features, and no longer once it has learned. With `roots` features are compared by their square
+    roots then, as histograms are (Arandjelović & Zisserman 2012, doi:10.1109/CVPR.2012.6248018): features of a network
+    that ends with a ReLU.
     """
 
     name: ClassVar[str] = "committee"
     members: int = 2
+    context: bool = False
+    roots: bool = False
 
     def __post_init__(self) -> None:
         if self.metric != "cosine" or self.mirror or self.centred or self.members < 1:
             raise ValueError("a committee has at least one member and compares by cosine, neither mirrored nor centred")
 
     def init(self) -> Tensors:
-        """Each member's tensors as `backbone.0.*`, `backbone.1.*`, …"""
+        """Each member's tensors as `backbone.0.*`, `backbone.1.*`, …, and by what its prototypes see one another as
+        `outer.0.*`, …"""
         members = (init_backbone(self.backbone) for _ in range(self.members))
         tensors = {
             name.replace("backbone", f"backbone.{i}", 1): t for i, one in enumerate(members) for name, t in one.items()
         }
+        for i in range(self.members if self.context else 0):
+            tensors |= {f"outer.{i}.{name}": t for name, t in init_set_to_set(n_features(self.backbone)).items()}
         return {**tensors, "log_scale": super().init()["log_scale"]}
 
     def body(self, meta_params: Tensors, inputs: Tensor, *, training: bool = False) -> Tensor:
@@ -46,16 +63,32 @@ class Committee(ProtoNet):
         """Mean over the members of each one's query loss, and of its accuracy."""
         inputs = torch.cat([episode.support_inputs, episode.query_inputs])
         answers = self._answers(meta_params, inputs, training=training)
-        found = [torch.stack(loss_of_features(self, meta_params, features, episode)) for features in answers]
+        found = [torch.stack(self._loss(i, meta_params, features, episode)) for i, features in enumerate(answers)]
         loss, accuracy = torch.stack(found).mean(0)
         return loss, accuracy.detach()
+
+    def _loss(self, i: int, meta_params: Tensors, features: Tensor, episode: Episode) -> tuple[Tensor, Tensor]:
+        """(query loss, accuracy) of member `i`, from its features of the support examples and then the queries."""
+        n_support = len(episode.support_labels)
+        with full_precision(features):
+            adapted = self.adapt(meta_params, features[:n_support], episode.support_labels, episode.n_way)
+            if self.context:
+                unit = functional.normalize(adapted["prototypes"], dim=-1)
+                adapted = {"prototypes": set_to_set(_own(meta_params, f"outer.{i}."), unit)}
+            return query_loss(self.head(meta_params, adapted, features[n_support:]), episode.query_labels)
 
     def _answers(self, meta_params: Tensors, inputs: Tensor, *, training: bool) -> list[Tensor]:
         """(n, n_features) of unit length, one a member."""
         answers: list[Tensor] = []
         for i in range(self.members):
-            prefix = f"backbone.{i}."
-            own = {n.replace(prefix, "backbone.", 1): t for n, t in meta_params.items() if n.startswith(prefix)}
-            features = with_backbone(self.backbone, own, inputs, training=training)
-            answers.append(functional.normalize(features.float(), dim=-1))
+            own = {f"backbone.{name}": t for name, t in _own(meta_params, f"backbone.{i}.").items()}
+            features = with_backbone(self.backbone, own, inputs, training=training).float()
+            if self.roots and not training:
+                features = functional.relu(features).sqrt()
+            answers.append(functional.normalize(features, dim=-1))
         return answers
+
+
+def _own(meta_params: Tensors, prefix: str) -> Tensors:
+    """Those of one member, without the prefix."""
+    return {name.removeprefix(prefix): t for name, t in meta_params.items() if name.startswith(prefix)}

@@ -29,8 +29,11 @@ class Equivariant(nn.Module):
     feature never depends on the other examples of its batch.
     """
 
-    def __init__(self, shape: tuple[int, int, int], stem: int = 32, widths: Sequence[int] = (64, 96, 160)) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], stem: int = 32, widths: Sequence[int] = (64, 96, 160), extra: int = 0
+    ) -> None:
         """`shape` is one example's (channels, height, width); `stem` and `widths` count channels, all groups together.
+        Before the last block come `extra` ones that keep the size.
 
         Raises:
             ValueError: channels do not make eight groups.
@@ -43,6 +46,8 @@ class Equivariant(nn.Module):
         self.blocks = nn.Sequential(OrderedDict[str, nn.Module]())
         before = stem
         for number, width in enumerate(widths, start=1):
+            for i in range(extra if number == len(widths) else 0):
+                self.blocks.add_module(f"extra{i + 1}", _Block(before, before, halves=False))
             self.blocks.add_module(f"block{number}", _Block(before, width))
             before, height, size = width, height // 2, size // 2
         self.n_features = before * height * size
@@ -53,18 +58,21 @@ class Equivariant(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions beside a shortcut; halves height and width."""
+    """Two convolutions beside a shortcut; halves height and width, or else keeps as many channels."""
 
-    def __init__(self, before: int, width: int) -> None:
+    def __init__(self, before: int, width: int, *, halves: bool = True) -> None:
         super().__init__()
+        self.halves = halves
         self.first = _Convolution(before, width, 3)
         self.second = _Convolution(width, width, 3)
-        self.shortcut = _Convolution(before, width, 1)
+        self.shortcut = _Convolution(before, width, 1) if halves else nn.Identity()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(n, before, height, width) to (n, width, height / 2, width / 2)."""
+        """(n, before, height, width) to (n, width, height / 2, width / 2), where it halves them."""
         inner = self.second(functional.relu(self.first(inputs)))
         joined = functional.relu(inner + self.shortcut(inputs))
+        if not self.halves:
+            return joined
         # Windows of three share an odd side out evenly; windows of two would leave one of its edges out.
         return functional.avg_pool2d(joined, 2 + joined.shape[2] % 2, 2)
 

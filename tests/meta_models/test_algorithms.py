@@ -63,6 +63,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "inner": {"inner_steps": 3, "inner_lr": 0.01},
     },
     "committee": {"name": "committee", "members": 2},
+    "committee-context": {"name": "committee", "members": 2, "context": True, "roots": True},
     "contrastive": {"name": "contrastive"},
     "vector-prototype": {"name": "standardized"},
     "vector-ridge": {"name": "standardized", "head_name": "ridge"},

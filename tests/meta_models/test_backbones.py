@@ -16,7 +16,7 @@ EDGES = [(0, 1, "conv3"), (0, 2, "skip"), (1, 2, "separable3"), (0, 3, "max3"), 
 SMALL = {
     "cells": {"edges": EDGES, "width": 8},
     "conv4": {"width": 8},
-    "equivariant": {"stem": 8, "widths": (16, 24)},
+    "equivariant": {"stem": 8, "widths": (16, 24), "extra": 1},
     "mixed_cells": {"n_nodes": 3, "width": 8},
     "residual": {"stem": 4, "widths": (6, 8)},
     "resnet12": {"widths": (4, 6, 6, 8)},
@@ -41,7 +41,7 @@ def test_features(name: str, shape: tuple[int, int, int]) -> None:
 @pytest.mark.parametrize("symmetry", range(SYMMETRIES))
 def test_a_turned_or_mirrored_drawing_gives_the_same_features_elsewhere(symmetry: int) -> None:
     torch.manual_seed(0)
-    network = Equivariant((1, 28, 28), 8, (16, 24, 16))
+    network = Equivariant((1, 28, 28), 8, (16, 24, 16), extra=1)
     params = init_backbone(network)
     drawing = torch.rand(3, 1, 28, 28)
     with_backbone(network, params, torch.rand(9, 1, 28, 28), training=True)

@@ -230,7 +230,7 @@ def test_what_is_not_whole_is_not_put_in_place(published: Path, tmp_path: Path) 
 
 def test_what_a_network_computes_of_its_weights_is_computed_once(pool: ClassPool, tmp_path: Path) -> None:
     """Filters that are one another's mirror images are written out: the graph holds plain convolutions."""
-    backbone = {"name": "equivariant", "stem": 8, "widths": [16, 16]}
+    backbone = {"name": "equivariant", "stem": 8, "widths": [16, 16], "extra": 1}
     recipe = a_recipe(VARIANTS["committee"]).model_copy(update={"backbone": backbone, "small_body": True})
     algorithm = build_algorithm(recipe.algorithm, backbone, recipe.input.shape)
     model = TorchModel(algorithm, algorithm.init())
