@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
-import threading
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 import httpx
 import pytest
 
+from innerloop.embedded import Embedded
 from tests.asking import adapt, assert_problem, drawn, settled, support_of
 from tests.drawings import inputs_json, support_json
+from tests.faults.victim import asleep, until
 
 ASYNC = {"Prefer": "respond-async"}
 SSE = {"Accept": "text/event-stream"}
@@ -88,10 +90,14 @@ def test_events_of_an_absent_model(http: httpx.Client) -> None:
     assert_problem(http.get("/v1/models/mdl_absent/events", headers=SSE), 404, "not_found")
 
 
-def test_a_stream_ends_when_its_model_is_deleted(http: httpx.Client) -> None:
-    path = http.post("/v1/models", json=slow(3120), headers=ASYNC).headers["location"]
-    threading.Timer(0.3, lambda: httpx.delete(f"{http.base_url}{path}")).start()
-    assert "ready" not in [e.get("status") for e in listen(http, path)]
+def test_a_stream_ends_when_its_model_is_deleted(server: Embedded, http: httpx.Client) -> None:
+    with asleep(server):
+        path = http.post("/v1/models", json=slow(3120), headers=ASYNC).headers["location"]
+        with http.stream("GET", f"{path}/events", headers=SSE) as answer:
+            lines = answer.iter_lines()
+            first = next(lines)
+            assert http.delete(path).status_code == 204
+            assert [e.get("status") for e in streamed(chain([first], lines))] == ["queued"]
     assert_problem(http.get(path), 404)
 
 
@@ -108,13 +114,13 @@ def test_cancel_while_adapting(http: httpx.Client) -> None:
     assert settled(http, path)["status"] == "canceled"
 
 
-def test_an_older_adaptation_goes_on_behind_a_canceled_one(http: httpx.Client) -> None:
-    path = http.post("/v1/models", json=slow(3180, steps=50), headers=ASYNC).headers["location"]
-    added = http.post(f"{path}/examples", json={"examples": support_of(drawn(1, 1, first=3190))}, headers=ASYNC)
-    assert added.status_code == 202, added.text
-    assert http.post(f"{path}/cancel").status_code == 200
-    assert http.get(f"{path}/versions/2").json()["status"] == "canceled"
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+def test_an_older_adaptation_goes_on_behind_a_canceled_one(server: Embedded, http: httpx.Client) -> None:
+    with asleep(server), concurrent.futures.ThreadPoolExecutor(1) as pool:
+        path = http.post("/v1/models", json=slow(3180), headers=ASYNC).headers["location"]
+        added = http.post(f"{path}/examples", json={"examples": support_of(drawn(1, 1, first=3190))}, headers=ASYNC)
+        assert added.status_code == 202, added.text
+        assert http.post(f"{path}/cancel").status_code == 200
+        assert http.get(f"{path}/versions/2").json()["status"] == "canceled"
         told = pool.submit(listen, http, path)
         with pytest.raises(TimeoutError):
             told.result(0.5)  # there is more to come
@@ -125,37 +131,40 @@ def test_an_older_adaptation_goes_on_behind_a_canceled_one(http: httpx.Client) -
     assert http.post(f"{path}/cancel").json()["status"] == "canceled"
 
 
-def test_a_cancel_that_is_sent_again_stops_nothing_else(http: httpx.Client) -> None:
+def test_a_cancel_that_is_sent_again_stops_nothing_else(server: Embedded, http: httpx.Client) -> None:
     """Its key names what it stopped."""
-    path = http.post("/v1/models", json=slow(3200, steps=50), headers=ASYNC).headers["location"]
-    http.post(f"{path}/examples", json={"examples": support_of(drawn(1, 1, first=3210))}, headers=ASYNC)
-    for _ in range(2):
-        assert http.post(f"{path}/cancel", headers={"Idempotency-Key": "stop"}).status_code == 200
-        assert http.get(f"{path}/versions/2").json()["status"] == "canceled"
-        assert http.get(f"{path}/versions/1").json()["status"] in ("queued", "adapting")
-    assert http.post(f"{path}/cancel", headers={"Idempotency-Key": "stop all"}).status_code == 200
-    assert http.get(f"{path}/versions/1").json()["status"] == "canceled"
+    with asleep(server):
+        path = http.post("/v1/models", json=slow(3200), headers=ASYNC).headers["location"]
+        http.post(f"{path}/examples", json={"examples": support_of(drawn(1, 1, first=3210))}, headers=ASYNC)
+        for _ in range(2):
+            assert http.post(f"{path}/cancel", headers={"Idempotency-Key": "stop"}).status_code == 200
+            assert http.get(f"{path}/versions/2").json()["status"] == "canceled"
+            assert http.get(f"{path}/versions/1").json()["status"] == "queued"
+        assert http.post(f"{path}/cancel", headers={"Idempotency-Key": "stop all"}).status_code == 200
+        assert http.get(f"{path}/versions/1").json()["status"] == "canceled"
     http.delete(path)
 
 
-def test_whoever_waits_for_a_canceled_model_hears_of_it(http: httpx.Client) -> None:
-    body = slow(3150, steps=50)
+def test_whoever_waits_for_a_canceled_model_hears_of_it(server: Embedded, http: httpx.Client) -> None:
+    def queued() -> list[str]:
+        return [model["id"] for model in http.get("/v1/models").json()["data"] if model["status"] == "queued"]
 
-    def cancel() -> None:
-        listed = httpx.get(f"{http.base_url}/v1/models", params={"limit": 1}).json()["data"]
-        httpx.post(f"{http.base_url}/v1/models/{listed[0]['id']}/cancel")
+    with asleep(server), concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(http.post, "/v1/models", json=slow(3150), headers={"Prefer": "wait=60"})
+        until(lambda: bool(queued()))
+        [model] = queued()
+        assert http.post(f"/v1/models/{model}/cancel").status_code == 200
+        assert_problem(waiting.result(), 409, "canceled")
 
-    threading.Timer(0.5, cancel).start()
-    assert_problem(http.post("/v1/models", json=body, headers={"Prefer": "wait=60"}), 409, "canceled")
 
-
-def test_the_same_content_after_a_cancel_is_adapted_anew(http: httpx.Client) -> None:
+def test_the_same_content_after_a_cancel_is_adapted_anew(server: Embedded, http: httpx.Client) -> None:
     body = {
         "support": support_of(drawn(3, 1, first=3160)),
         **{k: v for k, v in slow(0, steps=8).items() if k != "support"},
     }
-    first = http.post("/v1/models", json=body, headers=ASYNC)
-    assert http.post(f"{first.headers['location']}/cancel").status_code == 200
+    with asleep(server):
+        first = http.post("/v1/models", json=body, headers=ASYNC)
+        assert http.post(f"{first.headers['location']}/cancel").status_code == 200
     again = http.post("/v1/models", json=body, headers={"Prefer": "wait=60"})
     assert again.status_code == 201, again.text
     assert again.json()["id"] != first.json()["id"]

@@ -9,9 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
+from innerloop.embedded import Embedded
 from tests.asking import adapt, archive_of, assert_problem, drawn, in_folders, predict, settled, support_of
 from tests.drawings import png
-from tests.faults.victim import until
+from tests.faults.victim import asleep, until
 
 
 def listed(http: httpx.Client) -> list[str]:
@@ -118,7 +119,7 @@ def test_duplicate_of_a_model_under_way_joins_it(http: httpx.Client) -> None:
     assert joined.json()["timings_ms"] == settled(http, started.headers["location"])["timings_ms"]
 
 
-def test_a_duplicate_of_a_model_that_is_deleted_meanwhile_is_adapted_anew(http: httpx.Client) -> None:
+def test_a_duplicate_of_a_model_that_is_deleted_meanwhile_is_adapted_anew(server: Embedded, http: httpx.Client) -> None:
     """Whoever began it hears that it was stopped; who only joined it did not mean the one that was deleted."""
     body = {
         "support": support_of(drawn(4, 8, first=2700)),
@@ -127,18 +128,18 @@ def test_a_duplicate_of_a_model_that_is_deleted_meanwhile_is_adapted_anew(http: 
     }
     before = set(listed(http))
 
-    def post() -> httpx.Response:
-        return http.post("/v1/models", json=body, headers={"Prefer": "wait=2"})
+    def post(seconds: int) -> httpx.Response:
+        return http.post("/v1/models", json=body, headers={"Prefer": f"wait={seconds}"})
 
-    with ThreadPoolExecutor(2) as pool:
-        began = pool.submit(post)
+    with asleep(server), ThreadPoolExecutor(2) as pool:
+        began = pool.submit(post, 60)
         until(lambda: len(set(listed(http)) - before) == 1)
-        joined = pool.submit(post)
+        joined = pool.submit(post, 2)
         time.sleep(0.5)  # it waits for the same model
         [first] = set(listed(http)) - before
         assert http.delete(f"/v1/models/{first}").status_code == 204
-    assert_problem(began.result(), 409, "canceled")
-    assert joined.result().status_code in (201, 202), joined.result().text
+        assert_problem(began.result(), 409, "canceled")
+        assert joined.result().status_code == 202, joined.result().text
     assert joined.result().json()["id"] != first
     assert http.delete(joined.result().headers["location"]).status_code == 204
 

@@ -1,13 +1,15 @@
-"""What the fault tests do to a service: keep it busy, kill its parts, wait for it to heal."""
+"""What the fault tests do to a service: keep it busy, let it sleep, kill its parts, wait for it to heal."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import httpx
@@ -84,3 +86,24 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
+
+
+@contextmanager
+def asleep(server: Embedded) -> Iterator[Event]:
+    """The service with a worker that does nothing until the event is set, or the block ends."""
+    [worker] = [part for part in server.parts if part.name == "worker"]
+    assert worker.process is not None
+    group, awake = worker.process.pid, Event()
+
+    def wake() -> None:
+        awake.wait()
+        os.killpg(group, signal.SIGCONT)
+
+    waking = Thread(target=wake)
+    os.killpg(group, signal.SIGSTOP)
+    waking.start()
+    try:
+        yield awake
+    finally:
+        awake.set()
+        waking.join()

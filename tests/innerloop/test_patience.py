@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import httpx
@@ -23,7 +19,7 @@ from innerloop.client import errors
 from innerloop.embedded import Embedded, records_url
 from tests.asking import drawn, support_of
 from tests.drawings import png
-from tests.faults.victim import until
+from tests.faults.victim import asleep, until
 from tests.local_server import listening
 
 
@@ -33,27 +29,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     folder: Path = tmp_path_factory.mktemp("small")
     with Embedded(Settings(port=0, data_dir=folder, max_queued_jobs=1, max_wait_seconds=0)) as running:
         yield running
-
-
-@contextmanager
-def asleep(server: Embedded) -> Iterator[Event]:
-    """The service with a worker that does nothing until the event is set, or the block ends."""
-    [worker] = [part for part in server.parts if part.name == "worker"]
-    assert worker.process is not None
-    group, awake = worker.process.pid, Event()
-
-    def wake() -> None:
-        awake.wait()
-        os.killpg(group, signal.SIGCONT)
-
-    waking = Thread(target=wake)
-    os.killpg(group, signal.SIGSTOP)
-    waking.start()
-    try:
-        yield awake
-    finally:
-        awake.set()
-        waking.join()
 
 
 def watched(client: Client) -> list[tuple[int, httpx.Request]]:
