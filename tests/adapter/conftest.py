@@ -36,4 +36,4 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def records(client: redis.Redis) -> Records:
-    return Records(client, Settings(lease_seconds=0.2, max_queued_jobs=5))
+    return Records(client, Settings(lease_seconds=60, max_queued_jobs=5))

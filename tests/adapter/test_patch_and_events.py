@@ -12,7 +12,7 @@ from adapter.models import JobError, record_id
 from adapter.redis_store import now_ms
 from adapter.store import DONE_CHANNEL, JOBS, Patch, Records
 from adapter.webhooks import Webhook
-from tests.adapter.test_store import create, job, remains, spec
+from tests.adapter.test_store import create, job, lapse, remains, spec
 from tests.receiver import SECRET
 
 
@@ -153,7 +153,7 @@ def test_events_tell_the_story_once(records: Records) -> None:
     assert not slow.steps.add(1, float("nan"))
     records.tell_steps("anna", model_id, slow.steps.take())
     assert not slow.steps.add(2, 0.5), "of a worker that lost its lease: never told"
-    time.sleep(0.22)
+    lapse(records, slow.job)
     heir = records.claim(job(model_id))
     assert heir is not None
     heir.steps.add(0, 1.25)

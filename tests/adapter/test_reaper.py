@@ -14,7 +14,7 @@ from adapter.queue import Publisher
 from adapter.reaper import Reaper, reap
 from adapter.redis_store import JOBS, QUEUE
 from adapter.store import Records
-from tests.adapter.test_store import create, job
+from tests.adapter.test_store import create, job, lapse
 from tests.faults.victim import until
 
 
@@ -62,7 +62,7 @@ def test_the_job_of_a_dead_worker_is_told_of_while_others_wait(
     client.rpop(QUEUE)
     assert records.claim(job(models[0])) is not None
     assert rounds(records, publisher) == 0, "somebody works on it"
-    time.sleep(0.2)
+    lapse(records, job(models[0]))
     assert rounds(records, publisher) == 1
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 
 from adapter.models import JobError
 from adapter.store import Records
 from adapter.tally import BOUNDS, Memory, bucket
-from tests.adapter.test_store import create, job, spec
+from tests.adapter.test_store import create, job, lapse, spec
 
 
 def test_adaptations_are_counted_by_how_they_end(records: Records) -> None:
@@ -35,7 +34,7 @@ def test_a_model_that_kills_its_workers_counts_as_failed(records: Records) -> No
     model_id = create(records)
     for _ in range(records.settings.max_attempts):
         assert records.claim(job(model_id)) is not None
-        time.sleep(0.22)
+        lapse(records, job(model_id))
     assert records.claim(job(model_id)) is None
     assert records.totals().ended["failed"] == 1
 

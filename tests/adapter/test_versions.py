@@ -10,7 +10,7 @@ from adapter.errors import LostUpdate, NotFound, Unprocessable
 from adapter.keys import Key, Quota
 from adapter.models import JobError, ModelRecord
 from adapter.store import JOBS, Patch, Records
-from tests.adapter.test_store import create, job, remains, spec
+from tests.adapter.test_store import create, job, lapse, remains, spec
 
 
 def adapted(records: Records, record: ModelRecord) -> None:
@@ -88,7 +88,7 @@ def test_a_version_is_fenced_like_a_model(records: Records, model_id: str) -> No
     second = grown(records, model_id)
     slow = records.claim(second.job_name)
     assert slow is not None
-    time.sleep(0.25)
+    lapse(records, second.job_name)
     heir = records.claim(second.job_name)
     assert heir is not None
     assert heir.attempt == 2
