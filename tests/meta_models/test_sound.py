@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import soxr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -231,6 +231,7 @@ def test_files_are_told_apart() -> None:
 _FILES = [encoded(melody(1), format=f, **o) for f, o in (("WAV", {}), ("FLAC", {}), ("OGG", {}), ("MP3", {}))]
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(_FILES),
     st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), min_size=1, max_size=20),
@@ -247,6 +248,7 @@ def test_damage_of_any_kind_is_refused_or_read(data: bytes, changes: list[tuple[
 _STARTS = [b"", b"fLaC", b"OggS", b"ID3", b"\xff\xfb\x90\x00", b"RIFF\0\0\0\0WAVE"]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(_STARTS), st.binary(max_size=300))
 def test_rubbish_is_refused(start: bytes, rubbish: bytes) -> None:
     assert outcome(start + rubbish) in CODES
