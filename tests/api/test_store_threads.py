@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -14,16 +15,20 @@ from api.store_threads import AT_A_TIME, StoreThreads
 @pytest.mark.parametrize("error", [redis.TimeoutError, redis.ConnectionError])
 def test_whoever_waits_for_a_thread_shares_the_silence(error: type[Exception]) -> None:
     """One after another each would wait as long as all before it together."""
-    asked: list[float] = []
+    asked: list[int] = []
+    together = threading.Barrier(AT_A_TIME + 1)
 
     def silent() -> None:
-        asked.append(time.monotonic())
-        time.sleep(0.3)
+        asked.append(threading.get_ident())
+        together.wait(30)
         raise error("no answer")
 
     async def ask() -> int:
         threads = StoreThreads("store")
-        found = await asyncio.gather(*(threads.run(silent) for _ in range(10 * AT_A_TIME)), return_exceptions=True)
+        calls = asyncio.gather(*(threads.run(silent) for _ in range(10 * AT_A_TIME)), return_exceptions=True)
+        await asyncio.sleep(0)  # all come before the first of them fails
+        await asyncio.to_thread(together.wait, 30)
+        found = await calls
         assert all(isinstance(one, redis.ConnectionError | redis.TimeoutError) for one in found)
         assert len(asked) == AT_A_TIME
         return await threads.run(lambda: 1)
