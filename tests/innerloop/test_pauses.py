@@ -13,6 +13,7 @@ import pytest
 from innerloop import AsyncClient, Client
 from innerloop.client import clients, errors, steps
 from tests.drawings import png
+from tests.faults.victim import until
 from tests.local_server import Answer, listening
 
 DONE = (200, {}, b'{"data": []}')
@@ -113,6 +114,7 @@ def test_an_answer_that_takes_too_long_would_again(server: Server) -> None:
     server.answers, server.takes = [None, DONE], 0.5
     with Client(server.url, timeout=0.1) as client, pytest.raises(TimeoutError, match="within the client's timeout"):
         client.meta_models()
+    until(lambda: bool(server.asked))  # it may have taken that long to arrive
     assert len(server.asked) == 1
 
 
