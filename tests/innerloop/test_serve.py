@@ -146,7 +146,6 @@ def test_a_redis_that_reads_its_file_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However long: it listens, so it starts."""
-    monkeypatch.setattr(embedded, "REDIS_SECONDS", 0.3)
     monkeypatch.setattr(embedded, "FILE_SECONDS", 0.3)
     (tmp_path / "appendonly.aof").write_bytes(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n" * 3)
     path = tmp_path / "redis.sock"
@@ -160,6 +159,7 @@ def test_a_redis_that_reads_its_file_is_waited_for(
         assert caplog.text.count("redis is reading its file") == 1
     finally:
         part.kill()
+    monkeypatch.setattr(embedded, "REDIS_SECONDS", 0.3)
     with pytest.raises(ServeError, match="did not start"):
         _wait_for_redis(path, part)
 
