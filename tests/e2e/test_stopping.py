@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,6 +42,7 @@ def test_whoever_waits_is_answered(tmp_path: Path) -> None:
 
             def listen() -> str:
                 with http.stream("GET", f"/v1/models/{model_id}/events") as stream:
+                    listening.set()
                     return "".join(stream.iter_text())
 
             def half() -> httpx.Response:
@@ -54,12 +54,13 @@ def test_whoever_waits_is_answered(tmp_path: Path) -> None:
 
                 return http.post("/v1/models", content=body(), headers={"Content-Type": "application/json"})
 
+            listening, begun = threading.Event(), threading.Event()
             answered, heard = pool.submit(wait), pool.submit(listen)
             until(lambda: len(http.get("/v1/models").json()["data"]) == 2)
-            begun = threading.Event()
+            assert listening.wait(30)
             sent = pool.submit(half)
-            assert begun.wait(10)
-            time.sleep(0.2)  # so that it was accepted, and not just sent
+            assert begun.wait(30)
+            assert httpx.get(f"{running.url}/healthz").is_success  # who came before was accepted, and not just sent
             os.kill(api.pid, signal.SIGTERM)
             answer = answered.result(timeout=10)
             assert answer.status_code == 202
