@@ -41,7 +41,7 @@ class Between:
 
 
 def test_a_silent_connection_is_renewed(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiter, "QUIET_SECONDS", 0.2)
+    monkeypatch.setattr(waiter, "QUIET_SECONDS", 0.6)
     between = Between(redis_url)
 
     async def run() -> None:
@@ -51,7 +51,7 @@ def test_a_silent_connection_is_renewed(redis_url: str, tmp_path: Path, monkeypa
         with listening.expect("job") as woken:
             await asyncio.wait_for(woken.wait(), 10)  # as soon as it stands
             woken.clear()
-            await asyncio.sleep(1)
+            await asyncio.sleep(2)
             assert between.connections == 1, "an answer to every question is enough"
             between.forgets = True
             await asyncio.wait_for(woken.wait(), 10)
