@@ -121,6 +121,7 @@ def starting(tmp_path: Path, port: int, script: str) -> str:
     """What is said of a worker that runs `script` while it is waited for."""
     running = Embedded(Settings(port=port, data_dir=tmp_path))
     running._add(Part("worker", ["sh", "-c", script], running._log("worker")))
+    until(lambda: running._log("worker").stat().st_size > 0)
     threading.Thread(target=running._watch, daemon=True).start()
     with pytest.raises(ServeError) as told:
         running._wait_until_ready()
