@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,14 @@ def pytest_collection_finish() -> None:
     """What the tests' imports brought is there until the end: collections need not look through it each time."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def one_day() -> None:
+    """For tests of what is counted by the day (UTC): it does not end in their midst."""
+    left = 86_400 - time.time() % 86_400
+    if left < 30:
+        time.sleep(left + 0.1)
 
 
 @pytest.fixture(scope="session")

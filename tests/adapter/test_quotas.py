@@ -14,6 +14,8 @@ from adapter.store import Patch, Records
 from adapter.usage import KEPT_DAYS, UsageStore
 from tests.adapter.test_store import spec
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 
 def holding(**limits: int) -> Key:
     return Key(id="key_1", owner="anna", quota=UNLIMITED.model_copy(update=limits))

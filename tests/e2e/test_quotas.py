@@ -21,6 +21,8 @@ from tests.asking import adapt, assert_problem, drawn, predict
 from tests.drawings import inputs_json, png, support_json
 from tests.e2e.test_keys import command
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 Make = Callable[..., tuple[httpx.Client, Key]]
 
 
