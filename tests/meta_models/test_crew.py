@@ -80,11 +80,12 @@ def test_others_do_read(started: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_that_does_not_answer_is_replaced(
     started: Crew, sign: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew, "PATIENCE", 0.5)
     files = pictures(MANY)
     lost = started._idle[0]
     os.kill(lost.pid, sign)
-    found = started.look(files, {"drawing": DrawingSpec()}, Caps())
+    with monkeypatch.context() as hasty:
+        hasty.setattr(crew, "PATIENCE", 0.5)
+        found = started.look(files, {"drawing": DrawingSpec()}, Caps())
     assert [comparable(one) for one in found] == [
         comparable(see(file, {"drawing": DrawingSpec()}, Caps())) for file in files
     ]
