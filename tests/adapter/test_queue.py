@@ -12,7 +12,6 @@ from kombu.exceptions import OperationalError
 
 from adapter.queue import Publisher, celery_app
 from adapter.redis_store import QUEUE
-from tests.receiver import unused_port
 
 JOB = "local/mdl_x"
 OWN = {"id", "root_id", "origin", "correlation_id", "delivery_tag", "reply_to"}
@@ -56,7 +55,7 @@ def test_a_database_behind_a_question_mark_is_one_for_celery_too(url: str) -> No
 
 
 def test_a_worker_looks_for_a_lost_broker_every_second() -> None:
-    app, waits = celery_app(f"redis://127.0.0.1:{unused_port()}/0", socket_timeout=1), list[float]()
+    app, waits = celery_app("redis://127.0.0.1:1/0", socket_timeout=1), list[float]()
     with app.connection_for_read() as connection, pytest.raises(OperationalError):
         connection.ensure_connection(lambda _, wait: waits.append(wait), 2)
     app.close()
