@@ -13,6 +13,7 @@ from adapter.redis_store import DONE_CHANNEL
 from innerloop.embedded import Embedded, records_url
 from tests.asking import META_MODELS, adapt, assert_problem, best, drawn, measured, predict, support_of
 from tests.drawings import b64, inputs_json, png
+from tests.faults.victim import asleep
 
 
 def listed(http: httpx.Client) -> list[str]:
@@ -79,7 +80,7 @@ def test_bad_requests(http: httpx.Client) -> None:
 
 def test_what_its_redis_lost_is_to_be_sent_again(http: httpx.Client, server: Embedded) -> None:
     """As a failover to a master without the latest writes does it."""
-    with redis.Redis.from_url(records_url(server.settings)) as records:
+    with asleep(server), redis.Redis.from_url(records_url(server.settings)) as records:
         over = threading.Event()
 
         def lose() -> None:
