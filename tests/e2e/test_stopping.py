@@ -72,12 +72,12 @@ def test_whoever_waits_is_answered(tmp_path: Path) -> None:
 
 
 def test_a_connection_that_never_asks_or_never_ends_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.6)
     monkeypatch.setattr(protocol, "REST_SECONDS", 0.2)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.8)
             await PlainTextResponse("here")(scope, receive, send)
 
     server = uvicorn.Server(uvicorn.Config(app, port=0, http=protocol.Protocol, lifespan="off", log_level="error"))
