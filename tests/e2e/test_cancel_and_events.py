@@ -115,7 +115,7 @@ def test_cancel_while_adapting(http: httpx.Client) -> None:
 
 
 def test_an_older_adaptation_goes_on_behind_a_canceled_one(server: Embedded, http: httpx.Client) -> None:
-    with asleep(server), concurrent.futures.ThreadPoolExecutor(1) as pool:
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, asleep(server):
         path = http.post("/v1/models", json=slow(3180), headers=ASYNC).headers["location"]
         added = http.post(f"{path}/examples", json={"examples": support_of(drawn(1, 1, first=3190))}, headers=ASYNC)
         assert added.status_code == 202, added.text

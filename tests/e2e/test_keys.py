@@ -175,12 +175,15 @@ def test_a_revoked_key_is_refused_within_a_second_by_every_process(guarded: Embe
 def test_a_stream_ends_soon_after_its_key(guarded: Embedded, keys: Keys) -> None:
     """The worker sleeps, so it would have gone on."""
     made, other = keys("create", "bert"), keys("create", "bert")
-    with asleep(guarded), holder(guarded, made["key"]) as bert, holder(guarded, other["key"]) as both:
+    with asleep(guarded) as awake, holder(guarded, made["key"]) as bert, holder(guarded, other["key"]) as both:
         path = both.post("/v1/models", json=slow(8050), headers=ASYNC).headers["location"]
+        waking = threading.Timer(30, awake.set)  # then it ends of itself
+        waking.start()
         with bert.stream("GET", f"{path}/events", headers=SSE) as answer:
             assert answer.status_code == 200
             keys("revoke", made["id"])
             told = streamed(answer.iter_lines())
+        waking.cancel()
         assert told[0]["status"] == "queued"
         assert both.get(path).json()["status"] == "queued"
         assert_problem(bert.get(f"{path}/events", headers=SSE), 401)
