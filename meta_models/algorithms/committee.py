@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,10 +14,9 @@ from torch.nn import functional
 from meta_models.algorithms.protocol import (
     Episode,
     Tensors,
-    full_precision,
     init_backbone,
+    loss_of_features,
     n_features,
-    query_loss,
     with_backbone,
 )
 from meta_models.algorithms.protonet import ProtoNet
@@ -63,19 +63,23 @@ class Committee(ProtoNet):
         """Mean over the members of each one's query loss, and of its accuracy."""
         inputs = torch.cat([episode.support_inputs, episode.query_inputs])
         answers = self._answers(meta_params, inputs, training=training)
-        found = [torch.stack(self._loss(i, meta_params, features, episode)) for i, features in enumerate(answers)]
+        found = [
+            torch.stack(loss_of_features(self, meta_params, features, episode, self._in_context(meta_params, i)))
+            for i, features in enumerate(answers)
+        ]
         loss, accuracy = torch.stack(found).mean(0)
         return loss, accuracy.detach()
 
-    def _loss(self, i: int, meta_params: Tensors, features: Tensor, episode: Episode) -> tuple[Tensor, Tensor]:
-        """(query loss, accuracy) of member `i`, from its features of the support examples and then the queries."""
-        n_support = len(episode.support_labels)
-        with full_precision(features):
-            adapted = self.adapt(meta_params, features[:n_support], episode.support_labels, episode.n_way)
-            if self.context:
-                unit = functional.normalize(adapted["prototypes"], dim=-1)
-                adapted = {"prototypes": set_to_set(_own(meta_params, f"outer.{i}."), unit)}
-            return query_loss(self.head(meta_params, adapted, features[n_support:]), episode.query_labels)
+    def _in_context(self, meta_params: Tensors, i: int) -> Callable[[Tensors], Tensors]:
+        """Lets the prototypes of member `i` see one another, where they are to."""
+
+        def seen(adapted: Tensors) -> Tensors:
+            if not self.context:
+                return adapted
+            unit = functional.normalize(adapted["prototypes"], dim=-1)
+            return {"prototypes": set_to_set(_own(meta_params, f"outer.{i}."), unit)}
+
+        return seen
 
     def _answers(self, meta_params: Tensors, inputs: Tensor, *, training: bool) -> list[Tensor]:
         """(n, n_features) of unit length, one a member."""

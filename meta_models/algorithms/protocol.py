@@ -200,9 +200,14 @@ def meta_loss(
 
 
 def loss_of_features(
-    algorithm: Algorithm, meta_params: Tensors, features: Tensor, episode: Episode
+    algorithm: Algorithm,
+    meta_params: Tensors,
+    features: Tensor,
+    episode: Episode,
+    change: Callable[[Tensors], Tensors] = lambda adapted: adapted,
 ) -> tuple[Tensor, Tensor]:
-    """(query loss, accuracy) after adapting, from what the body made of the support examples and then the queries."""
+    """(query loss, accuracy) after adapting, from what the body made of the support examples and then the queries;
+    `change` is made to the adapted tensors while they are learned from."""
     n_support = len(episode.support_labels)
     # What follows a shared body is small: it keeps full precision whatever the body ran in.
     with full_precision(features) if algorithm.shares_body else nullcontext():
@@ -210,7 +215,7 @@ def loss_of_features(
         adapted = algorithm.adapt(
             meta_params, features[:n_support], episode.support_labels, episode.n_way, create_graph=True
         )
-        logits = algorithm.head(meta_params, adapted, features[n_support:])
+        logits = algorithm.head(meta_params, change(adapted), features[n_support:])
     return query_loss(logits, episode.query_labels)
 
 
