@@ -11,7 +11,9 @@ import logging
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from meta_models.spread_filters import only_once, spreading
 
 BLOCK = 32
 """Weights that share a scale."""
@@ -47,20 +49,30 @@ def _shrink_convolutions(graph: onnx.GraphProto) -> None:
         for node in graph.node
         if node.op_type == "Conv" and node.input[1] in weights and len(weights[node.input[1]].dims) == 4
     ]
-    made: list[onnx.NodeProto] = []
+    made: list[NodeProto] = []
     for name in dict.fromkeys(filters):
         whole, scales = _whole(numpy_helper.to_array(weights[name]), axes=(1, 2, 3))
         graph.initializer.remove(weights[name])
-        graph.initializer.extend(
-            [numpy_helper.from_array(whole, f"{name}/whole"), numpy_helper.from_array(scales, f"{name}/scales")]
-        )
-        made += [
-            helper.make_node("Cast", [f"{name}/whole"], [f"{name}/float"], name=f"{name}/cast", to=TensorProto.FLOAT),
-            helper.make_node("Mul", [f"{name}/float", f"{name}/scales"], [name], name=f"{name}/scale"),
-        ]
+        once = only_once(whole, scales)
+        if once is None:
+            made += _scaled(graph, name, whole, scales)
+        else:
+            made += _scaled(graph, f"{name}/once", once, scales[: once.shape[1], 0, 0])
+            made += spreading(graph, name, whole.shape[3], f"{name}/once", whole.shape)
     nodes = [*made, *graph.node]
     graph.ClearField("node")
     graph.node.extend(nodes)
+
+
+def _scaled(graph: onnx.GraphProto, name: str, whole: NDArray[np.int8], scales: NDArray[np.float32]) -> list[NodeProto]:
+    """Nodes that make the floats `name` of whole numbers and scales, which join the graph."""
+    graph.initializer.extend(
+        [numpy_helper.from_array(whole, f"{name}/whole"), numpy_helper.from_array(scales, f"{name}/scales")]
+    )
+    return [
+        helper.make_node("Cast", [f"{name}/whole"], [f"{name}/float"], name=f"{name}/cast", to=TensorProto.FLOAT),
+        helper.make_node("Mul", [f"{name}/float", f"{name}/scales"], [name], name=f"{name}/scale"),
+    ]
 
 
 def _whole(weights: NDArray[np.float32], axes: tuple[int, ...]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

@@ -88,7 +88,7 @@ class _Convolution(nn.Module):
         self.lifts = lifts
         self.conv = nn.Conv2d(before, width // SYMMETRIES, kernel, bias=False)
         self.norm = nn.BatchNorm1d(width // SYMMETRIES)
-        self.register_buffer("moved", torch.tensor(_MOVED), persistent=False)
+        self.register_buffer("moved", torch.tensor(MOVED), persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(n, before, height, width) to as many maps of as many channels as asked for."""
@@ -142,5 +142,5 @@ def _inverse(a: int) -> int:
     return next(b for b in range(SYMMETRIES) if _product(a, b) == 0)
 
 
-_MOVED = [[_product(_inverse(a), b) for b in range(SYMMETRIES)] for a in range(SYMMETRIES)]
+MOVED = [[_product(_inverse(a), b) for b in range(SYMMETRIES)] for a in range(SYMMETRIES)]
 """Where a filter under symmetry a finds the channels of symmetry b."""

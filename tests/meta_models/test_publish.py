@@ -8,10 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
-from onnx import numpy_helper
 
 from meta_models import publish
 from meta_models.benchmark import card_settings
@@ -118,37 +116,6 @@ def test_what_is_no_number_is_refused(published: Path, model: TorchModel, tmp_pa
         publish.check_small_body(ServedModel(published), spoilt)
 
 
-def test_a_small_body_answers_alike_and_holds_the_weights_alone(
-    published: Path, model: TorchModel, pool: ClassPool, tmp_path: Path
-) -> None:
-    recipe = a_recipe(VARIANTS["protonet-cosine"]).model_copy(update={"small_body": True})
-    small = ServedModel(tmp_path / "small", publish.export(model, recipe, a_training(), tmp_path / "small"))
-    whole = ServedModel(published)
-    assert (small.folder / "body.onnx").stat().st_size < 0.6 * (whole.folder / "body.onnx").stat().st_size
-    loaded = TorchModel.load(small.folder, small.manifest)
-    assert set(loaded.meta_params) == {"log_scale"}
-    assert np.array_equal(loaded.features(pool.inputs[:3]), small.features(pool.inputs[:3]))
-    here, there = (one.features(pool.inputs[:60]) for one in (small, whole))
-    cosines = (here * there).sum(1) / (np.linalg.norm(here, axis=1) * np.linalg.norm(there, axis=1))
-    assert cosines.min() > 0.999
-    assert not np.array_equal(here, there)
-
-
-def test_a_small_body_that_answers_otherwise_is_refused(
-    model: TorchModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def other_filters(graph: onnx.ModelProto) -> onnx.ModelProto:
-        for tensor in graph.graph.initializer:
-            if len(tensor.dims) == 4:
-                tensor.CopyFrom(numpy_helper.from_array(np.ones(tensor.dims, np.float32), tensor.name))
-        return graph
-
-    monkeypatch.setattr(publish, "with_eight_bit_weights", other_filters)
-    recipe = a_recipe(VARIANTS["protonet-cosine"]).model_copy(update={"small_body": True})
-    with pytest.raises(publish.PublishError, match="in eight bits have a cosine"):
-        publish.export(model, recipe, a_training(), tmp_path / "x")
-
-
 def test_what_is_published_stays_until_the_next_one_is_whole(
     published: Path, model: TorchModel, tmp_path: Path
 ) -> None:
@@ -226,34 +193,6 @@ def test_what_is_not_whole_is_not_put_in_place(published: Path, tmp_path: Path) 
     with pytest.raises(ManifestError, match=r"lacks head\.onnx"):
         publish.put_in_place(manifest, made, published, [])
     assert read_manifest(published) == manifest
-
-
-def test_what_a_network_computes_of_its_weights_is_computed_once(pool: ClassPool, tmp_path: Path) -> None:
-    """Filters that are one another's mirror images are written out: the graph holds plain convolutions."""
-    backbone = {"name": "equivariant", "stem": 8, "widths": [16, 16], "extra": 1}
-    recipe = a_recipe(VARIANTS["committee"]).model_copy(update={"backbone": backbone, "small_body": True})
-    algorithm = build_algorithm(recipe.algorithm, backbone, recipe.input.shape)
-    model = TorchModel(algorithm, algorithm.init())
-    served = ServedModel(tmp_path / "x", publish.export(model, recipe, a_training(), tmp_path / "x"))
-    operations = {node.op_type for node in onnx.load(tmp_path / "x" / "body.onnx").graph.node}
-    assert "Conv" in operations
-    assert not operations & {"Gather", "Transpose", "Slice", "BatchNormalization", "Sqrt"}
-    here, there = served.features(pool.inputs[:9]), model.features(pool.inputs[:9])
-    np.testing.assert_allclose(here, there, atol=0.02)  # but for eight bits
-
-
-def test_a_small_body_of_maps_adapts_as_the_whole_one(pool: ClassPool, tmp_path: Path) -> None:
-    """What is loaded has no backbone to ask for the shape of its maps."""
-    recipe = a_recipe(VARIANTS["relation"]).model_copy(update={"small_body": True})
-    algorithm = build_algorithm(recipe.algorithm, recipe.backbone, recipe.input.shape)
-    model = TorchModel(algorithm, algorithm.init())
-    small = ServedModel(tmp_path / "x", publish.export(model, recipe, a_training(), tmp_path / "x"))
-    loaded, labels = TorchModel.load(small.folder, small.manifest), np.arange(20) % 4
-    here, there = (
-        one.logits(one.adapt(one.features(pool.inputs[:20]), labels, 4), one.features(pool.inputs[20:30]))
-        for one in (loaded, model)
-    )
-    np.testing.assert_allclose(here, there, atol=0.05)  # but for eight bits
 
 
 def test_graphs_do_not_tell_where_they_were_made(published: Path) -> None:
