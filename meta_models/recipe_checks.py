@@ -116,7 +116,10 @@ def _built(recipe: Recipe) -> Algorithm:
             raise ValueError(f"[{where}] name: {name!r} is unknown; there are {', '.join(sorted(known))}")
         options = {key: value for key, value in table.items() if key not in ("name", "inner")}
         check_options(known[name], options, where)
+        defaults = inspect.signature(known[name]).parameters
         for key, value in options.items():
+            if value == defaults[key].default:
+                continue
             if any(type(size) is int and size < 1 for size in (value if isinstance(value, list | tuple) else [value])):
                 raise ValueError(f"[{where}] {key}: {value} has a size below 1")
     if "inner" in recipe.algorithm:

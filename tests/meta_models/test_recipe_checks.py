@@ -64,6 +64,14 @@ def test_what_the_others_change_can_be_carried_out(tmp_path: Path) -> None:
     assert load_recipe(written({}, tmp_path)).name == "mine"
 
 
+def test_a_default_below_1_can_be_said(tmp_path: Path) -> None:
+    """As one does over a base that says otherwise."""
+    changes = {"algorithm": {"name": "protonet"}, "backbone": {"name": "equivariant", "extra": 0}}
+    assert load_recipe(written(changes, tmp_path)).backbone["extra"] == 0
+    with pytest.raises(ValueError, match="extra: -1 has a size below 1"):
+        load_recipe(written({**changes, "backbone": {"name": "equivariant", "extra": -1}}, tmp_path))
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
