@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from innerloop.client.inputs import as_content
 from meta_models.exported import AdaptingClassifier, ExportedClassifier
 from meta_models.inputs import UnreadableInput
+from meta_models.inputs.reading import check_shape
 
 Read = Callable[[bytes | str], NDArray[Any]]
 Given = bytes | Path | str
@@ -42,7 +43,8 @@ def classify(
         ValueError: the support set cannot be used; the message says why.
     """
     graph = AdaptingClassifier(onnx)
-    read = [(label, path, _read(path, graph.read)) for label, path in support]
+    read_one = _alike(graph.read)
+    read = [(label, path, _read(path, read_one)) for label, path in support]
     named = [f"example {i}" if isinstance(given, bytes) else given for i, (_, given, _) in enumerate(read)]
     if broken := [f"{n}: {f['detail']}" for n, (_, _, f) in zip(named, read, strict=True) if isinstance(f, dict)]:
         raise ValueError(f"{len(broken)} of {len(read)} examples cannot be used\n  " + "\n  ".join(broken[:5]))
@@ -51,7 +53,7 @@ def classify(
     examples = np.stack([found for _, _, found in read if not isinstance(found, dict)])
     return _answer(
         files,
-        graph.read,
+        read_one,
         classes,
         lambda queries: graph(examples, labels, len(classes), np.stack(queries)),
         top_k,
@@ -71,6 +73,20 @@ def _answer(
     return [
         {"error": found} if isinstance(found, dict) else _word(classes, *next(answers), top_k=top_k) for found in read
     ]
+
+
+def _alike(read: Read) -> Read:
+    """The same, of inputs that can stand beside the first one read."""
+    shape: tuple[int, ...] = ()
+
+    def alike(content: bytes | str) -> NDArray[Any]:
+        nonlocal shape
+        row = read(content)
+        check_shape(row.shape, shape)
+        shape = row.shape
+        return row
+
+    return alike
 
 
 def _read(given: Given, read: Read) -> NDArray[Any] | dict[str, Any]:
