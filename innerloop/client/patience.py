@@ -30,13 +30,17 @@ def jitter(attempt: int, retry_after: float | None = None) -> float:
 
     Full jitter (Brooker 2015, "Exponential Backoff and Jitter"): clients that failed together do not return together.
     """
-    return (retry_after or 0) + random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt))  # noqa: S311
+    return (retry_after or 0) + random.uniform(0, _bound(attempt))  # noqa: S311
 
 
 def lost_pause(attempt: int) -> float:
     """Seconds before attempt `attempt` + 1 after a broken connection: half a doubling bound up to the whole."""
-    bound = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
+    bound = _bound(attempt)
     return random.uniform(bound / 2, bound)  # noqa: S311
+
+
+def _bound(attempt: int) -> float:
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt, 100))  # no float holds the 1,024th doubling
 
 
 @functools.cache

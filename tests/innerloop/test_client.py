@@ -22,7 +22,7 @@ import pytest
 
 from innerloop import AsyncClient, Client, InnerloopHTTPError, ServerUnreachable
 from innerloop.client import clients, errors, flows, growth_flows, model_flows, patience, vector_flows
-from innerloop.client.patience import FIRST_PAUSE, LONGEST_PAUSE, jitter
+from innerloop.client.patience import FIRST_PAUSE, LONGEST_PAUSE, jitter, lost_pause
 from innerloop.embedded import Embedded
 from tests.asking import drawn
 from tests.drawings import png
@@ -225,6 +225,8 @@ def test_pauses_are_spread_and_bounded() -> None:
     assert max(jitter(0) for _ in range(50)) <= FIRST_PAUSE
     assert FIRST_PAUSE < max(jitter(3) for _ in range(50)) <= 8 * FIRST_PAUSE
     assert min(jitter(0, retry_after=7) for _ in range(50)) >= 7
+    assert LONGEST_PAUSE / 2 <= lost_pause(5000) <= LONGEST_PAUSE  # who has as many tries is to have them
+    assert jitter(5000) <= LONGEST_PAUSE
 
 
 def test_both_clients_have_every_call() -> None:
