@@ -211,7 +211,8 @@ def evaluate(
     with friendly(*EXPECTED), connect(url, key) as client:
         queries = labelled(source)
         sent = [i for i, query in enumerate(queries) if not query.error]
-        report = client.evaluate(model, pairs([queries[i] for i in sent]), version=as_version(version))
+        asked = pairs([queries[i] for i in sent] or queries)  # of which none can be read, it says why
+        report = client.evaluate(model, asked, version=as_version(version))
     broken = {i: {"index": i, "error": query.error} for i, query in enumerate(queries) if query.error}
     broken |= {sent[u["index"]]: {**u, "index": sent[u["index"]]} for u in report["unreadable"]}
     unreadable = report["unreadable"] = [{"file": queries[i].name, **broken[i]} for i in sorted(broken)]

@@ -118,6 +118,8 @@ def test_evaluate_is_the_servers_report(run: Run, support: Path, tmp_path: Path)
         "unreadable_file absent.png: No such"
         in run("evaluate", model, "queries.csv", expect=ExitCode.SOME_UNREADABLE).stderr
     )
+    (tmp_path / "absent.csv").write_text("path,label\nabsent.png,kind 0")
+    assert "absent.png: No such file" in run("evaluate", model, "absent.csv", expect=ExitCode.REFUSED).stderr
     (tmp_path / "queries.csv").write_text("\n".join(["path,label", *rows]))
     (tmp_path / "strange.csv").write_text("path,label\nquery-0.png,stranger")
     problem = json.loads(run("evaluate", model, "strange.csv", "--json", expect=ExitCode.REFUSED).stderr)["error"]
