@@ -295,6 +295,8 @@ def _png(picture: Image.Image) -> bytes:
     picture = ImageOps.exif_transpose(picture)
     if picture.mode in {"I", "F"}:
         picture = Image.fromarray(_pixels(np.asarray(picture)))
+    elif picture.mode.startswith("I;16"):  # either order of bytes; Pillow would cut the larger one's values off at 255
+        picture = Image.fromarray(np.asarray(picture).astype(np.uint16))
     if picture.mode not in {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}:
         picture = picture.convert("RGB")
     if max(picture.size) > SENT_SIDE and not picture.mode.startswith("I"):

@@ -30,6 +30,10 @@ def seen(given: Any) -> np.ndarray:
     return PhotoSpec().read(as_content(given), Caps())
 
 
+def deep(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture.convert("L")).astype(np.uint16) * 257
+
+
 @pytest.mark.parametrize(
     "file",
     [
@@ -38,9 +42,13 @@ def seen(given: Any) -> np.ndarray:
         encoded(scene(3, 0, LARGE).quantize(256)),
         encoded(scene(3, 0, LARGE).convert("1")),
         encoded(scene(3, 0, LARGE).convert("RGBA")),
-        encoded(Image.fromarray(np.asarray(scene(3, 0).convert("L")).astype(np.uint16) * 257)),
+        encoded(Image.fromarray(deep(scene(3, 0)))),
+        encoded(Image.frombytes("I;16B", scene(3, 0).size, deep(scene(3, 0)).astype(">u2").tobytes()), "TIFF"),
     ],
-    ids=["upright", "EXIF 3", "EXIF 6", "EXIF 8", "large", "large palette", "large 1 bit", "large RGBA", "16 bits"],
+    ids=[
+        *("upright", "EXIF 3", "EXIF 6", "EXIF 8", "large", "large palette", "large 1 bit", "large RGBA"),
+        *("16 bits", "16 bits of ImageJ"),
+    ],
 )
 def test_an_opened_file_is_sent_as_the_file_would_be(file: bytes) -> None:
     assert (seen(Image.open(io.BytesIO(file))) == seen(file)).all()
