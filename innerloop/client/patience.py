@@ -21,6 +21,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 OURS = "X-Request-Id"
 """A header of every answer of Innerloop's, and of few others."""
 
+LONGEST_TIMEOUT = 7 * 86_400.0
+"""Seconds; no socket takes infinity."""
+
 LONGEST_WAIT = 60.0
 """A `Retry-After` above this many seconds is raised, not slept."""
 
@@ -76,7 +79,7 @@ class Patient:
             raise ValueError(f"timeout is a number of seconds above 0, not {timeout!r}")
         if tries < 1:
             raise ValueError(f"tries is at least 1, the first attempt, not {tries!r}")
-        url = url.rstrip("/").removesuffix("/v1")
+        timeout, url = min(timeout, LONGEST_TIMEOUT), url.rstrip("/").removesuffix("/v1")
         self._settings: dict[str, Any] = {
             "base_url": url,
             "headers": {"Authorization": f"Bearer {key}"} if key else {},

@@ -118,6 +118,12 @@ def test_an_answer_that_takes_too_long_would_again(server: Server) -> None:
     assert len(server.asked) == 1
 
 
+def test_a_timeout_may_be_for_ever(server: Server) -> None:
+    server.answers = [DONE]
+    with Client(server.url, timeout=float("inf")) as client:
+        assert client.meta_models() == []
+
+
 def test_an_adaptation_that_is_waited_for_may_take_longer_than_other_answers(server: Server) -> None:
     server.answers, server.takes = [(201, {}, b'{"id": "mdl_1", "status": "ready"}')], 0.5
     with Client(server.url, timeout=0.1) as client:
