@@ -229,14 +229,18 @@ def records_url(settings: Settings) -> str:
     """Where the records of a service are: the operator's Redis, or that of the server running on the data folder.
 
     Raises:
-        ServeError: no server runs there.
+        ServeError: no server runs there, or it is somebody else's.
     """
     if settings.redis_url:
         return settings.redis_url
     link = settings.data_dir / RECORDS_LINK
     # The link's target: a Unix socket's path is short by law, the data folder's may be long.
-    path = link.readlink() if link.is_symlink() else link
-    if not path.is_socket():
+    try:
+        path = link.readlink() if link.is_symlink() else link
+        is_there = path.is_socket()
+    except PermissionError as error:
+        raise ServeError(f"{link} is another user's: be the one who runs the server, or name another folder") from error
+    if not is_there:
         raise ServeError(
             f"no server runs on {settings.data_dir.resolve()}; start one with `innerloop serve`, name its folder with "
             "--data-dir, or set INNERLOOP_REDIS_URL"

@@ -54,6 +54,12 @@ def test_a_folder_that_cannot_hold_the_data(tmp_path: Path, folder: str) -> None
     assert line.endswith("choose another --data-dir")
 
 
+def test_keys_in_a_folder_of_another_user(tmp_path: Path) -> None:
+    mine = "from pathlib import Path\ndef denied(path): raise PermissionError(13, 'Permission denied', str(path))"
+    told = refused(tmp_path, "list", script=f"{mine}\nPath.is_symlink = denied", command="keys", DATA_DIR=str(tmp_path))
+    assert "records.sock is another user's" in told
+
+
 def test_what_a_killed_api_counted_is_cleared_away(tmp_path: Path) -> None:
     (tmp_path / f"{embedded.METRICS}left").mkdir()
     running = Embedded(Settings(port=0, data_dir=tmp_path))
