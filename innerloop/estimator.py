@@ -173,11 +173,13 @@ class FewShotClassifier:
         y: Iterable[Any],
         sample_weight: Sequence[float] | None = None,
     ) -> float:
-        """Accuracy on labelled inputs; `ValueError` where there is not a label for each."""
+        """Accuracy on labelled inputs; `ValueError` where there is not a label for each, of the kind of `classes_`."""
         if not tables.is_table(X):
             X, y = paired(X, y)  # noqa: N806
         answers = self.predict(X)
-        return float(np.average(answers == tables.one_a_row(y, len(answers)), weights=sample_weight))
+        labels = tables.one_a_row(y, len(answers))
+        check_one_kind([*self.classes_[:1].tolist(), *labels.tolist()])
+        return float(np.average(answers == labels, weights=sample_weight))
 
     def export(self, path: str | Path, format: Literal["onnx", "safetensors"] = "onnx") -> Path:
         """Write the model as a file that answers as the server does; returns its path."""
@@ -243,6 +245,7 @@ class FewShotClassifier:
             model = client.adapt(list(zip(named, encoded, strict=True)), **self._options())
         self._adopt(model, classes)
         self._examples = (encoded, labels)
+        vars(self).pop("n_features_in_", None)  # of a table fitted before
         return self
 
     def _fit_vectors(self, vectors: NDArray[Any], labels: NDArray[Any]) -> Self:
@@ -261,7 +264,10 @@ class FewShotClassifier:
         return {name: getattr(self, name) for name in names}
 
     def _ask_vectors(self, X: Any) -> VectorAnswers:  # noqa: N803
-        vectors = tables.checked(self, X, reset=not hasattr(self, "n_features_in_"))
+        is_known = hasattr(self, "n_features_in_")
+        vectors = tables.checked(self, X, reset=not is_known)
+        if not is_known:
+            del self.n_features_in_  # what is asked says nothing of the model, of which the server knows
         with self._client() as client:
             answers = client.predict_vectors(
                 self.model_id_, vectors, version=self.model_version_, progress=self.progress

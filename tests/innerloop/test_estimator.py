@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from innerloop import Client, FewShotClassifier
-from innerloop.client.errors import TooFewClasses, UndecodableImage
+from innerloop.client.errors import TooFewClasses, UndecodableImage, Unprocessable
 from innerloop.embedded import Embedded
 from innerloop.estimator import NotFittedError
 from meta_models.exported import ExportedClassifier
@@ -112,6 +112,26 @@ def test_from_model(classifier: FewShotClassifier) -> None:
     np.testing.assert_array_equal(again.predict_proba(queries), classifier.predict_proba(queries))
     with pytest.raises(NotFittedError, match="from_model"):
         again.partial_fit(queries[:1], ["ka"])
+
+
+def test_labels_of_another_kind_are_not_all_wrong(classifier: FewShotClassifier) -> None:
+    rows, labels = np.repeat([[0.0, 1], [5, 6]], 3, axis=0) + np.eye(6, 2), np.repeat([0, 1], 3)
+    assert classifier.fit(rows, labels).score(rows, labels) == 1
+    again = FewShotClassifier.from_model(classifier.model_id_, url=classifier.url)
+    with pytest.raises(ValueError, match="found str and int; make all of them texts"):
+        again.score(rows, labels)
+    assert again.score(rows, labels.astype(str)) == 1
+
+
+def test_a_table_of_another_width_is_forgotten(classifier: FewShotClassifier) -> None:
+    three, names = np.repeat([[0.0, 1, 2], [5, 6, 7]], 2, axis=0) + np.eye(4, 3), ["a", "a", "b", "b"]
+    narrow = three[:, :2]
+    classifier.fit(three, names).fit([{"vector": row} for row in narrow.tolist()], names)
+    taken = FewShotClassifier.from_model(classifier.model_id_, url=classifier.url)
+    for one in (classifier, taken):
+        with pytest.raises(Unprocessable, match="have 3 dimensions"):
+            one.predict(three)
+        assert list(one.predict(narrow)) == names
 
 
 def test_what_others_add_changes_no_answer(classifier: FewShotClassifier, tmp_path: Path) -> None:
