@@ -39,6 +39,10 @@ def export(
     """
     if (model is None) == (adapting is None):
         raise typer.BadParameter("give a model id, or --adapting META_MODEL")
+    if adapting is None and (inner_steps, inner_lr) != (None, None):
+        raise typer.BadParameter("a model is adapted already; --inner-steps and --inner-lr are for --adapting")
+    if adapting is not None and (version is not None or format not in (None, "onnx")):
+        raise typer.BadParameter("an adapting export is ONNX and of no model; leave --version and --format out")
     if adapting is not None:
         report = _export_adapting(adapting, output, inner_steps, inner_lr)
     else:

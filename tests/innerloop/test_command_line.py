@@ -91,6 +91,9 @@ def test_exit_codes(run: Run, support: Path, tmp_path: Path) -> None:
     run("predict", model, expect=2)
     run("classify", "--onnx", "lines.onnx", "--inner-steps", "2", "--support", "support", "query-0.png", expect=2)
     run("export", "-o", "x.onnx", expect=2)
+    run("export", model, "-o", "x.onnx", "--inner-steps", "2", expect=2)
+    run("export", "--adapting", "omniglot-anil", "-o", "x", "--format", "safetensors", expect=2)
+    run("export", "--adapting", "omniglot-anil", "-o", "x", "--version", "1", expect=2)
     run("export", model, "-o", "x", "--format", "pickle", expect=2)
     unreached = run("meta-models", "--json", url="http://127.0.0.1:1", expect=ExitCode.TRY_AGAIN)
     assert "innerloop serve" in json.loads(unreached.stderr)["error"]["detail"]
