@@ -1,4 +1,4 @@
-"""docs/algorithms.md says what is so."""
+"""docs/algorithms.md says what is so, and README.md what the cards say."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from meta_models.catalogue import Catalogue, Published
 from meta_models.recipe import RECIPES, load_recipe
 from meta_models.torch_model import TorchModel, build_algorithm
 
-TEXT = (Path(__file__).parents[2] / "docs" / "algorithms.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+TEXT = (ROOT / "docs" / "algorithms.md").read_text()
 ROWS = {row[0]: row[1:] for row in re.findall(r"^\| `([\w-]+)` \|.*\| ([\d,]+) \| `(\w+\.py)` \|$", TEXT, re.MULTILINE)}
 
 
@@ -50,3 +52,11 @@ def test_a_card_says_what_its_paper_reports(published: Published) -> None:
         and recipe.algorithm["name"] not in BASELINES
     ):
         assert re.search("paper|reached|-vinyals", recipe.beside_paper)
+
+
+def test_the_readme_has_the_figures_of_the_cards() -> None:
+    """Accuracies with two decimals."""
+    of_cards = {f"{f.accuracy:.2f} ± {f.ci95:.2f}" for one in Catalogue() for f in one.manifest.benchmarks}
+    shown = re.findall(r"\d+\.\d\d ± \d\.\d\d", README)
+    assert len(shown) > 50
+    assert [figure for figure in shown if figure not in of_cards] == []
