@@ -100,8 +100,8 @@ def choose_head(learn: ClassPool, choose: ClassPool, shape: tuple[int | str, ...
             say(f"{trial} on development episodes")
         return found
 
-    centre, named = _centre(learn), learn.inputs.ndim == 3
-    trials = tried(_candidates(centre, _names(learn, centre) if named else None))
+    named = learn.inputs.ndim == 3
+    trials = tried(_candidates(learn))
     best = max(trials, key=lambda trial: trial.mean)  # of equals the first, which is the simplest
     if named and best.head.values["log_worth"] > NO_WORTH:
         others = (replace(best.head, values={**best.head.values, "log_worth": math.log(w)}) for w in WORTHS if w != 1)
@@ -117,18 +117,19 @@ def centred(pool: ClassPool, centre: NDArray[np.float32]) -> ClassPool:
     return replace(pool, inputs=np.where(there, pool.inputs - centre, 0).astype(np.float32))
 
 
-def _candidates(centre: NDArray[np.float32], names: dict[str, float] | None) -> Iterator[Head]:
+def _candidates(learn: ClassPool) -> Iterator[Head]:
     """Prototypes and ridge regressions; where classes have names, prototypes and mixes of both, helped by the names.
 
     Logits of a scale of 1, for now.
     """
+    centre = _centre(learn)
     for where in (np.zeros_like(centre), centre):
-        if names is None:
+        if learn.inputs.ndim == 2:
             yield Head({"name": "protonet", "metric": "cosine"}, {"log_scale": 0.0}, where)
             for penalty in PENALTIES:
                 yield Head({"name": "ridge"}, {"log_scale": 0.0, "log_lambda": math.log(penalty)}, where)
             continue
-        values = {"log_scale": 0.0, **names}
+        values = {"log_scale": 0.0, **_names(learn, where)}  # cosines are others where a common part is left in
         yield Head({"name": "named", "mix": 0.0}, values, where)
         for penalty in PENALTIES:
             yield Head({"name": "named", "mix": 0.5, "penalty": penalty}, values, where)

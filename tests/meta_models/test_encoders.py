@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 from tokenizers import Tokenizer
 
+from meta_models.algorithms.named import trust
 from meta_models.catalogue import Catalogue
 from meta_models.datasets import ClassPool, DataError
 from meta_models.decompositions import NotDecomposableError
@@ -285,6 +287,17 @@ def test_names_count_where_they_tell(telling: bool) -> None:
     rng = np.random.default_rng(0)
     best = choose_head(a_pool(rng, 0.0, telling), a_pool(rng, 0.0, telling), (152,), quietly)
     assert (best.head.values["log_worth"] > NO_WORTH) == telling
+
+
+def test_names_are_trusted_by_the_features_that_a_head_sees() -> None:
+    """Where classes to choose by have another common part, features stay as they came, and names count for them too."""
+    rng = np.random.default_rng(0)
+    learn, choose = (a_pool(rng, shift, True) for shift in (3.0, -3.0))
+    head = choose_head(learn, choose, (152,), quietly).head
+    assert not head.centre.any()
+    meta_params = {name: torch.tensor(value) for name, value in head.values.items()}
+    means, names = torch.from_numpy(choose.inputs[::10]).unbind(1)
+    assert trust(meta_params, means, names) > 0.5
 
 
 def added(tmp_path: Path, name: str = "colours") -> Manifest:
