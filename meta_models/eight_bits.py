@@ -58,7 +58,7 @@ def _shrink_convolutions(graph: onnx.GraphProto) -> None:
             made += _scaled(graph, name, whole, scales)
         else:
             made += _scaled(graph, f"{name}/once", once, scales[: once.shape[1], 0, 0])
-            made += spreading(graph, name, whole.shape[3], f"{name}/once", whole.shape)
+            made += spreading(graph, name, f"{name}/once", whole.shape)
     nodes = [*made, *graph.node]
     graph.ClearField("node")
     graph.node.extend(nodes)

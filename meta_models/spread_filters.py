@@ -30,10 +30,9 @@ def only_once(whole: NDArray[np.int8], scales: NDArray[np.float32]) -> NDArray[n
     return once if np.array_equal(spread, whole) and (alike == alike[0]).all() else None
 
 
-def spreading(
-    graph: onnx.GraphProto, name: str, kernel: int, once: str, shape: tuple[int, ...]
-) -> list[onnx.NodeProto]:
+def spreading(graph: onnx.GraphProto, name: str, once: str, shape: tuple[int, ...]) -> list[onnx.NodeProto]:
     """Nodes that make the filters `name`, of `shape`, of the floats `once`; what they need besides joins the graph."""
+    kernel = shape[3]
     places = f"places{kernel}"
     if places not in {tensor.name for tensor in graph.initializer}:
         graph.initializer.append(numpy_helper.from_array(_places(kernel), places))
