@@ -88,7 +88,7 @@ def _held_out(spec: ModelSpec, support: SupportSet, path: ServingPath, go_on: Go
     """Whether each example that can be held out is given its class."""
     manifest = path.served.manifest
     temperature = manifest.calibration_for(len(spec.classes), spec.mean_shot).temperature
-    features = path.features(support.inputs)
+    features = path.support_features(support.inputs, support.labels)
     quality = cross_validate(path.torch_model, support, features, defaults(manifest), temperature, go_on)
     given = np.array(quality.given)
     return (given == support.labels)[given >= 0]

@@ -44,5 +44,5 @@ def load(published: Published, device: str) -> ServingPath:
     labels = np.array([0, 0, 1, 1])
     inputs = published.manifest.input.examples(np.random.default_rng(0), labels)
     one_step = InnerSettings(1, 0.0) if path.torch_model.algorithm.inner else None
-    path.adapt(path.features(inputs), labels, 2, one_step)
+    path.adapt(path.support_features(inputs, labels), labels, 2, one_step)
     return path

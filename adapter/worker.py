@@ -119,7 +119,7 @@ class Worker:
         adapted = self.weights.get(owner, spec.weights, files)
         if adapted is not None and measured:
             return self.records.finish(claim, _ms_since(began))
-        model, features = path.torch_model, path.features(support.inputs)
+        model, features = path.torch_model, path.support_features(support.inputs, support.labels)
         if adapted is None:
 
             def tell(step: int, support_loss: float) -> None:

@@ -55,6 +55,9 @@ class Known(ServingPath):
     rows: dict[bytes, int]
 
     def features(self, inputs: NDArray[Any]) -> Features:
+        return self.torch_model.of_queries(self.support_features(inputs))
+
+    def support_features(self, inputs: NDArray[Any], labels: NDArray[np.int64] | None = None) -> Features:
         return self.table[[self.rows[one.tobytes()] for one in inputs]]
 
 
@@ -89,7 +92,7 @@ def one_episode(paths: dict[str, Known], pool: ClassPool, spec: EpisodeSpec, num
 
     def accuracy(of: ModelSpec) -> float:
         path = paths[of.meta_model]
-        adapted = adapt(path.torch_model, support, path.features(support.inputs), of.adaptation)
+        adapted = adapt(path.torch_model, support, path.support_features(support.inputs, support.labels), of.adaptation)
         return float((path.logits(adapted, path.features(queries)).argmax(1) == truth).mean())
 
     chosen, _ = choose(asked, support, paths)

@@ -65,7 +65,7 @@ def decoded(decoder: Decoder, path: ServingPath, files: list[tuple[str, bytes]])
 
 def bare(path: ServingPath, support: SupportSet) -> Arrays:
     """What a worker computes, without the service around it."""
-    return adapt(path.torch_model, support, path.features(support.inputs), Adaptation())
+    return adapt(path.torch_model, support, path.support_features(support.inputs, support.labels), Adaptation())
 
 
 def bare_process(name: str, calls: Connection) -> None:

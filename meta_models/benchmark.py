@@ -174,7 +174,7 @@ class Subject:
             episode = sample_episode(pool, spec, TEST_SEED, number)
             support, query = pool.inputs[episode.support.ravel()], pool.inputs[episode.query.ravel()[:1]]
             began = time.perf_counter()
-            adapted = self.path.adapt(self.path.features(support), np.arange(n_way), n_way)
+            adapted = self.path.adapt(self.path.support_features(support, np.arange(n_way)), np.arange(n_way), n_way)
             adapting.append(time.perf_counter() - began)
             began = time.perf_counter()
             self.path.logits(adapted, self.path.features(query))

@@ -93,7 +93,7 @@ class _AllButLast:
     def __init__(self, inner: Classifier) -> None:
         self._inner = inner
         self.shares_body = inner.shares_body
-        self.features = inner.features
+        self.support_features = inner.support_features
         self.logits = inner.logits
 
     def adapt(self, features, labels, n_way, inner):

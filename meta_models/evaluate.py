@@ -23,7 +23,7 @@ class Classifier(Protocol):
     @property
     def shares_body(self) -> bool: ...
 
-    def features(self, inputs: NDArray[Any]) -> Features: ...
+    def support_features(self, inputs: NDArray[Any]) -> Features: ...
 
     def adapt(
         self, features: Features, labels: NDArray[np.int64], n_way: int, inner: InnerSettings | None
@@ -87,14 +87,14 @@ def episode_logits(
 
 
 def pool_features(classifier: Classifier, pool: ClassPool) -> Features:
-    """Features of the pool's own examples; its `inputs` may hold many more, whose rows stay zero.
+    """What adapting reads of the pool's own examples; its `inputs` may hold many more, whose rows stay zero.
 
     Where no body is shared, the inputs themselves.
     """
     if not classifier.shares_body:
         return pool.inputs
     own = np.concatenate(pool.class_examples)
-    computed = classifier.features(pool.inputs[own])
+    computed = classifier.support_features(pool.inputs[own])
     features = np.zeros((len(pool.inputs), *computed.shape[1:]), np.float32)
     features[own] = computed
     return features

@@ -61,6 +61,10 @@ def export_adapting(model: TorchModel, manifest: Manifest, inner: InnerSettings 
         PublishError: the graph's probabilities differ from torch's by more than `PARITY`.
         NotDecomposableError: something in it cannot be said in ONNX for any number of examples.
     """
+    if model.n_support_views:
+        raise NotDecomposableError(
+            f"{manifest.reference} has no adapting export: it adapts to views of examples, which only the service makes"
+        )
     inner = inner or model.algorithm.inner
     about = AdaptingAbout(
         meta_model=manifest.reference,

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from meta_models.algorithms import ALGORITHMS, Algorithm, InnerSettings, Tensors
 from meta_models.algorithms.inner_loop import CHUNK
-from meta_models.algorithms.protocol import HoldsOut, OnStep, n_features
+from meta_models.algorithms.protocol import HoldsOut, OnStep, SeesViews, n_features
 from meta_models.backbones import BACKBONES
 from meta_models.backbones.encoder import Encoder
 from meta_models.manifest import BODY_FILE, META_PARAMS_FILE, Manifest
 from meta_models.serving import Arrays, BodyGraph, Features
+from meta_models.support_views import with_views
 
 
 def build_algorithm(algorithm: dict[str, Any], backbone: dict[str, Any], shape: tuple[int | str, ...]) -> Algorithm:
@@ -62,6 +63,19 @@ class TorchModel:
         """Whether each adaptation runs, and changes, a network of its own: what makes it slow."""
         return not self.shares_body and any(name.startswith("backbone.") for name in self.meta_params)
 
+    @property
+    def n_support_views(self) -> int:
+        """Views that adapting sees of an example besides it."""
+        return self.algorithm.n_support_views if isinstance(self.algorithm, SeesViews) else 0
+
+    def support_views(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        """(n, *shape) to (n, n_support_views, *shape), of the same kind of numbers: what a body's graph takes."""
+        if not isinstance(self.algorithm, SeesViews):
+            raise TypeError(f"{self.algorithm.name} adapts to no views")
+        with torch.inference_mode():
+            found = self.algorithm.support_views(as_floats(torch.from_numpy(np.ascontiguousarray(inputs))))
+        return (found * 255).round().to(torch.uint8).numpy() if inputs.dtype == np.uint8 else found.numpy()
+
     def features(self, inputs: NDArray[Any]) -> Features:
         """(n, *shape) to features, a chunk at a time; the inputs where no body is shared."""
         if not self.shares_body:
@@ -74,6 +88,14 @@ class TorchModel:
                 for start in range(0, len(inputs), CHUNK)
             ]
         return torch.cat(parts).numpy()
+
+    def support_features(self, inputs: NDArray[Any], labels: NDArray[np.int64] | None = None) -> Features:
+        """What `adapt` reads of a support set: `with_views`."""
+        return with_views(self, self, inputs, labels)
+
+    def of_queries(self, features: Features) -> Features:
+        """Of features that may stand beside those of views, the inputs' own, as queries have."""
+        return features[:, 0] if self.n_support_views and features.ndim == 3 else features
 
     def adapt(
         self,
@@ -97,6 +119,7 @@ class TorchModel:
 
     def logits(self, adapted: Arrays, features: Features) -> NDArray[np.float32]:
         """Query features to logits (n_query, n_way)."""
+        features = self.of_queries(features)
         tensors = {name: torch.from_numpy(a).to(self.device) for name, a in adapted.items()}
         with torch.inference_mode():
             return self.algorithm.head(self.meta_params, tensors, self._tensor(features)).float().cpu().numpy()

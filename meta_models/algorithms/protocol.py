@@ -148,6 +148,21 @@ class HoldsOut(Protocol):
 
 
 @runtime_checkable
+class SeesViews(Protocol):
+    """An algorithm that adapts to views of an example besides it, where its class has no other."""
+
+    @property
+    def n_support_views(self) -> int:
+        """0 where it wants none. Else `adapt` takes features (n_support, 1 + n_support_views, d) too: each example's
+        and those of its views, or its own again."""
+        ...
+
+    def support_views(self, inputs: Tensor) -> Tensor:
+        """(n, *input_shape) float32 to (n, n_support_views, *input_shape)."""
+        ...
+
+
+@runtime_checkable
 class CapsSteps(Protocol):
     """An algorithm that learned something for each inner step and cannot take more of them."""
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from meta_models.algorithms import tangents
 from meta_models.algorithms.bodies import SharedBody
 from meta_models.algorithms.protocol import (
     InnerSettings,
@@ -32,14 +33,27 @@ class ProtoNet(SharedBody):
 
     `metric="cosine"` learns the scale with the backbone (Gidaris & Komodakis 2018, arXiv:1804.09458). With `mirror` a
     feature is the mean of a picture's and its mirror image's, each of unit length, once the backbone is trained. With
-    `centred` features of unit length lose the mean of the training classes' (Wang et al. 2019, arXiv:1911.04623).
+    `centred` features of unit length lose the mean of the training classes' (Wang et al. 2019, arXiv:1911.04623). With
+    `tangents` prototypes lose what turns and shears of an only example change (`tangents.py`).
     """
 
     name: ClassVar[str] = "protonet"
     metric: Literal["euclidean", "cosine"] = "cosine"
     mirror: bool = False
     centred: bool = False
+    tangents: bool = False
     inner: InnerSettings | None = None
+
+    def __post_init__(self) -> None:
+        if self.tangents and self.metric != "cosine":
+            raise ValueError('tangents: of prototypes compared by cosine; let metric be "cosine" or leave it out')
+
+    @property
+    def n_support_views(self) -> int:
+        return tangents.N_VIEWS if self.tangents else 0
+
+    def support_views(self, inputs: Tensor) -> Tensor:
+        return tangents.views(inputs)
 
     def init(self) -> Tensors:
         scale = 10.0 if self.metric == "cosine" else 1.0
@@ -72,25 +86,37 @@ class ProtoNet(SharedBody):
         create_graph: bool = False,
         on_step: OnStep | None = None,
     ) -> Tensors:
-        if self.metric == "cosine":
-            features = functional.normalize(features.float(), dim=-1)
-        return {"prototypes": class_means(features, labels, n_way)}
+        own, along = self._seen(features, labels)
+        prototypes = class_means(own, labels, n_way)
+        return {"prototypes": prototypes if along is None else tangents.without(prototypes, along)}
 
     def held_out(self, meta_params: Tensors, features: Tensor, labels: Tensor, n_way: int) -> Tensor:
         """Without its example x a class of n with the sum s has the prototype (s - x) / (n - 1); the others stay."""
         if len(labels) == n_way:  # nothing can be held out, and finding that out should cost nothing
             return features.new_full((n_way, n_way), math.nan, dtype=torch.float32)
-        x = functional.normalize(features.float(), dim=-1) if self.metric == "cosine" else features.float()
+        x, along = self._seen(features.float(), labels)
         members = memberships(labels, n_way)
         sums, counts = members.T @ x, members.sum(0)
-        logits = self.head(meta_params, {"prototypes": sums / counts[:, None]}, features)
         own, others = sums[labels] - x, counts[labels, None] - 1
+        if along is not None:  # of classes of one example, which is never held out
+            sums, own = tangents.without(sums, along), tangents.without(own, along)
+        logits = self.head(meta_params, {"prototypes": sums / counts[:, None]}, x)
         if self.metric == "cosine":
             without = (x * functional.normalize(own, dim=-1)).sum(-1)
         else:
             without = -((x - own / others) ** 2).sum(-1)
         logits[torch.arange(len(labels), device=labels.device), labels] = meta_params["log_scale"].exp() * without
         return logits.masked_fill(others == 0, math.nan)
+
+    def _seen(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(n, d) of the examples, and by what (m, d) views differ of those that are the only ones of their class; None
+        where there are no views."""
+        if self.metric == "cosine":
+            features = functional.normalize(features.float(), dim=-1)
+        if features.ndim == 2:
+            return features, None
+        only = (labels[:, None] == labels).sum(1) == 1
+        return features[:, 0], (features[only, 1:] - features[only, :1]).flatten(0, 1)
 
     def head(self, meta_params: Tensors, adapted: Tensors, features: Tensor) -> Tensor:
         prototypes, scale = adapted["prototypes"], meta_params["log_scale"].exp()

@@ -177,7 +177,7 @@ class _Ready:
     def __init__(self, model: TorchModel) -> None:
         self.adapt, self._logits = model.adapt, model.logits
 
-    def features(self, inputs: NDArray[Any]) -> NDArray[Any]:
+    def support_features(self, inputs: NDArray[Any]) -> NDArray[Any]:
         return inputs
 
     def logits(self, adapted: dict[str, NDArray[np.float32]], features: NDArray[Any]) -> NDArray[np.float32]:

@@ -203,7 +203,7 @@ def test_counts_unbalance_the_support_set(pool: ClassPool) -> None:
     class Spy:
         shares_body = False
 
-        def features(self, inputs: np.ndarray) -> np.ndarray:
+        def support_features(self, inputs: np.ndarray) -> np.ndarray:
             return inputs
 
         def adapt(self, features: np.ndarray, labels: np.ndarray, n_way: int, inner: None) -> dict[str, np.ndarray]:

@@ -26,7 +26,7 @@ class TooSure:
     def __init__(self) -> None:
         self.adapted_to = set()
 
-    def features(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def support_features(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         return inputs
 
     def adapt(
