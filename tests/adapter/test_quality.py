@@ -42,18 +42,20 @@ def model(request: pytest.FixtureRequest) -> TorchModel:
     return TorchModel.load(folder, read_manifest(folder))
 
 
-@pytest.mark.parametrize("name", ["omniglot-protonet", "omniglot-views", "photo-resnet12", "euclidean"])
+@pytest.mark.parametrize("name", ["omniglot-protonet", "omniglot-views", "photo-resnet12", "euclidean", "tangents"])
 def test_the_closed_form_is_adapting_without_each_example(name: str) -> None:
-    folder = ZOO / name.replace("euclidean", "omniglot-protonet")
+    folder = ZOO / {"euclidean": "omniglot-protonet", "tangents": "omniglot-protonet"}.get(name, name)
     model = TorchModel.load(folder, read_manifest(folder))
-    if name == "euclidean":
+    if name in ("euclidean", "tangents"):
         assert isinstance(model.algorithm, ProtoNet)
-        model = replace(model, algorithm=replace(model.algorithm, metric="euclidean"))
+        change = {"metric": "euclidean"} if name == "euclidean" else {"tangents": True}
+        model = replace(model, algorithm=replace(model.algorithm, **change))
     support = a_support()
     if name == "photo-resnet12":
         padded = np.pad(support.inputs, ((0, 0), (0, 0), (2, 2), (2, 2)))
         support = replace(support, inputs=np.tile(padded, (1, 3, 1, 1)))
-    features = model.features(support.inputs)
+    features = model.support_features(support.inputs, support.labels)
+    assert features.ndim == (3 if name == "tangents" else 2)
     logits = model.held_out(features, support.labels, 4)
     assert logits is not None
     counts = np.array(support.counts)
