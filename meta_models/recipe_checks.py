@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from meta_models.algorithms import ALGORITHMS, Algorithm, InnerSettings
 from meta_models.algorithms.maml import MAML
 from meta_models.algorithms.mamlpp import MAMLPP
-from meta_models.algorithms.protocol import CapsSteps
+from meta_models.algorithms.protocol import CapsSteps, SeesViews
 from meta_models.algorithms.reptile import Reptile
 from meta_models.backbones import BACKBONES
 from meta_models.episodes import EpisodeSpec
@@ -52,6 +52,10 @@ def check(recipe: Recipe) -> None:
         EpisodeSpec(**kind)
     check_options(recipe.augment_type, recipe.augment, "augment")
     algorithm = _built(recipe)
+    if isinstance(algorithm, SeesViews) and algorithm.n_support_views and len(recipe.input.shape) != 3:
+        raise ValueError(
+            f"[algorithm] tangents: {recipe.input.kind} examples cannot be turned and sheared; leave it out"
+        )
     _check_inner_loop(recipe, algorithm)
     _check_prefixes(recipe, algorithm)
 

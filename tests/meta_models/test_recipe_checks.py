@@ -88,6 +88,14 @@ def test_a_default_below_1_can_be_said(tmp_path: Path) -> None:
             {"algorithm": {"name": "protonet", "metric": "manhattan"}},
             "metric: Input should be 'euclidean'",
         ),
+        (
+            {
+                "algorithm": {"name": "protonet", "tangents": True},
+                "backbone": {"name": "identity"},
+                "input": {"kind": "vector"},
+            },
+            r"\[algorithm\] tangents: vector examples cannot be turned and sheared",
+        ),
         ({"episodes.symmetries": "mirrors"}, r"\[episodes\] symmetries: Input should be"),
         ({"episodes.n_shots": 1}, r"\[episodes\] knows no n_shots"),
         ({"episodes.n_way": 1}, "n_way of an episode is 1; it must be at least 2"),
