@@ -63,7 +63,8 @@ def export_adapting(model: TorchModel, manifest: Manifest, inner: InnerSettings 
     """
     if model.n_support_views:
         raise NotDecomposableError(
-            f"{manifest.reference} has no adapting export: it adapts to views of examples, which only the service makes"
+            f"{manifest.reference} has no adapting export: it adapts to views of examples, which the service "
+            "makes; export an adapted model instead"
         )
     inner = inner or model.algorithm.inner
     about = AdaptingAbout(

@@ -52,7 +52,7 @@ def accuracy(
     say = partial((err if as_json else out).print, highlight=False, soft_wrap=True)
     with friendly(FileNotFoundError, DataError, ValueError):
         measured = benchmark.Log(log)
-        chosen = [p for p in Catalogue() if any(part in p.manifest.name for part in only.split(","))]
+        chosen = [p for p in Catalogue() if any(part.strip() in p.manifest.name for part in only.split(","))]
         if again:
             chosen = [replace(one, manifest=measure_again(one, data, measured, say, episodes)) for one in chosen]
 

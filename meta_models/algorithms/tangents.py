@@ -12,7 +12,8 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from meta_models.algorithms.affine import moved
 
 TURN, SHEAR = math.radians(15), 0.3
 STRENGTH = 50.0
@@ -24,17 +25,7 @@ N_VIEWS = 4
 def views(inputs: Tensor) -> Tensor:
     """(n, channels, height, width) to (n, 4, channels, height, width): turned and sheared, either way."""
     maps = [_turned(TURN), _turned(-TURN), [[1, SHEAR, 0], [0, 1, 0]], [[1, -SHEAR, 0], [0, 1, 0]]]
-    grids = functional.affine_grid(
-        torch.tensor(maps, dtype=inputs.dtype, device=inputs.device),
-        [len(maps), *inputs.shape[1:]],
-        align_corners=False,
-    )
-    n = len(inputs)
-    seen = [
-        functional.grid_sample(inputs, grid.expand(n, -1, -1, -1), align_corners=False, padding_mode="border")
-        for grid in grids
-    ]
-    return torch.stack(seen, 1)
+    return torch.stack(moved(inputs, inputs.new_tensor(maps), padding="border"), 1)
 
 
 def without(prototypes: Tensor, differences: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from meta_models.algorithms.affine import moved
 from meta_models.algorithms.protocol import Tensors, with_backbone
 from meta_models.algorithms.protonet import ProtoNet
 
@@ -37,8 +38,6 @@ class LearnedViews(ProtoNet):
     def body(self, meta_params: Tensors, inputs: Tensor, *, training: bool = False) -> Tensor:
         """(n, channels, height, width) to (n, d): the mean of the views' features, each of unit length."""
         n, maps = len(inputs), meta_params["views.maps"]
-        grids = functional.affine_grid(maps, [self.n_views, *inputs.shape[1:]], align_corners=False)
-        seen = [functional.grid_sample(inputs, grid.expand(n, -1, -1, -1), align_corners=False) for grid in grids]
-        features = with_backbone(self.backbone, meta_params, torch.cat(seen))
+        features = with_backbone(self.backbone, meta_params, torch.cat(moved(inputs, maps)))
         directions = functional.normalize(features.float(), dim=-1).unflatten(0, (self.n_views, n))
         return torch.einsum("v,vnd->nd", meta_params["views.log_weights"].softmax(0), directions)
