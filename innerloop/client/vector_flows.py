@@ -50,6 +50,7 @@ def adapt_vectors(
     """`flows.adapt` for (n, n_dimensions) numbers and their n labels, sent as a `.npy` file.
 
     Raises:
+        ValueError: they are complex numbers.
         InnerloopHTTPError: refused.
         AdaptationFailed, Canceled: it was accepted, and there will be no model after all.
         TimeoutError: not ready after `wait` seconds.
@@ -107,6 +108,9 @@ def predict_vectors(
 def _npy(array: ArrayLike) -> bytes:
     import numpy as np
 
+    numbers = np.asarray(array)
+    if numbers.dtype.kind == "c":
+        raise ValueError(f"vectors are real numbers, not {numbers.dtype}; let both parts be columns of their own")
     file = io.BytesIO()
-    np.save(file, np.ascontiguousarray(array, np.float32), allow_pickle=False)
+    np.save(file, np.ascontiguousarray(numbers, np.float32), allow_pickle=False)
     return file.getvalue()

@@ -187,6 +187,8 @@ def raises(kind: type[Exception], words: str, call: Callable[[Client], Any]) -> 
         raises(TypeError, "found one int", lambda c: c.adapt(3)),
         raises(TypeError, "that of input 1 is None", lambda c: c.adapt([("a", "b"), (None, "c")])),
         raises(TypeError, "that of row 0 is nan", lambda c: c.adapt_vectors(np.eye(2), [np.nan, 1])),
+        raises(ValueError, "real numbers, not complex128", lambda c: c.adapt_vectors(1j * np.eye(2), ["a", "b"])),
+        raises(ValueError, "real numbers, not complex128", lambda c: c.predict_vectors("mdl_1", 1j * np.eye(2))),
         raises(TypeError, r"found dict; of a model it is model\['id'\]", lambda c: c.delete({"id": "m"})),
         raises(TypeError, "if_match is an ETag, found dict", lambda c: c.delete("m", if_match={"id": "m"})),
         raises(ValueError, "'' is no ETag", lambda c: c.delete("m", if_match="")),
