@@ -25,7 +25,8 @@ def adapt(
 ) -> Arrays:
     """Adapt to a support set in canonical order; the same arguments give the same tensors.
 
-    `features` are the model's of the support inputs; `on_step` is told (step, support loss) before each inner step.
+    `features` are what it reads of the support inputs (`support_features`); `on_step` is told (step, support loss)
+    before each inner step.
 
     Raises:
         AdaptationDivergedError: `inner_lr` was too large for this support set.

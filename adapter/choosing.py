@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adapter.measure import FOLDS, GoOn, cross_validate
+from adapter.measure import FOLDS, GoOn, cross_validate, fold_of
 from adapter.models import Adaptation, ModelSpec, Selection, Trial
 from adapter.support_set import SupportSet
 from meta_models.manifest import Manifest
@@ -86,6 +86,8 @@ def _fits(inputs: NDArray[Any], shape: tuple[int | str, ...]) -> bool:
 
 def _held_out(spec: ModelSpec, support: SupportSet, path: ServingPath, go_on: GoOn | None) -> NDArray[np.bool_]:
     """Whether each example that can be held out is given its class."""
+    if max(fold_of(support)) < 0:
+        return np.zeros(0, np.bool_)
     manifest = path.served.manifest
     temperature = manifest.calibration_for(len(spec.classes), spec.mean_shot).temperature
     features = path.support_features(support.inputs, support.labels)

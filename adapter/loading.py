@@ -41,7 +41,7 @@ def load(published: Published, device: str) -> ServingPath:
         ServedModel(published.folder, published.manifest),
         TorchModel.load(published.folder, published.manifest, device),
     )
-    labels = np.array([0, 0, 1, 1])
+    labels = np.array([0, 1, 1])  # one alone, which some algorithms see in views, and several
     inputs = published.manifest.input.examples(np.random.default_rng(0), labels)
     one_step = InnerSettings(1, 0.0) if path.torch_model.algorithm.inner else None
     path.adapt(path.support_features(inputs, labels), labels, 2, one_step)

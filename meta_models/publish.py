@@ -226,7 +226,8 @@ def put_in_place(manifest: Manifest, made: Path, folder: Path, settings: Iterabl
 def next_version(manifest: Manifest, folder: Path, say: Callable[[str], None]) -> Manifest:
     """The manifest under the version to publish it as in `folder`: a later one than is there, if it answers otherwise.
 
-    Adapted models name the version that they came from, and answer with its graphs, inner loop and calibration.
+    Adapted models name the version that they came from, and answer with its graphs, algorithm, inner loop and
+    calibration.
     """
     _put_back(folder)
     try:
@@ -238,6 +239,7 @@ def next_version(manifest: Manifest, folder: Path, say: Callable[[str], None]) -
         "other weights": all(there.files.get(file) == manifest.files.get(file) for file in files),
         "another inner loop": there.inner_loop == manifest.inner_loop,
         "another calibration": there.calibration == manifest.calibration,
+        "another algorithm": there.algorithm == manifest.algorithm,
     }
     other = " and ".join(what for what, same in compared.items() if not same)
     version = max(manifest.version, there.version + bool(other))

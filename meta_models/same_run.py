@@ -20,7 +20,9 @@ from meta_models.splits import Pools, Splits
 LEARNED_FROM = "classes to learn from"
 NOT_LEARNED = ("name", "version", "description", "development", "search", "beside_paper", "small_body")
 AFTERWARDS = ("outer.blend", "outer.all_classes_steps")
-"""Of a recipe: what the outer loop's weights do not depend on, though the published folder may."""
+ONCE_LEARNED = ("mirror", "roots", "tangents")
+"""Of a recipe and of its algorithm's options: what the outer loop's weights do not depend on, though the published
+folder may."""
 
 
 @contextmanager
@@ -102,6 +104,8 @@ def _deciding(recipe: dict[str, Any]) -> dict[str, Any]:
     than a member."""
     told: dict[str, Any] = {}
     for key, value in recipe.items():
+        if key == "algorithm":
+            value = {option: one for option, one in value.items() if option not in ONCE_LEARNED}
         taken_apart = key in ("input", "data", "outer")
         told |= {f"{key}.{member}": one for member, one in value.items()} if taken_apart else {key: value}
     return {key: value for key, value in told.items() if key not in (*NOT_LEARNED, *AFTERWARDS)}

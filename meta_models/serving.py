@@ -18,7 +18,8 @@ from meta_models.manifest import BODY_FILE, HEAD_FILE, Calibration, Manifest, re
 from meta_models.measures import softmax
 
 Features = NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int16]
-"""The body's output; the pre-processed inputs themselves where there is no shared body."""
+"""The body's output; the pre-processed inputs themselves where there is no shared body. Of a support set also
+(n, 1 + v, d), with v views each."""
 
 Arrays = dict[str, NDArray[np.float32]]
 """Adapted tensors, by the names of the head's graph inputs."""

@@ -27,11 +27,11 @@ class _Body(Protocol):
 def with_views(body: _Body, model: _Seer, inputs: NDArray[Any], labels: NDArray[np.int64] | None = None) -> Features:
     """(n, *shape) to features, or to (n, 1 + n_support_views, d): each example's and its views'.
 
-    With the support set's labels (n,) only examples that are alone in their class are seen in views, which are all
-    that adapting reads; the others' own features stand for those of their views.
+    With the support set's labels (n,) only examples that are alone in their class but for copies are seen in views,
+    which are all that adapting reads; the others' own features stand for those of their views.
     """
     own = cast("NDArray[np.float32]", body.features(inputs))
-    seen = np.arange(len(inputs)) if labels is None else np.flatnonzero(np.bincount(labels)[labels] == 1)
+    seen = np.arange(len(inputs)) if labels is None else _alone(inputs, labels)
     if not model.n_support_views or not len(seen):
         return own
     found = np.repeat(own[:, None], 1 + model.n_support_views, axis=1)
@@ -40,3 +40,10 @@ def with_views(body: _Body, model: _Seer, inputs: NDArray[Any], labels: NDArray[
         views = model.support_views(inputs[rows]).reshape(-1, *inputs.shape[1:])
         found[rows, 1:] = body.features(views).reshape(len(rows), model.n_support_views, -1)
     return found
+
+
+def _alone(inputs: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows of the first examples of classes that have no other but copies of them."""
+    _, first = np.unique(labels, return_index=True)
+    differs = (inputs != inputs[first[labels]]).reshape(len(labels), -1).any(1)
+    return first[np.bincount(labels, weights=differs) == 0]

@@ -27,11 +27,11 @@ from meta_models.algorithms.set_to_set import init_set_to_set, set_to_set
 class Committee(ProtoNet):
     """A Prototypical Network whose feature is those of `members` networks, each of unit length, one after another.
 
-    To one example a class the cosine is the mean of the members'. What makes them differ is where they began: each
-    learns from its own answers. With `context` the prototypes of an episode see one another while a member learns,
-    which makes better features, and no longer once it has learned. With `roots` features are compared by their square
-    roots then, as histograms are (Arandjelović & Zisserman 2012, doi:10.1109/CVPR.2012.6248018): features of a network
-    that ends with a ReLU.
+    To one example a class, without `tangents`, the cosine is the mean of the members'. What makes them differ is where
+    they began: each learns from its own answers. With `context` the prototypes of an episode see one another while a
+    member learns, which makes better features, and no longer once it has learned. With `roots` features are compared by
+    their square roots then, as histograms are (Arandjelović & Zisserman 2012, doi:10.1109/CVPR.2012.6248018): features
+    of a network that ends with a ReLU.
     """
 
     name: ClassVar[str] = "committee"

@@ -149,7 +149,7 @@ class HoldsOut(Protocol):
 
 @runtime_checkable
 class SeesViews(Protocol):
-    """An algorithm that adapts to views of an example besides it, where its class has no other."""
+    """An algorithm that adapts to views of an example besides it, where its class has no other but copies of it."""
 
     @property
     def n_support_views(self) -> int:

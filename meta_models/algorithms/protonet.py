@@ -86,19 +86,23 @@ class ProtoNet(SharedBody):
         create_graph: bool = False,
         on_step: OnStep | None = None,
     ) -> Tensors:
-        own, along = self._seen(features, labels)
+        own, along = self._seen(features, labels, n_way)
         prototypes = class_means(own, labels, n_way)
         return {"prototypes": prototypes if along is None else tangents.without(prototypes, along)}
 
     def held_out(self, meta_params: Tensors, features: Tensor, labels: Tensor, n_way: int) -> Tensor:
-        """Without its example x a class of n with the sum s has the prototype (s - x) / (n - 1); the others stay."""
+        """Without its example x a class of n with the sum s has the prototype (s - x) / (n - 1); the others stay.
+
+        What views change of examples alone in their class stays what it was: of a class of two the other one is not
+        seen in views.
+        """
         if len(labels) == n_way:  # nothing can be held out, and finding that out should cost nothing
             return features.new_full((n_way, n_way), math.nan, dtype=torch.float32)
-        x, along = self._seen(features.float(), labels)
+        x, along = self._seen(features.float(), labels, n_way)
         members = memberships(labels, n_way)
         sums, counts = members.T @ x, members.sum(0)
         own, others = sums[labels] - x, counts[labels, None] - 1
-        if along is not None:  # of classes of one example, which is never held out
+        if along is not None:
             sums, own = tangents.without(sums, along), tangents.without(own, along)
         logits = self.head(meta_params, {"prototypes": sums / counts[:, None]}, x)
         if self.metric == "cosine":
@@ -108,15 +112,20 @@ class ProtoNet(SharedBody):
         logits[torch.arange(len(labels), device=labels.device), labels] = meta_params["log_scale"].exp() * without
         return logits.masked_fill(others == 0, math.nan)
 
-    def _seen(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(n, d) of the examples, and by what (m, d) views differ of those that are the only ones of their class; None
-        where there are no views."""
-        if self.metric == "cosine":
-            features = functional.normalize(features.float(), dim=-1)
+    def _seen(self, features: Tensor, labels: Tensor, n_way: int) -> tuple[Tensor, Tensor | None]:
+        """(n, d) of the examples, and by what (m, d) views differ of those whose classes have no other but copies of
+        them; None where there are no views."""
+
+        def unit(some: Tensor) -> Tensor:
+            return functional.normalize(some.float(), dim=-1) if self.metric == "cosine" else some
+
         if features.ndim == 2:
-            return features, None
-        only = (labels[:, None] == labels).sum(1) == 1
-        return features[:, 0], (features[only, 1:] - features[only, :1]).flatten(0, 1)
+            return unit(features), None
+        own, members = features[:, 0], memberships(labels, n_way)
+        first = members.argmax(0)
+        others = members.T @ (own != own[first[labels]]).any(1).float()
+        alone = unit(features[first[others == 0]])
+        return unit(own), (alone[:, 1:] - alone[:, :1]).flatten(0, 1)
 
     def head(self, meta_params: Tensors, adapted: Tensors, features: Tensor) -> Tensor:
         prototypes, scale = adapted["prototypes"], meta_params["log_scale"].exp()

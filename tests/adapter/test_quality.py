@@ -64,6 +64,7 @@ def test_the_closed_form_is_adapting_without_each_example(name: str) -> None:
             assert np.isnan(logits[i]).all()
             continue
         rest = np.arange(len(support.labels)) != i
+        # Of a class of two the other one is not seen in views, as if it were not alone.
         without = model.adapt(features[rest], support.labels[rest], 4)
         np.testing.assert_allclose(logits[i], model.logits(without, features[i : i + 1])[0], rtol=1e-4, atol=1e-4)
     quality = leave_one_out(model, support, features, 1.0)

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from meta_models.algorithms import ALGORITHMS, Episode, InnerSettings, Tensors, meta_loss
-from meta_models.algorithms.protocol import Algorithm
+from meta_models.algorithms.protocol import Algorithm, SeesViews
 from meta_models.datasets import ClassPool
 from meta_models.inputs import DrawingSpec, VectorSpec
 from meta_models.manifest import Training
@@ -39,6 +39,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "protonet-cosine": {"name": "protonet", "metric": "cosine"},
     "protonet-mirror": {"name": "protonet", "mirror": True},
     "protonet-centred": {"name": "protonet", "mirror": True, "centred": True},
+    "protonet-tangents": {"name": "protonet", "tangents": True},
     "protonet-euclidean": {"name": "protonet", "metric": "euclidean"},
     "maml": {"name": "maml", "inner": {"inner_steps": 3, "inner_lr": 0.01}},
     "maml-inner-scale": {"name": "maml", "inner_scale": 5.0, "inner": {"inner_steps": 3, "inner_lr": 0.01}},
@@ -123,6 +124,10 @@ def episode(pool: ClassPool, counts: list[int], n_query: int = 3) -> Episode:
 
 def adapt(algorithm: Algorithm, meta_params: Tensors, e: Episode, inner: InnerSettings | None = None) -> Tensors:
     features = algorithm.body(meta_params, e.support_inputs)
+    if isinstance(algorithm, SeesViews) and algorithm.n_support_views:
+        views = algorithm.support_views(e.support_inputs).flatten(0, 1)
+        of_views = algorithm.body(meta_params, views).unflatten(0, (len(features), -1))
+        features = torch.cat([features[:, None], of_views], 1)
     return algorithm.adapt(meta_params, features, e.support_labels, e.n_way, inner=inner)
 
 

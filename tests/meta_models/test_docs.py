@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,16 @@ def test_a_card_says_what_its_paper_reports(published: Published) -> None:
         and recipe.algorithm["name"] not in BASELINES
     ):
         assert re.search("paper|reached|-vinyals", recipe.beside_paper)
+
+
+@pytest.mark.parametrize("published", [p for p in Catalogue() if p.manifest.training.recipe.startswith("meta_models/")])
+def test_a_recipe_is_of_what_is_published(published: Published) -> None:
+    """But for the inner loop, which a search may have chosen."""
+    manifest, recipe = published.manifest, load_recipe(published.manifest.name)
+    made = [build_algorithm(one.algorithm, one.backbone, one.input.shape) for one in (manifest, recipe)]
+    there, here = ({f.name: getattr(one, f.name) for f in fields(one) if f.name != "inner"} for one in made)
+    assert str(there.pop("backbone")) == str(here.pop("backbone"))
+    assert (there, manifest.version) == (here, recipe.version)
 
 
 def test_the_readme_has_the_figures_of_the_cards() -> None:

@@ -69,6 +69,18 @@ def test_only_examples_alone_in_their_class_are_seen_in_views(model: TorchModel,
     np.testing.assert_allclose(adapted, same, atol=1e-5)
 
 
+def test_copies_of_an_only_example_leave_it_alone(model: TorchModel, pool: ClassPool) -> None:
+    once, labels = pool.inputs[::12][:4], np.arange(4)
+    rows = np.array([0, 0, 1, 2, 2, 2, 3])
+    plain = model.adapt(model.support_features(once, labels), labels, 4)["prototypes"]
+    seen = model.support_features(once[rows], labels[rows])
+    np.testing.assert_allclose(model.adapt(seen, labels[rows], 4)["prototypes"], plain, atol=1e-5)
+    another = np.concatenate([once[rows], pool.inputs[1:2]])
+    seen, of = model.support_features(another, np.append(rows, 0)), np.append(rows, 0)
+    assert (seen[of == 0, 1:] == seen[of == 0, :1]).all()
+    assert np.abs(model.adapt(seen, of, 4)["prototypes"] - plain).max() > 1e-3
+
+
 def test_prototypes_have_next_to_nothing_left_along_the_differences(model: TorchModel, pool: ClassPool) -> None:
     inputs, labels = pool.inputs[::12][:5], np.arange(5)
     seen = model.support_features(inputs, labels)
