@@ -120,7 +120,7 @@ def measure(client: Client, name: str, classes: TestClasses, n_way: int, n_shot:
     calls.send([])
     process.join()
     kept = {key: np.array(values[3:]) for key, values in times.items()}
-    row: dict[str, Any] = {"meta_model": name, "n_way": n_way, "n_shot": n_shot, "rounds": rounds}
+    row: dict[str, Any] = {"meta_model": served.manifest.reference, "n_way": n_way, "n_shot": n_shot, "rounds": rounds}
     for key, values in kept.items():
         row[f"{key}_p50_ms"] = round(float(np.median(values)), 2)
     for kind in ("adapt", "predict"):

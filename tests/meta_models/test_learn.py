@@ -44,7 +44,7 @@ def test_only_committed_recipes_are_published_in_the_package(
     produced: Mock, tmp_path: Path, recipe: str, options: dict[str, Any], zoo: Path
 ) -> None:
     # A committed recipe whose meta-model is not shipped: its name is free.
-    given = copied("omniglot-residual-vinyals-cpu", tmp_path) if recipe == "a copy" else recipe
+    given = copied("omniglot-views-unlearned", tmp_path) if recipe == "a copy" else recipe
     meta_train(given, **options)
     assert produced.call_args.kwargs["zoo"] == zoo
 
