@@ -30,10 +30,13 @@ def with_views(body: _Body, model: _Seer, inputs: NDArray[Any], labels: NDArray[
     With the support set's labels (n,) only examples that are alone in their class but for copies are seen in views,
     which are all that adapting reads; the others' own features stand for those of their views.
     """
-    own = cast("NDArray[np.float32]", body.features(inputs))
-    seen = np.arange(len(inputs)) if labels is None else _alone(inputs, labels)
-    if not model.n_support_views or not len(seen):
+    own = body.features(inputs)
+    if not model.n_support_views:
         return own
+    seen = np.arange(len(inputs)) if labels is None else _alone(inputs, labels)
+    if not len(seen):
+        return own
+    own = cast("NDArray[np.float32]", own)
     found = np.repeat(own[:, None], 1 + model.n_support_views, axis=1)
     for start in range(0, len(seen), _CHUNK):
         rows = seen[start : start + _CHUNK]
