@@ -30,7 +30,7 @@ class ServingPath:
 
     def support_features(self, inputs: NDArray[Any], labels: NDArray[np.int64] | None = None) -> Features:
         """What `adapt` reads of a support set: `with_views`."""
-        return with_views(self, self.torch_model, inputs, labels)
+        return with_views(self.features, self.torch_model, inputs, labels)
 
     def adapt(
         self, features: Features, labels: NDArray[np.int64], n_way: int, inner: InnerSettings | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -20,17 +21,18 @@ class _Seer(Protocol):
     def support_views(self, inputs: NDArray[Any]) -> NDArray[Any]: ...
 
 
-class _Body(Protocol):
-    def features(self, inputs: NDArray[Any]) -> Features: ...
-
-
-def with_views(body: _Body, model: _Seer, inputs: NDArray[Any], labels: NDArray[np.int64] | None = None) -> Features:
-    """(n, *shape) to features, or to (n, 1 + n_support_views, d): each example's and its views'.
+def with_views(
+    features: Callable[[NDArray[Any]], Features],
+    model: _Seer,
+    inputs: NDArray[Any],
+    labels: NDArray[np.int64] | None = None,
+) -> Features:
+    """(n, *shape) to `features` of them, or to (n, 1 + n_support_views, d): each example's and its views'.
 
     With the support set's labels (n,) only examples that are alone in their class but for copies are seen in views,
     which are all that adapting reads; the others' own features stand for those of their views.
     """
-    own = body.features(inputs)
+    own = features(inputs)
     if not model.n_support_views:
         return own
     seen = np.arange(len(inputs)) if labels is None else _alone(inputs, labels)
@@ -41,7 +43,7 @@ def with_views(body: _Body, model: _Seer, inputs: NDArray[Any], labels: NDArray[
     for start in range(0, len(seen), _CHUNK):
         rows = seen[start : start + _CHUNK]
         views = model.support_views(inputs[rows]).reshape(-1, *inputs.shape[1:])
-        found[rows, 1:] = body.features(views).reshape(len(rows), model.n_support_views, -1)
+        found[rows, 1:] = features(views).reshape(len(rows), model.n_support_views, -1)
     return found
 
 

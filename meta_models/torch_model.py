@@ -91,7 +91,7 @@ class TorchModel:
 
     def support_features(self, inputs: NDArray[Any], labels: NDArray[np.int64] | None = None) -> Features:
         """What `adapt` reads of a support set: `with_views`."""
-        return with_views(self, self, inputs, labels)
+        return with_views(self.features, self, inputs, labels)
 
     def of_queries(self, features: Features) -> Features:
         """Of features that may stand beside those of views, the inputs' own, as queries have."""

@@ -98,7 +98,7 @@ class ProtoNet(SharedBody):
         """
         if len(labels) == n_way:  # nothing can be held out, and finding that out should cost nothing
             return features.new_full((n_way, n_way), math.nan, dtype=torch.float32)
-        x, along = self._seen(features.float(), labels, n_way)
+        x, along = self._seen(features, labels, n_way)
         members = memberships(labels, n_way)
         sums, counts = members.T @ x, members.sum(0)
         own, others = sums[labels] - x, counts[labels, None] - 1
@@ -117,7 +117,7 @@ class ProtoNet(SharedBody):
         them; None where there are no views."""
 
         def unit(some: Tensor) -> Tensor:
-            return functional.normalize(some.float(), dim=-1) if self.metric == "cosine" else some
+            return functional.normalize(some.float(), dim=-1) if self.metric == "cosine" else some.float()
 
         if features.ndim == 2:
             return unit(features), None
