@@ -20,7 +20,7 @@ from meta_models.splits import Pools, Splits
 LEARNED_FROM = "classes to learn from"
 NOT_LEARNED = ("name", "version", "description", "development", "search", "beside_paper", "small_body")
 AFTERWARDS = ("outer.blend", "outer.all_classes_steps")
-ONCE_LEARNED = ("mirror", "roots", "tangents")
+ONCE_LEARNED = ("mirror", "roots", "tangents", "hubs")
 """Of a recipe and of its algorithm's options: what the outer loop's weights do not depend on, though the published
 folder may."""
 

@@ -13,14 +13,19 @@ from torch.nn import functional
 
 from meta_models.algorithms.protocol import (
     Episode,
+    InnerSettings,
+    OnStep,
     Tensors,
     init_backbone,
     loss_of_features,
     n_features,
     with_backbone,
 )
-from meta_models.algorithms.protonet import ProtoNet
+from meta_models.algorithms.protonet import ProtoNet, alone
 from meta_models.algorithms.set_to_set import init_set_to_set, set_to_set
+
+NEIGHBOURS, SHARE = 3, 0.2
+"""Of a class as a hub: the mean of its cosines to so many, and what is taken of it."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +36,15 @@ class Committee(ProtoNet):
     they began: each learns from its own answers. With `context` the prototypes of an episode see one another while a
     member learns, which makes better features, and no longer once it has learned. With `roots` features are compared by
     their square roots then, as histograms are (Arandjelović & Zisserman 2012, doi:10.1109/CVPR.2012.6248018): features
-    of a network that ends with a ReLU.
+    of a network that ends with a ReLU. With `hubs`, where every class has one example, a class loses similarity the
+    nearer it lies to others: queries of theirs come to it more often (Conneau et al. 2018, arXiv:1710.04087).
     """
 
     name: ClassVar[str] = "committee"
     members: int = 2
     context: bool = False
     roots: bool = False
+    hubs: bool = False
 
     def __post_init__(self) -> None:
         if self.metric != "cosine" or self.mirror or self.centred or self.members < 1:
@@ -57,6 +64,28 @@ class Committee(ProtoNet):
     def body(self, meta_params: Tensors, inputs: Tensor, *, training: bool = False) -> Tensor:
         return torch.cat(self._answers(meta_params, inputs, training=training), -1) / math.sqrt(self.members)
 
+    def adapt(
+        self,
+        meta_params: Tensors,
+        features: Tensor,
+        labels: Tensor,
+        n_way: int,
+        *,
+        inner: InnerSettings | None = None,
+        create_graph: bool = False,
+        on_step: OnStep | None = None,
+    ) -> Tensors:
+        adapted = super().adapt(meta_params, features, labels, n_way)
+        if not self.hubs:
+            return adapted
+        one_each = alone(features if features.ndim == 2 else features[:, 0], labels, n_way).all()
+        return {**adapted, "hubness": one_each * _hubness(adapted["prototypes"])}
+
+    def head(self, meta_params: Tensors, adapted: Tensors, features: Tensor) -> Tensor:
+        logits = super().head(meta_params, adapted, features)
+        # Without, nothing is a hub: of several examples a class, and while prototypes see one another.
+        return logits - meta_params["log_scale"].exp() * adapted["hubness"] if "hubness" in adapted else logits
+
     def meta_loss(
         self, meta_params: Tensors, episode: Episode, *, training: bool, progress: float
     ) -> tuple[Tensor, Tensor]:
@@ -75,7 +104,7 @@ class Committee(ProtoNet):
 
         def seen(adapted: Tensors) -> Tensors:
             if not self.context:
-                return adapted
+                return {"prototypes": adapted["prototypes"]}
             unit = functional.normalize(adapted["prototypes"], dim=-1)
             return {"prototypes": set_to_set(_own(meta_params, f"outer.{i}."), unit)}
 
@@ -91,6 +120,14 @@ class Committee(ProtoNet):
                 features = functional.relu(features).sqrt()
             answers.append(functional.normalize(features, dim=-1))
         return answers
+
+
+def _hubness(prototypes: Tensor) -> Tensor:
+    """(n_way,) of cosines, zero in the mean: a share of each class's to those nearest to it."""
+    unit, n = functional.normalize(prototypes, dim=-1), len(prototypes)
+    others = unit @ unit.T - 2 * torch.eye(n, device=unit.device)
+    near = others.topk(min(NEIGHBOURS, n - 1)).values.sum(-1)
+    return SHARE / NEIGHBOURS * (near - near.mean())
 
 
 def _own(meta_params: Tensors, prefix: str) -> Tensors:

@@ -93,8 +93,8 @@ class ProtoNet(SharedBody):
     def held_out(self, meta_params: Tensors, features: Tensor, labels: Tensor, n_way: int) -> Tensor:
         """Without its example x a class of n with the sum s has the prototype (s - x) / (n - 1); the others stay.
 
-        What views change of examples alone in their class stays what it was: of a class of two the other one is not
-        seen in views.
+        What views change of examples alone in their class stays what it was, and so does that classes have others: of a
+        class of two the other one is not seen in views, nor is any class a hub.
         """
         if len(labels) == n_way:  # nothing can be held out, and finding that out should cost nothing
             return features.new_full((n_way, n_way), math.nan, dtype=torch.float32)
@@ -121,11 +121,9 @@ class ProtoNet(SharedBody):
 
         if features.ndim == 2:
             return unit(features), None
-        own, members = features[:, 0], memberships(labels, n_way)
-        first = members.argmax(0)
-        others = members.T @ (own != own[first[labels]]).any(1).float()
-        alone = unit(features[first[others == 0]])
-        return unit(own), (alone[:, 1:] - alone[:, :1]).flatten(0, 1)
+        own = features[:, 0]
+        only = unit(features[memberships(labels, n_way).argmax(0)[alone(own, labels, n_way)]])
+        return unit(own), (only[:, 1:] - only[:, :1]).flatten(0, 1)
 
     def head(self, meta_params: Tensors, adapted: Tensors, features: Tensor) -> Tensor:
         prototypes, scale = adapted["prototypes"], meta_params["log_scale"].exp()
@@ -133,3 +131,9 @@ class ProtoNet(SharedBody):
             return scale * functional.normalize(features, dim=-1) @ functional.normalize(prototypes, dim=-1).T
         # -|f - c|² without the term every class shares.
         return scale * (2 * features @ prototypes.T - (prototypes * prototypes).sum(-1) - row_sums(features * features))
+
+
+def alone(features: Tensor, labels: Tensor, n_way: int) -> Tensor:
+    """(n_way,) of bool: the classes that have one example, but for copies of it."""
+    members = memberships(labels, n_way)
+    return members.T @ (features != features[members.argmax(0)[labels]]).any(1).float() == 0

@@ -65,6 +65,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "committee": {"name": "committee", "members": 2},
     "committee-context": {"name": "committee", "members": 2, "context": True, "roots": True},
+    "committee-hubs": {"name": "committee", "members": 2, "hubs": True, "tangents": True},
     "contrastive": {"name": "contrastive"},
     "vector-prototype": {"name": "standardized"},
     "vector-ridge": {"name": "standardized", "head_name": "ridge"},

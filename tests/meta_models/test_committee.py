@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -70,6 +73,35 @@ def test_a_committee_compares_by_roots_once_it_has_learned(pool: ClassPool) -> N
     torch.testing.assert_close(roots.body(meta_params, inputs), functional.normalize(known.sqrt(), dim=-1))
     learning = [one.body({**meta_params}, inputs, training=True) for one in (plain, roots)]
     torch.testing.assert_close(learning[0], learning[1])
+
+
+def test_a_class_near_to_others_loses_similarity_to_queries(pool: ClassPool) -> None:
+    plain, meta_params = build("committee")
+    hubs, _ = build({"name": "committee", "hubs": True})
+    e = episode(pool, [1] * 6)
+    adapted = adapt(hubs, meta_params, e)
+    unit = functional.normalize(adapted["prototypes"], dim=-1).numpy()
+    nearest = [sorted((float(a @ b) for b in np.delete(unit, i, 0)), reverse=True)[:3] for i, a in enumerate(unit)]
+    near = 0.2 * np.mean(nearest, 1)
+    np.testing.assert_allclose(adapted["hubness"], near - near.mean(), atol=1e-5)
+    without = adapt(plain, meta_params, e)
+    lost = predict(plain, meta_params, without, e.query_inputs) - predict(hubs, meta_params, adapted, e.query_inputs)
+    scale = meta_params["log_scale"].exp()
+    torch.testing.assert_close(lost, (scale * adapted["hubness"]).expand_as(lost), atol=1e-4, rtol=0)
+    assert torch.equal(
+        meta_loss(hubs, meta_params, e, training=False)[0], meta_loss(plain, meta_params, e, training=False)[0]
+    )
+
+
+def test_no_class_is_a_hub_where_one_has_several_examples(pool: ClassPool) -> None:
+    hubs, meta_params = build({"name": "committee", "hubs": True})
+    e = episode(pool, [2, 1, 1, 1])
+    assert (adapt(hubs, meta_params, e)["hubness"] == 0).all()
+    copied = replace(e, support_inputs=e.support_inputs[[0, 0, 2, 3, 4]])
+    once = replace(e, support_inputs=e.support_inputs[[0, 2, 3, 4]], support_labels=e.support_labels[[0, 2, 3, 4]])
+    found, expected = (adapt(hubs, meta_params, one)["hubness"] for one in (copied, once))
+    assert expected.abs().max() > 1e-4
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 def test_a_committee_compares_by_cosine() -> None:
