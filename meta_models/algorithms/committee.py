@@ -83,7 +83,7 @@ class Committee(ProtoNet):
 
     def head(self, meta_params: Tensors, adapted: Tensors, features: Tensor) -> Tensor:
         logits = super().head(meta_params, adapted, features)
-        # Without, nothing is a hub: of several examples a class, and while prototypes see one another.
+        # Held out from several examples a class, and while it learns, it knows no hubs.
         return logits - meta_params["log_scale"].exp() * adapted["hubness"] if "hubness" in adapted else logits
 
     def meta_loss(
