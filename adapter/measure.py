@@ -22,7 +22,7 @@ GoOn = Callable[..., None]
 
 
 def leave_one_out(model: TorchModel, support: SupportSet, features: Features, temperature: float) -> Quality | None:
-    """Where there is a closed form, exact but for views (`ProtoNet.held_out`); None for every other algorithm."""
+    """Where there is a closed form, exact but for views and hubs (`ProtoNet.held_out`); None for the others."""
     once, n_way = ~support.is_copy, len(support.classes)
     found = model.held_out(features[once], support.labels[once], n_way)
     if found is None:

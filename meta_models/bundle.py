@@ -54,14 +54,15 @@ class Bundle:
 
         Raises:
             UnknownMetaModelError: it is not published here.
-            NotAnExportError: what is published here under that name has other weights.
+            NotAnExportError: what is published here under that name has other weights, or is another one.
         """
         published = published or Catalogue().resolve(self.about.meta_model)
-        if published.manifest.files[META_PARAMS_FILE] != self.about.meta_model_digest:
+        found = published.manifest
+        if (found.reference, found.files[META_PARAMS_FILE]) != (self.about.meta_model, self.about.meta_model_digest):
             raise NotAnExportError(
                 f"the bundle was adapted from another {self.about.meta_model} than the one in {published.folder}"
             )
-        return BundleClassifier(self, ServedModel(published.folder, published.manifest))
+        return BundleClassifier(self, ServedModel(published.folder, found))
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Committee(ProtoNet):
     member learns, which makes better features, and no longer once it has learned. With `roots` features are compared by
     their square roots then, as histograms are (Arandjelović & Zisserman 2012, doi:10.1109/CVPR.2012.6248018): features
     of a network that ends with a ReLU. With `hubs`, where every class has one example, a class loses similarity the
-    nearer it lies to others: queries of theirs come to it more often (Conneau et al. 2018, arXiv:1710.04087).
+    nearer it lies to others, to which their queries come more often (after Conneau et al. 2018, arXiv:1710.04087).
     """
 
     name: ClassVar[str] = "committee"
@@ -126,8 +126,8 @@ def _hubness(prototypes: Tensor) -> Tensor:
     """(n_way,) of cosines, zero in the mean: a share of each class's to those nearest to it."""
     unit, n = functional.normalize(prototypes, dim=-1), len(prototypes)
     others = unit @ unit.T - 2 * torch.eye(n, device=unit.device)
-    near = others.topk(min(NEIGHBOURS, n - 1)).values.sum(-1)
-    return SHARE / NEIGHBOURS * (near - near.mean())
+    near = others.topk(min(NEIGHBOURS, max(n - 1, 1))).values.mean(-1)
+    return SHARE * (near - near.mean())
 
 
 def _own(meta_params: Tensors, prefix: str) -> Tensors:

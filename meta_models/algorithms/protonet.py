@@ -93,8 +93,8 @@ class ProtoNet(SharedBody):
     def held_out(self, meta_params: Tensors, features: Tensor, labels: Tensor, n_way: int) -> Tensor:
         """Without its example x a class of n with the sum s has the prototype (s - x) / (n - 1); the others stay.
 
-        What views change of examples alone in their class stays what it was, and so does that classes have others: of a
-        class of two the other one is not seen in views, nor is any class a hub.
+        What views change of examples alone in their class stays what it was: of a class of two the other one is not
+        seen in views. Nor is any class a hub (`committee.py`), even where every class has one example left.
         """
         if len(labels) == n_way:  # nothing can be held out, and finding that out should cost nothing
             return features.new_full((n_way, n_way), math.nan, dtype=torch.float32)

@@ -208,13 +208,16 @@ def test_an_outer_step_lowers_query_loss(algorithm: Algorithm, meta_params: Tens
     assert min(losses[-3:]) < losses[0]
 
 
-def test_class_permutation_permutes_logits(algorithm: Algorithm, meta_params: Tensors, pool: ClassPool) -> None:
-    e = episode(pool, [3, 1, 2, 4])
+@pytest.mark.parametrize("counts", [[3, 1, 2, 4], [1] * 4], ids=str)
+def test_class_permutation_permutes_logits(
+    algorithm: Algorithm, meta_params: Tensors, pool: ClassPool, counts: list[int]
+) -> None:
+    e = episode(pool, counts)
     order = torch.tensor([2, 0, 3, 1])
     renamed = Episode(e.support_inputs, order[e.support_labels], e.query_inputs, order[e.query_labels], e.n_way)
     plain = predict(algorithm, meta_params, adapt(algorithm, meta_params, e), e.query_inputs)
     permuted = predict(algorithm, meta_params, adapt(algorithm, meta_params, renamed), e.query_inputs)
-    torch.testing.assert_close(permuted[:, order], plain, atol=2e-4, rtol=1e-4)
+    torch.testing.assert_close(permuted[:, order], plain, atol=2e-3, rtol=1e-4)
 
 
 def test_a_query_does_not_see_its_batch(algorithm: Algorithm, meta_params: Tensors, pool: ClassPool) -> None:
@@ -304,9 +307,10 @@ def test_relations_are_those_of_concatenated_maps(pool: ClassPool, n_pooled: int
 
 
 @pytest.mark.gpu
-def test_gpu_agrees_with_cpu(algorithm: Algorithm, meta_params: Tensors, pool: ClassPool) -> None:
+@pytest.mark.parametrize("n_shot", [1, 5])
+def test_gpu_agrees_with_cpu(algorithm: Algorithm, meta_params: Tensors, pool: ClassPool, n_shot: int) -> None:
     """Promise 2 across devices: probabilities within 1e-3."""
-    e = episode(pool, [5] * 5)
+    e = episode(pool, [n_shot] * 5)
     here = predict(algorithm, meta_params, adapt(algorithm, meta_params, e), e.query_inputs)
     algorithm.backbone.cuda()
     there_params = {name: t.cuda() for name, t in meta_params.items()}

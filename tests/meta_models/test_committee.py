@@ -75,10 +75,11 @@ def test_a_committee_compares_by_roots_once_it_has_learned(pool: ClassPool) -> N
     torch.testing.assert_close(learning[0], learning[1])
 
 
-def test_a_class_near_to_others_loses_similarity_to_queries(pool: ClassPool) -> None:
+@pytest.mark.parametrize("n_way", [3, 6])
+def test_a_class_near_to_others_loses_similarity_to_queries(pool: ClassPool, n_way: int) -> None:
     plain, meta_params = build("committee")
     hubs, _ = build({"name": "committee", "hubs": True})
-    e = episode(pool, [1] * 6)
+    e = episode(pool, [1] * n_way)
     adapted = adapt(hubs, meta_params, e)
     unit = functional.normalize(adapted["prototypes"], dim=-1).numpy()
     nearest = [sorted((float(a @ b) for b in np.delete(unit, i, 0)), reverse=True)[:3] for i, a in enumerate(unit)]

@@ -152,11 +152,15 @@ def test_other_classes_never_go_on_from_a_runs_weights(splits: Splits, pool: Cla
         meta_train(recipe(4), replace(splits, development=(redrawn,)), tmp_path, device="cpu")
 
 
-def test_what_decides_no_weight_may_change(splits: Splits, tmp_path: Path) -> None:
-    before = meta_train(recipe(4), splits, tmp_path, device="cpu").meta_params
+@pytest.mark.parametrize("name", ["protonet", "committee"])
+def test_what_decides_no_weight_may_change(splits: Splits, tmp_path: Path, name: str) -> None:
+    algorithm = {"name": name}
+    once = recipe(4).model_copy(update={"algorithm": algorithm})
+    before = meta_train(once, splits, tmp_path, device="cpu").meta_params
     changes = {"name": "another", "version": 2, "description": "new words", "development": Development(n_episodes=2)}
-    changes["algorithm"] = recipe(4).algorithm | {"tangents": True}
-    after = meta_train(recipe(4).model_copy(update=changes), splits, tmp_path, device="cpu").meta_params
+    options = {"protonet": {"mirror": True}, "committee": {"roots": True, "hubs": True}}[name]
+    changes["algorithm"] = {**algorithm, **options, "tangents": True}
+    after = meta_train(once.model_copy(update=changes), splits, tmp_path, device="cpu").meta_params
     assert all(torch.equal(t, after[name]) for name, t in before.items())
 
 
