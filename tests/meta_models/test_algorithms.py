@@ -208,16 +208,17 @@ def test_an_outer_step_lowers_query_loss(algorithm: Algorithm, meta_params: Tens
     assert min(losses[-3:]) < losses[0]
 
 
-@pytest.mark.parametrize("counts", [[3, 1, 2, 4], [1] * 4], ids=str)
+# Steps on one example a class make more of rounding.
+@pytest.mark.parametrize(("counts", "atol"), [([3, 1, 2, 4], 2e-4), ([1] * 4, 2e-3)], ids=str)
 def test_class_permutation_permutes_logits(
-    algorithm: Algorithm, meta_params: Tensors, pool: ClassPool, counts: list[int]
+    algorithm: Algorithm, meta_params: Tensors, pool: ClassPool, counts: list[int], atol: float
 ) -> None:
     e = episode(pool, counts)
     order = torch.tensor([2, 0, 3, 1])
     renamed = Episode(e.support_inputs, order[e.support_labels], e.query_inputs, order[e.query_labels], e.n_way)
     plain = predict(algorithm, meta_params, adapt(algorithm, meta_params, e), e.query_inputs)
     permuted = predict(algorithm, meta_params, adapt(algorithm, meta_params, renamed), e.query_inputs)
-    torch.testing.assert_close(permuted[:, order], plain, atol=2e-3, rtol=1e-4)
+    torch.testing.assert_close(permuted[:, order], plain, atol=atol, rtol=1e-4)
 
 
 def test_a_query_does_not_see_its_batch(algorithm: Algorithm, meta_params: Tensors, pool: ClassPool) -> None:
