@@ -100,13 +100,13 @@ class Committee(ProtoNet):
         return loss, accuracy.detach()
 
     def _in_context(self, meta_params: Tensors, i: int) -> Callable[[Tensors], Tensors]:
-        """Lets the prototypes of member `i` see one another, where they are to."""
+        """What member `i` learns by: its prototypes alone, which see one another where they are to."""
 
         def seen(adapted: Tensors) -> Tensors:
-            if not self.context:
-                return {"prototypes": adapted["prototypes"]}
-            unit = functional.normalize(adapted["prototypes"], dim=-1)
-            return {"prototypes": set_to_set(_own(meta_params, f"outer.{i}."), unit)}
+            prototypes = adapted["prototypes"]
+            if self.context:
+                prototypes = set_to_set(_own(meta_params, f"outer.{i}."), functional.normalize(prototypes, dim=-1))
+            return {"prototypes": prototypes}
 
         return seen
 
