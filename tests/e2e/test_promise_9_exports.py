@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from meta_models.bundle import Bundle
+from meta_models.catalogue import Catalogue
 from meta_models.exported import TOLERANCE, ExportedClassifier, NotAnExportError
 from meta_models.inputs import UnreadableInput
 from tests.asking import META_MODELS, adapt, assert_problem, drawn, predict, probabilities, support_of
@@ -146,6 +148,10 @@ def test_the_bundle_answers_as_the_service(http: httpx.Client, meta_model: str) 
         assert row == pytest.approx([served[name] for name in bundle.about.classes], abs=TOLERANCE)
     assert bundle.about.model == model["id"]
     assert bundle.about.parity is not None
+    published = Catalogue().resolve(bundle.about.meta_model)
+    later = replace(published, manifest=published.manifest.model_copy(update={"version": 99}))
+    with pytest.raises(NotAnExportError, match="adapted from another"):
+        bundle.open(later)
 
 
 def test_many_examples_are_compared_on_a_sample(http: httpx.Client) -> None:
