@@ -72,6 +72,9 @@ class Outer(_Part):
     blend: Share = 1.0
     """Share of the way from where the run began to where it ended that is published, for a run that begins from
     another's weights: less than all of it forgets less (Wortsman et al. 2022, arXiv:2109.01903)."""
+    unchanged: Share = 0.0
+    """Share of the steps, the last ones, that see training pictures as they are, as those that are served will be
+    (Touvron et al. 2019, arXiv:1906.06423)."""
     all_classes_steps: Steps = 0
     """Steps more, once everything is chosen, that learn from development classes too (`meta_models/all_classes.py`)."""
     seed: int = Field(default=0, ge=0)

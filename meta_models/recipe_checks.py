@@ -51,6 +51,8 @@ def check(recipe: Recipe) -> None:
         check_options(EpisodeSpec, kind, "episodes")
         EpisodeSpec(**kind)
     check_options(recipe.augment_type, recipe.augment, "augment")
+    if recipe.outer.unchanged and (len(recipe.input.shape) != 3 or recipe.augment.get("erase")):
+        raise ValueError("[outer] unchanged: is of pictures without [augment] erase; leave one of them out")
     algorithm = _built(recipe)
     if isinstance(algorithm, SeesViews) and algorithm.n_support_views and len(recipe.input.shape) != 3:
         raise ValueError(

@@ -54,6 +54,8 @@ def draw(pools: Pools, recipe: Recipe, number: int) -> Drawn:
     augment, numbers = recipe.augment_spec, torch.empty(0, len(order))
     if isinstance(augment, AugmentSpec) and pool.inputs.ndim == 4:
         numbers = draw_numbers(len(order), augment, _generator(recipe, number))
+        if number // recipe.outer.meta_batch_size >= (1 - recipe.outer.unchanged) * recipe.outer.steps:
+            numbers.zero_()  # no change, in a step that is recorded too
     return Drawn(
         torch.from_numpy(order),
         torch.from_numpy(np.concatenate([rows.symmetry.repeat(n_shot), rows.symmetry.repeat(n_query)])),

@@ -7,13 +7,15 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+import torch
 
+from meta_models.augment import apply_symmetry
 from meta_models.datasets import ClassPool, DataError
 from meta_models.episodes import EpisodeSpec, sample_episode
 from meta_models.recipe import load_recipe
 from meta_models.sources import check_examples
 from meta_models.splits import Splits
-from meta_models.training_episodes import draw
+from meta_models.training_episodes import draw, fetch_episode
 
 
 def test_support_and_query_share_no_example(pool: ClassPool) -> None:
@@ -128,6 +130,22 @@ def test_pools_and_kinds_of_episodes_take_turns(pool: ClassPool) -> None:
             own = [2 * i, 2 * i + 1, 2 * n_way + i]  # its support examples and its query
             assert set(drawn.rows[own].tolist()) <= set(pools[of].class_examples[named // 8])
             assert set(drawn.turns[own].tolist()) == {named % 8}
+
+
+def test_the_last_steps_see_pictures_as_they_are(pool: ClassPool) -> None:
+    """Two episodes a step, 40 steps, the last ten of which change nothing."""
+    recipe = load_recipe("own-drawings")
+    recipe = recipe.model_copy(update={"augment": {**recipe.augment, "elastic": 0.1, "stroke": 0.5, "flip": 1}})
+    outer = recipe.outer.model_copy(update={"steps": 40, "meta_batch_size": 2, "unchanged": 0.25})
+    recipe = recipe.model_copy(update={"outer": outer})
+    inputs = torch.from_numpy(pool.inputs)
+    for number, changes in [(0, True), (59, True), (60, False), (79, False)]:
+        drawn = draw((pool,), recipe, number)
+        found = fetch_episode(inputs, drawn, recipe)
+        as_they_are = apply_symmetry(inputs[drawn.rows].float() / 255, drawn.turns)
+        examples = torch.cat([found.support_inputs, found.query_inputs])
+        assert ((examples - as_they_are).abs().max() > 0.1) == changes
+        assert changes or (examples - as_they_are).abs().max() < 1e-4
 
 
 def test_label_noise_keeps_counts_and_misleads(pool: ClassPool) -> None:
