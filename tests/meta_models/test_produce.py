@@ -90,7 +90,7 @@ def test_a_card_says_what_was_chosen_and_what_training_brought(pictures: Path, t
     recipe = load_recipe("own-drawings")
     development = Development(n_episodes=5, within_group=0.0, settings=((20, 1), (8, 1)), n_query=5)
     changes = {
-        "algorithm": {"name": "anil", "metric": "euclidean"},
+        "algorithm": {"name": "anil"},
         "search": Search(inner_steps=(0, 1), inner_lr=(0.1,)),
         "development": development,
         "outer": recipe.outer.model_copy(update={"steps": 1}),
