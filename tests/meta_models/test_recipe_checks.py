@@ -76,6 +76,15 @@ def test_a_default_below_1_can_be_said(tmp_path: Path) -> None:
     ("changes", "told"),
     [
         ({"outer.unchanged": 0.5, "augment.erase": 0.3}, r"\[outer\] unchanged: is of pictures without"),
+        (
+            {
+                "outer.unchanged": 0.5,
+                "algorithm": {"name": "protonet"},
+                "backbone": {"name": "identity"},
+                "input": {"kind": "vector"},
+            },
+            r"\[outer\] unchanged: is of pictures without",
+        ),
         ({"algorithm.name": "mamal"}, r"\[algorithm\] name: 'mamal' is unknown; there are anil, .*maml, mamlpp"),
         ({"backbone.name": "conv5"}, r"\[backbone\] name: 'conv5' is unknown; there are cells, conv4"),
         ({"backbone": {}}, r"\[backbone\] name: 'None' is unknown"),
