@@ -124,9 +124,12 @@ class Committee(ProtoNet):
 
 def _hubness(prototypes: Tensor) -> Tensor:
     """(n_way,) of cosines, zero in the mean: a share of each class's to those nearest to it."""
-    unit, n = functional.normalize(prototypes, dim=-1), len(prototypes)
-    others = unit @ unit.T - 2 * torch.eye(n, device=unit.device)
-    near = others.topk(min(NEIGHBOURS, max(n - 1, 1))).values.mean(-1)
+    unit, n = functional.normalize(prototypes, dim=-1), prototypes.shape[0]  # a graph would take len() for constant
+    cosines = unit @ unit.T - 3 * torch.eye(n, device=unit.device)  # no class is its own neighbour
+    nobody = cosines.new_full((n, NEIGHBOURS), -2)  # where a class has fewer
+    nearest = torch.cat([cosines, nobody], 1).topk(NEIGHBOURS).values
+    there = nearest > -1.5
+    near = (nearest * there).sum(-1) / there.sum(-1).clamp(min=1)
     return SHARE * (near - near.mean())
 
 
